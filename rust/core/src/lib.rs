@@ -1,0 +1,13 @@
+//! Kernels of signoise: slices in, owned values out; no Python, no I/O, no strings beyond option names.
+//!
+//! Every kernel takes values sorted by group and the offsets that divide them, computes each group alone and returns
+//! one entry a group, so that results have the same bits for any number of threads. A statistic that is undefined is
+//! NaN here; the Python side turns it into a null with its reason. Each module has a NumPy twin of the same name
+//! under `python/signoise/reference`.
+
+pub mod checkpoints;
+pub mod error;
+pub mod parallel;
+
+pub use error::{Error, Result};
+pub use parallel::{Interrupt, Segments};

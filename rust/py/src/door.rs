@@ -1,0 +1,103 @@
+//! The one door out of the GIL: every kernel call goes through [`run`].
+//!
+//! The kernel works on a thread of its own while this thread, without the GIL, wakes up now and then to let Python
+//! handle signals. Ctrl-C raises the kernel's interrupt flag; a panic becomes `InternalError`.
+
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use pyo3::exceptions::PyKeyboardInterrupt;
+use pyo3::prelude::*;
+use signoise_core::{Error, Interrupt, Result as CoreResult};
+
+pyo3::import_exception!(signoise._errors, ShapeError);
+pyo3::import_exception!(signoise._errors, OptionError);
+pyo3::import_exception!(signoise._errors, InternalError);
+
+/// How long Python waits for Ctrl-C to take effect, at most.
+const SIGNAL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Runs a kernel without the GIL on `threads` threads (None: one per core).
+pub(crate) fn run<T, F>(py: Python<'_>, threads: Option<usize>, kernel: F) -> PyResult<T>
+where
+    T: Send,
+    F: FnOnce(&Interrupt) -> CoreResult<T> + Send,
+{
+    let interrupt = Interrupt::new();
+    let gate = Gate::default();
+    let outcome = std::thread::scope(|scope| {
+        let worker = scope.spawn(|| {
+            let _open_at_end = OpenOnDrop(&gate); // also when the kernel panics
+            in_pool(threads, || kernel(&interrupt))
+        });
+        let mut signal = Ok(());
+        while !py.detach(|| gate.wait(SIGNAL_INTERVAL)) {
+            if signal.is_ok() {
+                signal = py.check_signals();
+                if signal.is_err() {
+                    interrupt.raise();
+                }
+            }
+        }
+        let joined = py.detach(|| worker.join());
+        signal.map(|()| joined)
+    })?;
+    match outcome {
+        Ok(result) => result.map_err(to_python),
+        Err(panic) => {
+            let text = panic
+                .downcast_ref::<&str>()
+                .map(ToString::to_string)
+                .or_else(|| panic.downcast_ref::<String>().cloned())
+                .unwrap_or_else(|| "unknown panic".into());
+            Err(InternalError::new_err(format!(
+                "a kernel failed: {text}; please report this with the call that caused it"
+            )))
+        }
+    }
+}
+
+/// Opens once, when the kernel has ended.
+#[derive(Default)]
+struct Gate {
+    open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Gate {
+    /// Waits for at most `interval`; true once the gate is open.
+    fn wait(&self, interval: Duration) -> bool {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let (open, _) =
+            self.opened.wait_timeout_while(open, interval, |open| !*open).unwrap_or_else(PoisonError::into_inner);
+        *open
+    }
+}
+
+struct OpenOnDrop<'a>(&'a Gate);
+
+impl Drop for OpenOnDrop<'_> {
+    fn drop(&mut self) {
+        *self.0.open.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.0.opened.notify_all();
+    }
+}
+
+fn in_pool<T: Send>(threads: Option<usize>, work: impl FnOnce() -> CoreResult<T> + Send) -> CoreResult<T> {
+    let Some(count) = threads else { return work() };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(count).build().map_err(|error| Error::Argument {
+        name: "threads",
+        expected: "a number of threads this machine can start",
+        found: format!("{count} ({error})"),
+    })?;
+    pool.install(work)
+}
+
+/// The one mapping of kernel errors to the documented Python hierarchy.
+fn to_python(error: Error) -> PyErr {
+    match error {
+        Error::Offsets { .. } | Error::Length { .. } => ShapeError::new_err(error.to_string()),
+        Error::Argument { .. } | Error::Unknown { .. } => OptionError::new_err(error.to_string()),
+        Error::Interrupted => PyKeyboardInterrupt::new_err(()),
+    }
+}

@@ -1,0 +1,17 @@
+//! `signoise._core`: the registration list. Conversion lives in `convert`, the GIL and errors in `door`.
+// The PyO3 macros expand to unsafe glue; no line written here is unsafe.
+#![allow(missing_docs)]
+
+mod checkpoints;
+mod convert;
+mod door;
+
+use pyo3::prelude::*;
+
+#[pymodule(gil_used = false)]
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("BUILD_PROFILE", if cfg!(debug_assertions) { "debug" } else { "release" })?;
+    checkpoints::register(module)?;
+    Ok(())
+}
