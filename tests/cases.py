@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from signoise import reference
+
 Arguments = tuple[Any, ...]
 
 
@@ -22,13 +24,13 @@ class Case:
     name: str
     make: Callable[[np.random.Generator, int], Arguments]
     """From a generator and a size (number of groups) to positional arguments."""
+    label: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     rtol: float = 1e-12
     atol: float = 1e-15
 
     def __str__(self) -> str:
-        settings = ",".join(f"{key}={value}" for key, value in self.options.items())
-        return f"{self.name}({settings})"
+        return f"{self.name}[{self.label}]" if self.label else self.name
 
 
 def offsets_of(lengths: Any) -> np.ndarray:
@@ -43,7 +45,42 @@ def ragged(rng: np.random.Generator, groups: int, longest: int = 40) -> tuple[np
     return values, offsets_of(lengths)
 
 
+def spaced(rng: np.random.Generator, groups: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Series with rising, unevenly spaced positions."""
+    values, offsets = ragged(rng, groups)
+    positions = np.sort(rng.choice(np.arange(1, 10 * len(values) + 2), len(values), replace=False)) * 1e9
+    return values, positions, offsets
+
+
+def summarised(rng: np.random.Generator, groups: int) -> Arguments:
+    """Columns of ``window_summary`` for a few series a group, some of them short."""
+    runs = offsets_of(rng.integers(0, 6, groups))
+    values, positions, offsets = spaced(rng, int(runs[-1]))
+    columns = reference.window_summary(values, positions, offsets, 5)
+    names = ("n", "mean", "m2", "slope", "sxx", "residual", "successive")
+    return (*(columns[name] for name in names), runs)
+
+
+def weighted(rng: np.random.Generator, groups: int) -> Arguments:
+    """Values with byte counts as weights."""
+    values, offsets = ragged(rng, groups)
+    return values, rng.integers(0, 50, len(values)).astype(float), offsets
+
+
 CASES: list[Case] = [
     Case("trailing_mean", lambda rng, n: (*ragged(rng, n), 5)),
     Case("trailing_ema", lambda rng, n: (*ragged(rng, n), 5)),
+    Case("segment_moments", lambda rng, n: ragged(rng, n)),
+    Case("segment_weighted_mean", weighted),
+    Case("window_summary", lambda rng, n: (*spaced(rng, n), 5), rtol=1e-9, atol=1e-13),
+    *(
+        Case(
+            "group_noise",
+            lambda rng, n, name=name, ddof=ddof: (*summarised(rng, n), name, ddof),
+            label=f"{name},ddof={ddof}",
+            rtol=1e-9,
+        )
+        for name in ("within", "mean_sd", "pooled", "detrended", "successive_difference")
+        for ddof in (0, 1)
+    ),
 ]

@@ -5,5 +5,14 @@ be read beside the formula it implements.
 """
 
 from ._checkpoints import trailing_ema, trailing_mean
+from ._moments import segment_moments, segment_weighted_mean
+from ._snr import group_noise, window_summary
 
-__all__ = ["trailing_ema", "trailing_mean"]
+__all__ = [
+    "group_noise",
+    "segment_moments",
+    "segment_weighted_mean",
+    "trailing_ema",
+    "trailing_mean",
+    "window_summary",
+]

@@ -7,7 +7,9 @@
 
 pub mod checkpoints;
 pub mod error;
+pub mod moments;
 pub mod parallel;
+pub mod snr;
 
 pub use error::{Error, Result};
 pub use parallel::{Interrupt, Segments};

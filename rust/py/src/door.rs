@@ -94,7 +94,7 @@ fn in_pool<T: Send>(threads: Option<usize>, work: impl FnOnce() -> CoreResult<T>
 }
 
 /// The one mapping of kernel errors to the documented Python hierarchy.
-fn to_python(error: Error) -> PyErr {
+pub(crate) fn to_python(error: Error) -> PyErr {
     match error {
         Error::Offsets { .. } | Error::Length { .. } => ShapeError::new_err(error.to_string()),
         Error::Argument { .. } | Error::Unknown { .. } => OptionError::new_err(error.to_string()),
