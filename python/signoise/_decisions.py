@@ -1,0 +1,508 @@
+"""Decision accuracy: does the order of the members at small scale hold at the target?"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ._encode import Duplicates, Encoded, Series, encode
+from ._errors import DroppedRowsWarning, InsufficientDataError, MixedKeyWarning, OptionError, SchemaError
+from ._kernels import kernels
+from ._metrics import require_direction
+from ._options import as_columns, check_choice, check_count, check_level, signature
+from ._schema import SCORE_IDENTITY, SYNONYMS, config_sources, predicate
+from ._scores import Filter, Groups, Scores, load, note_key, warn_notes
+from ._snr import member_scores
+from ._status import Statuses, check_strict, flag_lists
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+
+TIES = ("half", "drop", "zero", "compat")
+SCORES = ("final", "mean", "sample")
+PAIRS = ("all", "weighted", "decidable")
+#: Fewer members than this make a decision accuracy a rough guess.
+FEW_MEMBERS = 8
+
+
+@dataclass(frozen=True)
+class _Side:
+    """Scores of the members on one side, higher is better, sorted by group and member."""
+
+    series: Series
+    scores: Floats
+    group: Ints
+    member: Ints
+    sd: Floats
+    """Standard deviation of each score from checkpoint noise; NaN where a run has one checkpoint."""
+    sign: Floats
+    """+1 or -1 for each group."""
+    window: int
+
+
+def decision_accuracy(
+    scores: Scores,
+    *,
+    small: Filter,
+    target: Filter,
+    match: str | Sequence[str] | None = None,
+    by: str | Sequence[str] = ("task", "metric"),
+    where: Filter = None,
+    score: Literal["final", "mean", "sample"] = "final",
+    window: int = 5,
+    window_small: int | None = None,
+    window_target: int | None = None,
+    ties: Literal["half", "drop", "zero", "compat"] = "half",
+    pairs: Literal["all", "weighted", "decidable"] = "all",
+    decidable_sd: float = 2.0,
+    direction: Mapping[str, str] | None = None,
+    order: str = "tokens",
+    confidence_level: float = 0.95,
+    rng_seed: int = 0,
+    n_resamples: int = 1000,
+    groups: Groups = None,
+    columns: Mapping[str, str] | None = None,
+    duplicates: Duplicates = "raise",
+    strict: bool = False,
+    threads: int | None = None,
+) -> pl.DataFrame:
+    """Share of pairs of members that small scale orders as the target does.
+
+    Over all pairs i < j of the J members with scores a at small scale and b at the target:
+    ``mean of (1 + sign(a_i - a_j) sign(b_i - b_j))/2``. One half is chance.
+
+    Parameters
+    ----------
+    scores, by, where, order, groups, columns, duplicates, strict, threads
+        As in `snr`. Columns named in `small` and `target` leave the key.
+    small, target
+        Filters on rows that make the two sides: ``"params = 150000000"``, ``"tokens <= 1.3e11"``, ``"shots = 0"``,
+        ``"metric = 'bits_per_byte'"``. Each side takes each member's last checkpoints inside its filter.
+    match
+        Column or columns that join the two sides; default ``recipe`` where it is filled on both, else ``run``. A
+        member with several runs on a side scores their mean.
+    score
+        ``"final"``: last checkpoint; ``"mean"``: mean of the last `window`; ``"sample"``: one random checkpoint of
+        the last `window` for each member and side, in `n_resamples` trials.
+    window, window_small, window_target
+        Checkpoints for the mean, the sample and the checkpoint noise; one side's own beats the common one.
+    ties
+        Pairs tied on a side: ``"half"`` scores them 1/2, ``"drop"`` leaves them out, ``"zero"`` scores a pair tied on
+        one side 0, ``"compat"`` is the reference's strict ``>`` over pairs in lexical order of the join key.
+    pairs
+        ``"all"``; ``"weighted"`` by the target's absolute difference; ``"decidable"``: only pairs whose target
+        difference exceeds `decidable_sd` standard deviations of the target's checkpoint noise.
+    direction
+        ``{"metric": "higher" | "lower"}`` for metrics that are not known.
+    confidence_level
+        Of ``low, high``.
+    rng_seed, n_resamples
+        Of ``score="sample"``; draws are addressed by group, member and trial, so groups do not affect each other.
+
+    Returns
+    -------
+    DataFrame
+        By-columns, ``n_members, n_pairs, n_ties`` (pairs tied on either side), ``decision_accuracy, low, high``,
+        ``expected`` (what-if: the decision accuracy to expect if checkpoint noise as large as each score's own were
+        added to these scores; null where a run has one checkpoint), ``tau_a, tau_b``, ``status, flags, signature``.
+
+    Undefined when
+        Fewer than 2 members are on both sides (``too_few``). Where all members are equal on a side (``constant``)
+        every pair is tied. The interval needs 3 members and is null for weighted and decidable pairs.
+
+    Raises
+    ------
+    UnknownMetricError
+        Where a metric's direction is not known.
+    SchemaError, OptionError, DuplicateKeyError
+        For a table or an option that cannot be used.
+
+    Notes
+    -----
+    The interval resamples members, never pairs: delete-one standard error on the logit scale with t quantiles of
+    J - 1 degrees of freedom; ``[(alpha/2)^(1/floor(J/2)), 1]`` where all pairs agree. Conservative (simulated .96 to
+    1.00 for 5 to 50 members). For ``"sample"`` it is the percentiles of the trials instead: checkpoint noise alone.
+
+    References
+    ----------
+    Magnusson et al. 2025, "DataDecide", arXiv 2504.11393; Heineman et al. 2025, arXiv 2508.13144, section 2.
+
+    Examples
+    --------
+    >>> import signoise as sn
+    >>> table = sn.decision_accuracy(
+    ...     sn.example_scores(), small="params = 150000000", target="params = 1000000000"
+    ... )
+    >>> table["n_pairs"].unique().to_list()
+    [15]
+    """
+    check_choice("score", score, SCORES)
+    check_choice("ties", ties, TIES)
+    check_choice("pairs", pairs, PAIRS)
+    check_level(confidence_level)
+    check_count("n_resamples", n_resamples)
+    for name, value in (("window", window), ("window_small", window_small), ("window_target", window_target)):
+        if value is not None:
+            check_count(name, value)
+    if score == "sample" and (ties != "half" or pairs != "all"):
+        raise OptionError('score="sample" scores ties one half over all pairs; leave ties and pairs at their defaults')
+    if pairs != "all" and ties != "half":
+        raise OptionError(f'pairs={pairs!r} scores ties one half; leave ties at "half"')
+    if small is None or target is None:
+        raise OptionError('small and target are both needed, e.g. small="params = 150000000", target="params = 1e9"')
+
+    by = as_columns(by)
+    sides = {"small": small, "target": target}
+    expressions = {name: predicate_of(value, name) for name, value in sides.items()}
+    named = list(dict.fromkeys(root for e in expressions.values() for root in e.meta.root_names()))
+    wanted = [*by, *(as_columns(match) if match else ("recipe", "run")), order, *expressions.values()]
+    table = load(scores, columns=columns, where=where, groups=groups, use=wanted, strict=strict, threads=threads)
+    names = table.frame.columns
+    masks = {name: checked for name, value in sides.items() if (checked := predicate(value, name, names)) is not None}
+    frame = table.frame.filter(masks["small"].fill_null(False) | masks["target"].fill_null(False))  # noqa: FBT003
+    for name, mask in masks.items():
+        if frame.filter(mask).height == 0:
+            raise SchemaError(f"{name}: no row satisfies {sides[name]!s}; look at the values of {', '.join(named)}")
+    left = _columns_that_leave(named, columns)
+    frame = _strip_config(frame, named)
+    members = as_columns(match) if match else _default_match(frame, masks)
+    encoded = encode(
+        frame,
+        by=[name for name in by if name not in left],
+        members=members,
+        order=order,
+        masks=masks,
+        leave_key=left,
+        duplicates=duplicates,
+    )
+    warn_notes(table.notes)
+    note_key(encoded, [name for name in by if name not in left])
+
+    windows = {"small": window_small or window, "target": window_target or window}
+    a = _side(encoded, "small", score, windows["small"], left, direction, threads)
+    b = _side(encoded, "target", score, windows["target"], left, direction, threads)
+    common_a, common_b = _matched(a, b, len(encoded.members))
+    _note_unmatched(encoded, a, b, common_a, members, strict=strict)
+    text = signature(
+        "decision_accuracy",
+        small=small,
+        target=target,
+        match=members,
+        score=score,
+        window=windows["small"] if len(set(windows.values())) == 1 else tuple(windows.values()),
+        ties=ties,
+        pairs=pairs if pairs != "decidable" else f"decidable:{decidable_sd}",
+        order=order,
+        interval={"sample": "sample_percentiles"}.get(score, "delete_one_member" if pairs == "all" else None),
+        level=confidence_level,
+        rng=rng_seed if score == "sample" else None,
+        n_resamples=n_resamples if score == "sample" else None,
+    )
+    out = _agreement(
+        encoded, a, b, common_a, common_b, score=score, ties=ties, pairs=pairs, decidable_sd=decidable_sd,
+        level=confidence_level, rng_seed=rng_seed, n_resamples=n_resamples, threads=threads,
+    )
+    result = _result(encoded, out, a, b, common_a, common_b, score, text)
+    check_strict(result, encoded.by, strict=strict)
+    return result
+
+
+def predicate_of(value: Filter, name: str) -> pl.Expr:
+    """A filter as an expression, before the table is known."""
+    try:
+        return pl.sql_expr(value) if isinstance(value, str) else value  # type: ignore[return-value]
+    except Exception as error:
+        raise OptionError(f"{name}: cannot read {value!r} as a SQL predicate ({error})") from None
+
+
+def _columns_that_leave(named: Sequence[str], columns: Mapping[str, str] | None) -> list[str]:
+    """Columns that the filters speak of, under any of their names."""
+    ours = {their: our for our, theirs in SYNONYMS.items() for their in theirs} | dict(columns or {})
+    return list(dict.fromkeys([*named, *(ours[name] for name in named if name in ours)]))
+
+
+def _strip_config(frame: pl.DataFrame, named: Sequence[str]) -> pl.DataFrame:
+    """Take the parts that a filter names out of `config`: they are what the two sides differ in."""
+    sources = config_sources(named)
+    if "config" not in frame.columns or not sources:
+        return frame
+    rest = pl.col("config")
+    for label in sources.values():
+        rest = rest.str.replace_all(rf"(^|,){label}=[^,]*", "")
+    rest = rest.str.strip_chars_start(",")
+    return frame.with_columns(pl.when(rest == "").then(None).otherwise(rest).alias("config"))
+
+
+def _default_match(frame: pl.DataFrame, masks: Mapping[str, pl.Expr]) -> tuple[str, ...]:
+    if "recipe" in frame.columns and all(frame.filter(mask)["recipe"].null_count() == 0 for mask in masks.values()):
+        return ("recipe",)
+    return ("run",)
+
+
+def _side(
+    encoded: Encoded,
+    name: str,
+    score: str,
+    window: int,
+    left: Sequence[str],
+    direction: Mapping[str, str] | None,
+    threads: int | None,
+) -> _Side:
+    series = encoded.series(window, name, threads)
+    labels = encoded.heads[series.block]
+    _check_unmixed(encoded, series, labels, name, left)
+    kind = "mean" if score == "mean" else "last"
+    n_groups = len(encoded.groups)
+    values, group, member, _, runs = member_scores(series, "mean" if kind == "mean" else "final", n_groups, threads)
+    n = series.columns["n"].astype(float)
+    with np.errstate(all="ignore"):
+        variance = series.columns["m2"] / (n - 1)
+        if score == "mean":
+            variance = variance / n
+        ends = np.concatenate([[0], np.cumsum(runs["n"].astype(np.intp))])
+        total = np.add.reduceat(variance, ends[:-1]) if len(values) else variance
+        sd = np.sqrt(total) / runs["n"]
+    sign = np.ones(n_groups)
+    if "metric" in labels.columns:
+        metric_of_group: dict[int, str] = dict(zip(series.group.tolist(), labels["metric"].to_list(), strict=True))
+        signs = require_direction(sorted({m for m in metric_of_group.values() if m is not None}), direction)
+        for g, metric in metric_of_group.items():
+            sign[g] = signs.get(metric, 1)
+    return _Side(series, values * sign[group], group, member, sd, sign, window)
+
+
+def _check_unmixed(encoded: Encoded, series: Series, labels: pl.DataFrame, side: str, left: Sequence[str]) -> None:
+    """Each side of a group must hold one metric, task, ..; a member that holds several scales is averaged aloud."""
+    frame = labels.with_columns(pl.Series("__group", series.group), pl.Series("__member", series.member))
+    for column in left:
+        if column not in labels.columns:
+            continue
+        within = ["__group"] if column in SCORE_IDENTITY else ["__group", "__member"]
+        seen = frame.group_by(within).agg(pl.col(column).n_unique().alias("n"), pl.col(column).unique().sort())
+        mixed = seen.filter(pl.col("n") > 1)
+        if not mixed.height:
+            continue
+        values = ", ".join(str(value) for value in mixed.sort(within)[column][0].head(4))
+        if column in SCORE_IDENTITY:
+            raise OptionError(
+                f"{side} selects several values of {column} ({values}); narrow the filter to one, or add where=..."
+            )
+        warnings.warn(
+            f"{side} selects several values of {column} ({values}) for {mixed.height} members; their scores are averaged",
+            MixedKeyWarning,
+            stacklevel=4,
+        )
+
+
+def _matched(a: _Side, b: _Side, n_members: int) -> tuple[Ints, Ints]:
+    """Positions of the members that stand on both sides."""
+    _, in_a, in_b = np.intersect1d(
+        a.group * max(n_members, 1) + a.member,
+        b.group * max(n_members, 1) + b.member,
+        assume_unique=True,
+        return_indices=True,
+    )
+    return in_a.astype(np.intp), in_b.astype(np.intp)
+
+
+def _note_unmatched(
+    encoded: Encoded, a: _Side, b: _Side, common: Ints, members: Sequence[str], *, strict: bool
+) -> None:
+    only_a, only_b = len(a.scores) - len(common), len(b.scores) - len(common)
+    if not only_a and not only_b:
+        return
+    matched = set(zip(a.group[common].tolist(), a.member[common].tolist(), strict=True))
+    lonely = sorted(
+        {m for side in (a, b) for g, m in zip(side.group.tolist(), side.member.tolist(), strict=True) if (g, m) not in matched}
+    )
+    labels = [", ".join(str(value) for value in encoded.members.row(m)) for m in lonely[:3]]
+    text = (
+        f"{only_a} scores at small scale and {only_b} at the target have no partner on {', '.join(members)} and were "
+        f"left out (e.g. {'; '.join(labels)})"
+    )
+    if strict:
+        raise InsufficientDataError(f"{text}; filter them out (where=...) or call with strict=False")
+    warnings.warn(text, DroppedRowsWarning, stacklevel=3)
+
+
+def _agreement(
+    encoded: Encoded, a: _Side, b: _Side, in_a: Ints, in_b: Ints, *, score: str, ties: str, pairs: str,
+    decidable_sd: float, level: float, rng_seed: int, n_resamples: int, threads: int | None,
+) -> dict[str, Any]:
+    """Columns of the result, NaN where undefined."""
+    n_groups = len(encoded.groups)
+    small, target = np.ascontiguousarray(a.scores[in_a]), np.ascontiguousarray(b.scores[in_b])
+    group = a.group[in_a]
+    offsets = np.searchsorted(group, np.arange(n_groups + 1)).astype(np.uintp)
+    counts = kernels().pair_agreement(small, target, offsets, threads=threads)
+    n_pairs = counts["n_pairs"].astype(float)
+    one = (counts["tied_small"] + counts["tied_target"]).astype(float)
+    both = counts["tied_both"].astype(float)
+    agree, disagree = counts["concordant"].astype(float), counts["discordant"].astype(float)
+    n_members = np.diff(offsets).astype(np.intp)
+    with np.errstate(all="ignore"):
+        estimate = _tie_rule(agree, disagree, one, both, n_pairs, ties)
+        if ties == "compat":
+            estimate = counts["compat_agree"] / n_pairs
+        estimate = np.where(n_members >= 2, estimate, np.nan)
+        tau_a = np.where(n_members >= 2, (agree - disagree) / n_pairs, np.nan)
+        untied_small = n_pairs - counts["tied_small"] - both
+        untied_target = n_pairs - counts["tied_target"] - both
+        tau_b = (agree - disagree) / np.sqrt(untied_small * untied_target)
+    low = high = np.full(n_groups, np.nan)
+    if score == "sample":
+        estimate, low, high = _sampled(
+            encoded, a, b, in_a, in_b, offsets, level=level, rng_seed=rng_seed, n_resamples=n_resamples, threads=threads
+        )
+        estimate = np.where(n_members >= 2, estimate, np.nan)
+    elif pairs == "weighted":
+        estimate = kernels().agreement_weighted(small, target, offsets, threads=threads)["weighted"]
+    elif pairs == "decidable":
+        threshold = decidable_sd * _pooled_sd(b.sd[in_b], group, n_groups)
+        decided = kernels().agreement_decidable(
+            small, target, np.nan_to_num(threshold, nan=np.inf), offsets, threads=threads
+        )
+        estimate, n_pairs = decided["agreement"], decided["n_pairs"].astype(float)
+    else:
+        low, high = _delete_one(counts, estimate, n_members, group, offsets, ties, level, threads)
+    expected = kernels().expected_agreement(
+        small, target, np.ascontiguousarray(a.sd[in_a]), np.ascontiguousarray(b.sd[in_b]), offsets, threads=threads
+    )["expected"]
+    return {
+        "n_members": n_members,
+        "n_pairs": n_pairs.astype(np.int64),
+        "n_ties": (one + both).astype(np.int64),
+        "decision_accuracy": estimate,
+        "low": low,
+        "high": high,
+        "expected": np.where(n_members >= 2, expected, np.nan),
+        "tau_a": tau_a,
+        "tau_b": np.where(n_members >= 2, tau_b, np.nan),
+        "constant": _constant(small, offsets, n_groups) | _constant(target, offsets, n_groups),
+    }
+
+
+def _tie_rule(agree: Floats, disagree: Floats, one: Floats, both: Floats, n_pairs: Floats, ties: str) -> Floats:
+    if ties == "drop":
+        return agree / (agree + disagree)
+    if ties == "zero":
+        return (agree + both / 2) / n_pairs
+    return (agree + (one + both) / 2) / n_pairs
+
+
+def _delete_one(
+    counts: Mapping[str, NDArray[Any]], estimate: Floats, n_members: Ints, group: Ints,
+    offsets: NDArray[np.uintp], ties: str, level: float, threads: int | None,
+) -> tuple[Floats, Floats]:
+    """Recipe interval from the decision accuracies without each member in turn."""
+
+    def without(name: str, member: str) -> Floats:
+        return counts[name][group].astype(float) - counts[member]
+
+    one = (counts["tied_small"] + counts["tied_target"])[group].astype(float) - counts["member_tied_one"]
+    j = n_members[group].astype(float)
+    with np.errstate(all="ignore"):
+        # The reference's tie rule depends on row order; its spread over members is taken from the half rule.
+        left_out = _tie_rule(
+            without("concordant", "member_concordant"),
+            without("discordant", "member_discordant"),
+            one,
+            without("tied_both", "member_tied_both"),
+            (j - 1) * (j - 2) / 2,
+            ties,
+        )
+    freedom = np.maximum(n_members - 1, 1).astype(float)
+    critical = kernels().t_quantile(np.full(len(freedom), (1 + level) / 2), freedom, threads=threads)
+    limits = kernels().jackknife_interval(estimate, left_out, offsets, critical, level, threads=threads)
+    return limits["low"], limits["high"]
+
+
+def _pooled_sd(sd: Floats, group: Ints, n_groups: int) -> Floats:
+    """Root mean variance of a group's scores; NaN where none is known."""
+    known = np.isfinite(sd)
+    with np.errstate(all="ignore"):
+        total = np.bincount(group[known], weights=sd[known] ** 2, minlength=n_groups)
+        return np.sqrt(total / np.bincount(group[known], minlength=n_groups))
+
+
+def _sampled(
+    encoded: Encoded, a: _Side, b: _Side, in_a: Ints, in_b: Ints, offsets: NDArray[np.uintp], *, level: float,
+    rng_seed: int, n_resamples: int, threads: int | None,
+) -> tuple[Floats, Floats, Floats]:
+    """Mean and percentiles over trials that take one random checkpoint a member and side."""
+    windows = []
+    for name, side, chosen in (("small", a, in_a), ("target", b, in_b)):
+        if len(side.series) != len(side.scores):
+            raise OptionError(
+                f'score="sample" needs one run a member, but {name} has members with several; '
+                "match on run, or filter one seed (where=...)"
+            )
+        values, _, bounds, filled = encoded.select(name)
+        place = np.searchsorted(filled, side.series.block[chosen])
+        ends = bounds[place + 1].astype(np.intp)
+        counts = side.series.columns["n"][chosen].astype(np.intp)
+        rows = np.concatenate([np.arange(e - n, e) for e, n in zip(ends, counts, strict=True)] or [np.zeros(0, int)])
+        signs = np.repeat(side.sign[side.group[chosen]], counts)
+        windows += [
+            np.ascontiguousarray(values[rows] * signs),
+            np.concatenate([[0], np.cumsum(counts)]).astype(np.uintp),
+        ]
+    out = kernels().sampled_agreement(
+        *windows, offsets, group_addresses(encoded.groups.select(encoded.by)), n_resamples, rng_seed, threads=threads
+    )
+    draws = out["draws"].reshape(-1, n_resamples)
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    low, high = np.quantile(draws, tails, axis=1) if len(draws) else (np.zeros(0), np.zeros(0))
+    return out["mean"], low, high
+
+
+def group_addresses(labels: pl.DataFrame) -> NDArray[np.uint64]:
+    """A 64-bit address for each group from its labels: draws stay with a group whatever else is in the table."""
+    return np.array(
+        [int.from_bytes(hashlib.blake2b(repr(row).encode(), digest_size=8).digest(), "little") for row in labels.rows()],
+        dtype=np.uint64,
+    )
+
+
+def _constant(scores: Floats, offsets: NDArray[np.uintp], n_groups: int) -> NDArray[np.bool_]:
+    moments = kernels().segment_moments(scores, offsets)
+    return (moments["n"] >= 2) & (moments["max"] == moments["min"]) if n_groups else np.zeros(0, dtype=bool)
+
+
+def _result(
+    encoded: Encoded, out: dict[str, Any], a: _Side, b: _Side, in_a: Ints, in_b: Ints, score: str, text: str
+) -> pl.DataFrame:
+    n_groups = len(encoded.groups)
+    statuses = Statuses(n_groups)
+    statuses.set("duplicate_key", encoded.conflicts)
+    statuses.set("too_few", out["n_members"] < 2)
+    statuses.set("constant", out.pop("constant"))
+    statuses.check_finite(~np.isfinite(out["decision_accuracy"]))
+    statuses.blank(out, "duplicate_key")
+    shallow = np.zeros(n_groups, dtype=bool)
+    if score != "final":
+        for side, chosen in ((a, in_a), (b, in_b)):
+            short = side.series.columns["n"].astype(np.intp) < side.window
+            touched = np.isin(side.series.group * (1 + len(encoded.members)) + side.series.member,
+                              side.group[chosen] * (1 + len(encoded.members)) + side.member[chosen])
+            shallow[side.series.group[short & touched]] = True
+    flags = {
+        "few_checkpoints": shallow,
+        "few_members": out["n_members"] < FEW_MEMBERS,
+        "missing_values": (encoded.n_missing + encoded.n_nan) > 0,
+        "mixed_config": np.full(n_groups, "config" in encoded.joined),
+    }
+    floats = {name: pl.Series(name, values) for name, values in out.items()}
+    return encoded.groups.select(encoded.by).with_columns(
+        *((s.fill_nan(None) if s.dtype.is_float() else s) for s in floats.values()),
+        statuses.column(),
+        flag_lists(flags, n_groups),
+        pl.lit(text).alias("signature"),
+    )

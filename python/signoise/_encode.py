@@ -1,0 +1,402 @@
+"""From a frame of scores to contiguous series: the one place where rows are ordered, deduplicated and counted out.
+
+A *series* is the checkpoints of one training run for one score, in training order. Rows that already stand together
+in order, as dumps and score tables mostly do, are used where they are; anything else is sorted first. The series
+themselves come out in the lexical order of their keys, so neither row order nor chunking can reach a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ._errors import DuplicateKeyError, OptionError, SchemaError
+from ._kernels import kernels
+from ._metrics import lookup
+from ._schema import KEY, RUN_IDENTITY, SCORE_IDENTITY, did_you_mean
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+Mask = NDArray[np.bool_]
+Duplicates = Literal["raise", "first", "last", "mean", "status"]
+
+
+@dataclass(frozen=True)
+class Series:
+    """Numbers of each non-empty series of one selection of rows, in canonical order."""
+
+    group: Ints
+    """Row of `Encoded.groups` that the series belongs to."""
+    member: Ints
+    """Row of `Encoded.members` that it belongs to."""
+    block: Ints
+    """Row of `Encoded.heads`: the labels of the series."""
+    columns: dict[str, NDArray[Any]]
+    """Columns of the kernel `window_summary`."""
+
+    def __len__(self) -> int:
+        return len(self.group)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Scores as contiguous series, with the labels of their groups and members."""
+
+    by: tuple[str, ...]
+    """The key columns: those asked for and those that had to join."""
+    joined: tuple[str, ...]
+    """Columns that joined the key because groups would have mixed several of their values."""
+    groups: pl.DataFrame
+    """Labels of the groups (`by` columns), in lexical order."""
+    members: pl.DataFrame
+    """Labels of the members."""
+    heads: pl.DataFrame
+    """Every key column of every series, one row a series, in the order of `starts`."""
+    values: Floats
+    positions: Floats
+    starts: NDArray[np.intp]
+    """Series b is rows ``starts[b]:starts[b + 1]`` of `values`."""
+    canonical: Ints
+    """Series in canonical order."""
+    group_of: Ints
+    member_of: Ints
+    usable: Mask
+    """Rows with a score that statistics may use."""
+    masks: dict[str, Mask]
+    n_missing: Ints
+    n_nan: Ints
+    row: Ints | None
+    """Row of the given frame behind each value, where it had a `__row` column."""
+    conflicts: Mask
+    """Groups in which one key carries different values (only with ``duplicates="status"``)."""
+    notes: list[str] = field(default_factory=list)
+
+    def rows(self, mask: str | None = None) -> Mask:
+        """Usable rows, of one selection if it is named."""
+        return self.usable if mask is None else self.usable & self.masks[mask]
+
+    def select(self, mask: str | None = None) -> tuple[Floats, Floats, NDArray[np.uintp], Ints]:
+        """Values, positions and offsets of the usable rows of one selection, and their non-empty series."""
+        keep = self.rows(mask)
+        sizes = np.add.reduceat(keep, self.starts[:-1], dtype=np.intp) if len(self.starts) > 1 else self.starts[:0]
+        filled = np.flatnonzero(sizes)
+        offsets = np.concatenate([[0], np.cumsum(sizes[filled])]).astype(np.uintp)
+        if keep.all():
+            return self.values, self.positions, offsets, filled
+        return self.values[keep], self.positions[keep], offsets, filled
+
+    def series(self, window: int, mask: str | None = None, threads: int | None = None) -> Series:
+        """The last `window` checkpoints of each series of one selection, in numbers."""
+        values, positions, offsets, filled = self.select(mask)
+        columns = kernels().window_summary(values, positions, offsets, window, threads=threads)
+        where = np.full(len(self.canonical), -1, dtype=np.intp)
+        where[filled] = np.arange(len(filled))
+        order = where[self.canonical]
+        order = order[order >= 0]
+        block = filled[order]
+        return Series(
+            group=self.group_of[block],
+            member=self.member_of[block],
+            block=block,
+            columns={name: np.ascontiguousarray(column[order]) for name, column in columns.items()},
+        )
+
+
+def encode(
+    frame: pl.DataFrame,
+    *,
+    by: Sequence[str],
+    members: Sequence[str],
+    order: str = "tokens",
+    masks: Mapping[str, pl.Expr | None] | None = None,
+    leave_key: Sequence[str] = (),
+    duplicates: Duplicates = "raise",
+) -> Encoded:
+    """Order, deduplicate and label the rows of a score table.
+
+    Parameters
+    ----------
+    frame
+        Rows of the score table, result rows only.
+    by
+        Columns of the group key.
+    members
+        Columns whose values are the members of the population.
+    order
+        Column along which checkpoints are ordered; series without it fall back to `step`, then to `revision`.
+    masks
+        Named selections of rows.
+    leave_key
+        Columns that must neither join the key nor be complained about.
+    duplicates
+        What to do where one key carries different values.
+    """
+    if duplicates not in ("raise", "first", "last", "mean", "status"):
+        raise OptionError(f'duplicates must be "raise", "first", "last" or "mean", got {duplicates!r}')
+    for argument, names in (("by", by), ("across or match", members)):
+        for name in names:
+            if name not in frame.columns:
+                raise SchemaError(
+                    f"{argument}: the table has no column {name!r}{did_you_mean(name, frame.columns)} "
+                    f"(it has {', '.join(frame.columns)})"
+                )
+    for name in leave_key:
+        by = [column for column in by if column != name]
+    identity = [name for name in SCORE_IDENTITY if name in frame.columns and name not in by]
+    runs = [name for name in RUN_IDENTITY if name in frame.columns]
+    extra = [name for name in leave_key if name in frame.columns and name not in KEY and name != "value"]
+    series_columns = list(dict.fromkeys([*by, *identity, *members, *runs, *extra]))
+    # A checkpoint-level column can be a key (by=("task", "metric", "step")): it is one already then.
+    along = [name for name in dict.fromkeys([order, "step"]) if name in frame.columns and name not in by]
+    names = [f"__mask_{name}" for name in masks or {}]
+    frame = frame.with_columns(
+        (pl.lit(True) if mask is None else mask.fill_null(False)).alias(column)  # noqa: FBT003
+        for column, mask in zip(names, (masks or {}).values(), strict=True)
+    )
+    needed = dict.fromkeys([*series_columns, *along, *KEY, "value", "source", "__row", *names])
+    frame = frame.select(name for name in needed if name in frame.columns)
+    frame = _null_incomplete(frame, along, series_columns)
+    new = _new_series(frame, series_columns)
+    heads = frame.filter(new).select(series_columns)
+    if not _in_order(frame, new, heads, along):
+        frame = _sorted(frame, series_columns, along)
+        new = _new_series(frame, series_columns)
+    frame, new, conflicts, notes = _deduplicate(frame, new, series_columns, along, duplicates)
+    starts = np.concatenate([np.flatnonzero(new), [frame.height]])
+    heads = frame.filter(pl.Series(new)).select(series_columns)
+
+    joined = _mixed(heads, by, [name for name in identity if name not in leave_key])
+    by = (*by, *joined)
+    ranked = heads.with_row_index("__block").sort(list(dict.fromkeys([*by, *members, *series_columns])))
+    canonical = ranked["__block"].to_numpy().astype(np.intp)
+    group_of, groups = _dense(ranked, by)
+    member_of, member_labels = _dense(ranked.select("__block", *members).sort(list(members)), members)
+
+    values, usable, n_missing, n_nan = _score_values(frame, starts, group_of, len(groups))
+    conflicted = np.zeros(len(groups), dtype=bool)
+    if conflicts.any():
+        conflicted[group_of[np.searchsorted(starts, np.flatnonzero(conflicts), side="right") - 1]] = True
+    return Encoded(
+        by=by,
+        joined=joined,
+        groups=groups,
+        members=member_labels,
+        heads=heads,
+        values=values,
+        positions=_positions(frame, along, starts),
+        starts=starts,
+        canonical=canonical,
+        group_of=group_of,
+        member_of=member_of,
+        usable=usable,
+        masks={name: frame[column].to_numpy() for name, column in zip(masks or {}, names, strict=True)},
+        n_missing=n_missing,
+        n_nan=n_nan,
+        row=frame["__row"].to_numpy().astype(np.intp) if "__row" in frame.columns else None,
+        conflicts=conflicted,
+        notes=notes,
+    )
+
+
+def _null_incomplete(frame: pl.DataFrame, along: Sequence[str], series: Sequence[str]) -> pl.DataFrame:
+    """A series that lacks tokens (or steps) at some checkpoints is ordered without them altogether."""
+    partial = [name for name in along if 0 < frame[name].null_count() < frame.height]
+    if not partial:
+        return frame
+    return frame.with_columns(
+        pl.when(pl.col(name).is_null().any().over(series)).then(None).otherwise(pl.col(name)).alias(name)
+        for name in partial
+    )
+
+
+def _new_series(frame: pl.DataFrame, columns: Sequence[str]) -> Mask:
+    """True at each row whose series key differs from the row before."""
+    if frame.height == 0:
+        return np.zeros(0, dtype=bool)
+    changed = frame.select(
+        pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in columns)
+    ).to_series()
+    new = changed.to_numpy(writable=True)
+    new[0] = True
+    return new
+
+
+def _along(frame: pl.DataFrame, along: Sequence[str]) -> list[Floats]:
+    """Order columns as floats; a missing one sorts first."""
+    return [frame[name].cast(pl.Float64).fill_null(float("-inf")).to_numpy() for name in along]
+
+
+def _in_order(frame: pl.DataFrame, new: Mask, heads: pl.DataFrame, along: Sequence[str]) -> bool:
+    """Each series stands in one block, and its checkpoints rise within it."""
+    if heads.height > 1 and heads.n_unique() < heads.height:
+        return False
+    rises = np.zeros(max(frame.height - 1, 0), dtype=bool)
+    undecided = ~new[1:]
+    for column in _along(frame, along):
+        before, after = column[:-1], column[1:]
+        if np.any(undecided & (after < before)):
+            return False
+        rises |= after > before
+        undecided &= ~rises
+    # Equal in all of them: leave the verdict to the full sort, which also looks at the rest of the key.
+    return not undecided.any()
+
+
+def _sorted(frame: pl.DataFrame, series: Sequence[str], along: Sequence[str]) -> pl.DataFrame:
+    """Rows sorted by series, then along it, then by the rest of the key."""
+    rest = [name for name in KEY if name in frame.columns and name not in series and name not in along]
+    codes = [_codes(frame[name]).alias(f"__{i}") for i, name in enumerate([*series, *along, *rest])]
+    return frame[pl.DataFrame(codes).select(pl.arg_sort_by(pl.all(), maintain_order=True)).to_series()]
+
+
+def _codes(column: pl.Series) -> pl.Series:
+    """A column that sorts like the given one and is cheap to sort by."""
+    if column.dtype != pl.String:
+        return column
+    return column.cast(pl.Enum(column.drop_nulls().unique().sort())).to_physical()
+
+
+def _deduplicate(
+    frame: pl.DataFrame, new: Mask, series: Sequence[str], along: Sequence[str], duplicates: Duplicates
+) -> tuple[pl.DataFrame, Mask, Mask, list[str]]:
+    """Drop exact duplicates, settle conflicting ones; the mask of conflicts stays for ``"status"``."""
+    same = ~new
+    for column in _along(frame, along):
+        same[1:] &= column[1:] == column[:-1]
+    none = np.zeros(frame.height, dtype=bool)
+    if not same.any():
+        return frame, new, none, []
+    # Only rows that share series and checkpoint with a neighbour can be duplicates.
+    touched = same.copy()
+    touched[:-1] |= same[1:]
+    key = [name for name in KEY if name in frame.columns]
+    key = list(dict.fromkeys([*series, *key]))
+    rows = frame.with_row_index("__row").filter(pl.Series(touched))
+    rows = rows.with_columns(
+        pl.col("__row").min().over(key).alias("__key"),
+        (pl.col("value").is_first_distinct().over(key)).alias("__first"),
+        pl.col("value").n_unique().over(key).alias("__values"),
+    )
+    exact = rows.filter(~pl.col("__first"))["__row"].to_numpy()
+    conflicting = rows.filter(pl.col("__first") & (pl.col("__values") > 1))
+    notes = [f"{len(exact)} exact duplicate rows were dropped"] if len(exact) else []
+    drop = none.copy()
+    drop[exact] = True
+    conflicts = none
+    if conflicting.height:
+        if duplicates in ("raise", "status"):
+            text = _describe_conflicts(conflicting, key)
+            if duplicates == "raise":
+                raise DuplicateKeyError(text)
+            notes.append(text)
+            conflicts = none.copy()
+            conflicts[conflicting["__row"].to_numpy()] = True
+        else:
+            frame, dropped = _settle(frame, conflicting, duplicates)
+            drop[dropped] = True
+            notes.append(
+                f"{conflicting['__key'].n_unique()} keys carried different values: took the {duplicates} of each"
+            )
+    keep = ~drop
+    return frame.filter(pl.Series(keep)), _still_new(new, keep), conflicts[keep], notes
+
+
+def _still_new(new: Mask, keep: Mask) -> Mask:
+    """Starts of series after rows were dropped; the first row of a key is never dropped before another of it."""
+    series = np.cumsum(new)[keep]
+    return np.concatenate([[True], series[1:] != series[:-1]]) if len(series) else np.zeros(0, dtype=bool)
+
+
+def _settle(frame: pl.DataFrame, conflicting: pl.DataFrame, how: str) -> tuple[pl.DataFrame, Ints]:
+    """One row for each conflicting key: the first, the last, or the first with the mean value."""
+    # "__order" is the row's place in the table as given; frames are sorted stably, so row order within a key is it.
+    kept = conflicting.group_by("__key").agg(
+        (pl.col("__row").max() if how == "last" else pl.col("__row").min()).alias("__keep"),
+        pl.col("value").sort().mean().alias("__mean"),
+    )
+    dropped = conflicting.filter(~pl.col("__row").is_in(kept["__keep"].implode()))["__row"].to_numpy()
+    if how == "mean":
+        values = frame["value"].to_numpy(writable=True)
+        values[kept["__keep"].to_numpy()] = kept["__mean"].to_numpy()
+        frame = frame.with_columns(pl.Series("value", values))
+    return frame, dropped
+
+
+def _describe_conflicts(conflicting: pl.DataFrame, key: Sequence[str]) -> str:
+    examples = []
+    firsts = conflicting.group_by("__key", maintain_order=True).agg(
+        *(pl.col(name).first() for name in key), pl.col("value"), *(pl.col(c) for c in ("source",) if c in conflicting)
+    )
+    for row in firsts.head(3).iter_rows(named=True):
+        label = ", ".join(f"{name}={row[name]}" for name in key if row[name] is not None)
+        values = ", ".join(f"{value:.6g}" if value is not None else "null" for value in row["value"])
+        where = f" in {', '.join(sorted({str(s) for s in row['source'] if s}))}" if any(row.get("source") or ()) else ""
+        examples.append(f"{label} has values {values}{where}")
+    more = firsts.height - len(examples)
+    return (
+        f"{firsts.height} keys carry different values: {'; '.join(examples)}{f'; and {more} more' if more else ''}. "
+        'Filter the rows you mean (where=...), or choose with duplicates="first", "last" or "mean"'
+    )
+
+
+def _mixed(heads: pl.DataFrame, by: Sequence[str], candidates: Sequence[str]) -> tuple[str, ...]:
+    """Candidates of which some group holds more than one value."""
+    varying = [name for name in candidates if heads[name].n_unique() > 1]
+    if not varying or not by:
+        return tuple(varying)
+    most = heads.group_by(list(by)).agg(pl.col(varying).n_unique()).select(pl.col(varying).max())
+    return tuple(name for name in varying if most[name][0] > 1)
+
+
+def _dense(ranked: pl.DataFrame, columns: Sequence[str]) -> tuple[Ints, pl.DataFrame]:
+    """Number the distinct labels of sorted rows; the numbers come back by block."""
+    blocks = ranked["__block"].to_numpy()
+    numbers = np.zeros(len(blocks), dtype=np.intp)
+    if not columns:
+        return numbers, pl.DataFrame({"__all": [None]})
+    new = _new_series(ranked, columns)
+    numbers[blocks] = np.cumsum(new) - 1
+    return numbers, ranked.filter(pl.Series(new)).select(columns)
+
+
+def _score_values(frame: pl.DataFrame, starts: Ints, group_of: Ints, n_groups: int) -> tuple[Floats, Mask, Ints, Ints]:
+    """Values with what is missing counted out, apart for null and NaN, by group."""
+    column = frame["value"]
+    null = column.is_null().to_numpy() if column.null_count() else np.zeros(len(column), dtype=bool)
+    values = column.fill_null(float("nan")).to_numpy()
+    usable = np.isfinite(values)
+    n_missing = np.zeros(n_groups, dtype=np.intp)
+    n_nan = np.zeros(n_groups, dtype=np.intp)
+    if not usable.all():
+        infinite = np.isinf(values)
+        unbounded = _unbounded(frame, np.flatnonzero(infinite))
+        usable[unbounded] = True  # an infinite perplexity is a score; an infinite accuracy is not
+        row_group = np.repeat(group_of, np.diff(starts))
+        np.add.at(n_missing, row_group[null | infinite], 1)
+        np.add.at(n_nan, row_group[np.isnan(values) & ~null], 1)
+    return values, usable, n_missing, n_nan
+
+
+def _unbounded(frame: pl.DataFrame, rows: Ints) -> Ints:
+    """Those of the rows whose metric has no bound on the side of its infinite value."""
+    if not len(rows):
+        return rows
+    metrics, values = frame["metric"].gather(rows), frame["value"].gather(rows)
+    open_ended = []
+    for name, value in zip(metrics, values, strict=True):
+        metric = lookup(name)
+        open_ended.append(metric is None or (metric.high if value > 0 else metric.low) is None)
+    return rows[np.array(open_ended, dtype=bool)]
+
+
+def _positions(frame: pl.DataFrame, along: Sequence[str], starts: Ints) -> Floats:
+    """Where each checkpoint stands: tokens (or steps), or its number in the series where it has neither."""
+    place = np.arange(frame.height, dtype=float) - np.repeat(starts[:-1], np.diff(starts))
+    for column in reversed(_along(frame, along)):
+        place = np.where(np.isfinite(column), column, place)
+    return place

@@ -1,0 +1,127 @@
+"""Normal-theory intervals of noise, signal and their ratio, elementwise over groups.
+
+The estimands and their simulated coverage are stated in the docstrings of the verbs; quantiles come from kernels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._kernels import kernels
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+
+#: Fewer values than this say nothing about autocorrelation.
+LEAST_VALUES = 30
+
+
+@dataclass(frozen=True)
+class CheckpointError:
+    """Variance of one checkpoint's score about its run's level, by group, corrected for autocorrelation."""
+
+    variance: Floats
+    """sigma^2, score units squared."""
+    df: Floats
+    """Degrees of freedom of `variance`."""
+    rho: Floats
+    """Lag-1 autocorrelation used."""
+
+
+def pooled_autocorrelation(n: Floats, rho: Floats, stratum: Ints, n_strata: int) -> Floats:
+    """Lag-1 autocorrelation of each stratum, pooled over its runs and corrected for the bias of short runs.
+
+    A run of n checkpoints underestimates: E[rho_hat] is about rho - (1 + 3 rho)/n. Inverted and averaged with weights
+    n - 3: sum(n rho_hat + 1) / sum(n - 3), clipped to [0, .95]. NaN where a stratum has fewer than 30 values.
+    """
+    usable = (n >= 4) & np.isfinite(rho)
+    top = np.bincount(stratum[usable], weights=n[usable] * rho[usable] + 1, minlength=n_strata)
+    bottom = np.bincount(stratum[usable], weights=n[usable] - 3, minlength=n_strata)
+    count = np.bincount(stratum[usable], weights=n[usable], minlength=n_strata)
+    with np.errstate(all="ignore"):
+        return np.where(count >= LEAST_VALUES, np.clip(top / bottom, 0.0, 0.95), np.nan)
+
+
+def checkpoint_error(
+    variance: Floats, run_n: Floats, run_group: Ints, rho: Floats, *, detrended: bool
+) -> CheckpointError:
+    """Correct the mean within-run variance of each group for the autocorrelation of its checkpoints.
+
+    Parameters
+    ----------
+    variance
+        Unweighted mean over runs of their unbiased variances, by group.
+    run_n, run_group
+        Checkpoints and group of each run that entered it.
+    rho
+        Lag-1 autocorrelation by group (0: independent).
+    detrended
+        Each run also lost a slope.
+    """
+    groups = len(variance)
+    factors = kernels().autocorrelation_factors(run_n, rho[run_group])
+    f, nu = factors["f"], factors["nu"]
+    if detrended:
+        nu = nu * (run_n - 2) / (run_n - 1)
+    runs = np.bincount(run_group, minlength=groups)
+    total = np.bincount(run_group, weights=f, minlength=groups)
+    with np.errstate(all="ignore"):
+        # Satterthwaite over the runs; J runs of one length give J times the degrees of freedom of one.
+        df = total**2 / np.bincount(run_group, weights=f**2 / nu, minlength=groups)
+        return CheckpointError(variance / (total / runs), df, rho)
+
+
+def effective_checkpoints(n: Floats, rho: Floats) -> Floats:
+    """Independent checkpoints that a window of n autocorrelated ones is worth: n (1 - rho)/(1 + rho), 1.5 to n."""
+    return np.minimum(n, np.maximum(1.5, n * (1 - rho) / (1 + rho)))
+
+
+def spread_interval(error: CheckpointError, level: float) -> tuple[Floats, Floats]:
+    """Chi-square limits of sigma."""
+    upper = kernels().chi2_quantile(_like(error.df, (1 + level) / 2), error.df)
+    lower = kernels().chi2_quantile(_like(error.df, (1 - level) / 2), error.df)
+    with np.errstate(all="ignore"):
+        return np.sqrt(error.variance * error.df / upper), np.sqrt(error.variance * error.df / lower)
+
+
+def range_interval(
+    spread: Floats, members: Floats, stderr: Floats, df: Floats, level: float
+) -> tuple[Floats, Floats]:
+    """Limits of the range of the true scores of these members (fixed models)."""
+    q = kernels().studentised_range_quantile(_like(df, (1 + level) / 2), members, df)
+    t = kernels().t_quantile(_like(df, (1 + level) / 2), df)
+    return np.maximum(0.0, spread - q * stderr), spread + t * np.sqrt(2.0) * stderr
+
+
+def range_p_value(spread: Floats, members: Floats, stderr: Floats, df: Floats) -> Floats:
+    """Probability of a range at least this large if all members had the same true score."""
+    with np.errstate(all="ignore"):
+        ratio = spread / stderr
+    ratio = np.where(np.isfinite(ratio), ratio, np.nan)
+    return 1.0 - kernels().studentised_range_cdf(ratio, members, df)
+
+
+def ratio_interval(spread: Floats, members: Floats, error: CheckpointError, level: float) -> tuple[Floats, Floats]:
+    """Limits of (expected range of these many members) / sigma, in units of an absolute SNR (random models)."""
+    with np.errstate(all="ignore"):
+        snr = spread / np.sqrt(error.variance)
+    units = kernels().expected_range(members)
+    upper = kernels().studentised_range_quantile(_like(error.df, (1 + level) / 2), members, error.df)
+    lower = kernels().studentised_range_quantile(_like(error.df, (1 - level) / 2), members, error.df)
+    return snr * units / upper, snr * units / lower
+
+
+def _like(array: Floats, value: float) -> Floats:
+    return np.full(len(array), value)
+
+
+def null_if_nan(values: Sequence[float] | NDArray[Any]) -> Any:
+    """NaN is how kernels say undefined; tables say null."""
+    import polars as pl
+
+    return pl.Series(values=np.asarray(values, dtype=float)).fill_nan(None)

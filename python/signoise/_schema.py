@@ -1,0 +1,296 @@
+"""The score table: column names, dtypes, key, and how other people's names become ours.
+
+One row is one value. Readers return a LazyFrame with these columns; verbs take any frame in which `recognise` finds
+them. Columns that are not ours ride along, so that filters can name them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+
+import polars as pl
+
+from ._errors import OptionError, SchemaError
+from ._metrics import lookup
+from ._names import parse_size
+
+COLUMNS: dict[str, pl.DataType] = {
+    "run": pl.String(),
+    "revision": pl.String(),
+    "step": pl.Int64(),
+    "tokens": pl.Float64(),
+    "flops": pl.Float64(),
+    "params": pl.Int64(),
+    "recipe": pl.String(),
+    "seed": pl.Int64(),
+    "task": pl.String(),
+    "subtask": pl.String(),
+    "config": pl.String(),
+    "metric": pl.String(),
+    "filter": pl.String(),
+    "instance_id": pl.String(),
+    "repeat": pl.Int32(),
+    "cluster": pl.String(),
+    "value": pl.Float64(),
+    "weight": pl.Float64(),
+    "stderr": pl.Float64(),
+    "n": pl.Int64(),
+    "source": pl.String(),
+}
+"""Name and dtype of every column of the score table, in order."""
+
+KEY: tuple[str, ...] = tuple(COLUMNS)[: tuple(COLUMNS).index("repeat") + 1]
+"""The identifying columns: two rows that agree on all of them are the same score."""
+
+SCORE_IDENTITY: tuple[str, ...] = ("task", "subtask", "config", "metric", "filter")
+"""What a score is a score of. A group that mixed several values of one of these would compare unlike things."""
+
+RUN_IDENTITY: tuple[str, ...] = ("run", "recipe", "params", "seed")
+"""What tells one training run from another, whatever a member of the population is."""
+
+SYNONYMS: dict[str, tuple[str, ...]] = {
+    "run": ("model", "model_name", "model_path", "name"),
+    "revision": ("model_revision",),
+    "step": ("checkpoint", "ckpt", "global_step"),
+    "tokens": ("train_tokens", "tokens_seen"),
+    "params": ("params_total", "n_params", "num_params", "size"),
+    "params_nonembedding": ("params_nonemb", "non_embedding_params"),
+    "flops": ("compute",),
+    "recipe": ("mix", "data", "train_set"),
+    "seed": ("train_seed",),
+    "task": ("benchmark", "dataset", "eval"),
+    "subtask": ("subset", "subject"),
+    "instance_id": ("native_id", "doc_id", "id", "question_id", "item"),
+    "repeat": ("epoch", "sample_id", "sample_index"),
+    "cluster": ("group", "passage_id"),
+    "value": ("score",),
+}
+"""Names taken for ours where ours is absent; the first match wins."""
+
+CONFIG_PARTS: tuple[tuple[str, str], ...] = (
+    ("limit", "limit"),
+    ("prompt", "prompt"),
+    ("shots", "shots"),
+    ("num_fewshot", "shots"),
+    ("template", "template"),
+    ("variant", "variant"),
+)
+"""Columns joined into `config` as ``name=value`` where the table has no `config`: (their name, name in the pair)."""
+
+
+def _bare(name: str) -> str:
+    """`Model Name`, `model-name` and `model_name` are one name."""
+    return re.sub(r"[^0-9a-z]+", "_", name.strip().lower()).strip("_")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """``; did you mean 'x'?`` or nothing."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def find_columns(names: Iterable[str], columns: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Which of a table's columns is which of ours, as ``{ours: theirs}``.
+
+    `columns` maps theirs to ours and beats recognition.
+    """
+    names = list(names)
+    ours = [*COLUMNS, "params_nonembedding"]
+    chosen: dict[str, str] = {}
+    for theirs, our in (columns or {}).items():
+        if theirs not in names:
+            raise SchemaError(
+                f"columns: the table has no column {theirs!r}{did_you_mean(theirs, names)} "
+                f"(it has {', '.join(names)})"
+            )
+        if our not in ours:
+            raise SchemaError(f"columns: {our!r} is not a column of the score table{did_you_mean(our, ours)}")
+        if our in chosen:
+            raise SchemaError(f"columns: both {chosen[our]!r} and {theirs!r} are declared as {our!r}")
+        chosen[our] = theirs
+    free = {_bare(name): name for name in reversed(names) if name not in chosen.values()}
+    for our in ours:
+        if our in chosen:
+            continue
+        for candidate in (our, *SYNONYMS.get(our, ())):
+            if candidate in free:
+                chosen[our] = free[candidate]
+                break
+    return chosen
+
+
+def recognise(frame: pl.LazyFrame, columns: Mapping[str, str] | None = None) -> pl.LazyFrame:
+    """Add our columns beside a table's own, reading names, sizes and wide metrics.
+
+    Parameters
+    ----------
+    frame
+        Any table with one row per value, or one row per checkpoint with a column per metric.
+    columns
+        ``{"theirs": "ours"}`` for names that are not recognised, or recognised wrongly.
+
+    Returns
+    -------
+    LazyFrame
+        The same rows (wide metrics unpivoted) with our columns in our dtypes; the table's own columns are kept
+        under their own names unless ours has the same name.
+
+    Raises
+    ------
+    SchemaError
+        Where run, task or value cannot be found.
+    """
+    schema = frame.collect_schema()
+    found = find_columns(schema.names(), columns)
+    if "value" not in found:
+        frame, schema, found = _unpivot_metrics(frame, schema, found, columns)
+    for needed, example in (("run", "model"), ("task", "benchmark"), ("value", "score")):
+        if needed not in found:
+            raise SchemaError(
+                f"the table has no column for {needed!r}: none of "
+                f"{', '.join((needed, *SYNONYMS.get(needed, ())))} is among its columns "
+                f"({', '.join(schema.names())}); say which one it is, e.g. "
+                f'columns={{"{_likely(needed, schema) or example}": "{needed}"}} '
+                f"or --columns {_likely(needed, schema) or example}={needed}"
+            )
+    expressions = []
+    for our, theirs in found.items():
+        if our == "step" and schema[theirs] == pl.String:
+            expressions += _named_steps(theirs, with_revision="revision" not in found)
+        else:
+            expressions.append(_cast(our, theirs, schema[theirs]))
+    if "metric" not in found:
+        expressions.append(pl.lit(_bare(found["value"])).alias("metric"))
+    if "config" not in found and (config := _config(schema, found)) is not None:
+        expressions.append(config)
+    return frame.with_columns(expressions)
+
+
+def _likely(our: str, schema: pl.Schema) -> str | None:
+    """A column of theirs to name in the remedy, if one sounds like ours."""
+    close = difflib.get_close_matches(our, schema.names(), n=1, cutoff=0.6)
+    return close[0] if close else None
+
+
+def _unpivot_metrics(
+    frame: pl.LazyFrame, schema: pl.Schema, found: dict[str, str], columns: Mapping[str, str] | None
+) -> tuple[pl.LazyFrame, pl.Schema, dict[str, str]]:
+    """One column per metric -> one row per metric."""
+    taken = set(found.values())
+    metrics = [
+        name
+        for name, dtype in schema.items()
+        if name not in taken and (dtype.is_numeric() or dtype == pl.Boolean) and lookup(name) is not None
+    ]
+    if not metrics:
+        raise SchemaError(
+            "the table has neither a value column (value, score) nor a numeric column named like a metric; its "
+            f'columns are {", ".join(schema.names())}. Say which holds the score: columns={{"yours": "value"}} '
+            "or --columns yours=value"
+        )
+    index = [name for name in schema.names() if name not in metrics and name != found.get("metric")]
+    frame = (
+        frame.with_columns(pl.col(metrics).cast(pl.Float64))
+        .unpivot(on=metrics, index=index, variable_name="metric", value_name="value")
+        .filter(pl.col("value").is_not_null())
+    )
+    schema = frame.collect_schema()
+    return frame, schema, find_columns(schema.names(), columns)
+
+
+def _cast(our: str, theirs: str, dtype: pl.DataType) -> pl.Expr:
+    column = pl.col(theirs)
+    if our in ("params", "params_nonembedding") and dtype == pl.String:
+        return column.map_elements(_size_or_raise, return_dtype=pl.Int64).alias(our)
+    if our == "seed" and dtype == pl.String:
+        # The seed may be a name ("default", "small-aux-2"): names in lexical order become 0, 1, ..
+        number = column.cast(pl.Int64, strict=False)
+        named = column.rank("dense").cast(pl.Int64) - 1
+        all_numbers = (number.is_not_null() | column.is_null()).all()
+        return pl.when(all_numbers).then(number).otherwise(named).alias(our)
+    target = COLUMNS.get(our, pl.Int64())
+    if dtype == target and our == theirs:
+        return column
+    if target == pl.Int64 and dtype.is_float():
+        return column.fill_nan(None).cast(target).alias(our)
+    return column.cast(target).alias(our)
+
+
+def _size_or_raise(text: str) -> int:
+    size = parse_size(text)
+    if size is None:
+        raise SchemaError(f"params: cannot read the size {text!r}; write a count (1400000000) or a size (1.4B)")
+    return size
+
+
+def _named_steps(theirs: str, *, with_revision: bool) -> list[pl.Expr]:
+    """`step143000` or `main` in a step column: the number is the step, the text the revision."""
+    text = pl.col(theirs)
+    pattern = r"(?i)^(?:.*?(?:step|iter|ckpt|checkpoint)[-_=]?|ba)?0*(\d+)(?:[^\d].*)?$"
+    step = text.str.extract(pattern, 1).cast(pl.Int64).alias("step")
+    if not with_revision:
+        return [step]
+    plain = text.str.contains(r"^\d+$")
+    return [step, pl.when(plain).then(None).otherwise(text).alias("revision")]
+
+
+def _config(schema: pl.Schema, found: Mapping[str, str]) -> pl.Expr | None:
+    taken = set(found.values())
+    by_bare = {_bare(name): name for name in reversed(schema.names()) if name not in taken}
+    pairs: dict[str, str] = {}
+    for theirs, label in CONFIG_PARTS:
+        if theirs in by_bare and label not in pairs:
+            pairs[label] = by_bare[theirs]
+    if not pairs:
+        return None
+    parts = [
+        pl.concat_str(pl.lit(f"{label}="), pl.col(theirs).cast(pl.String)) for label, theirs in sorted(pairs.items())
+    ]
+    joined = pl.concat_str(parts, separator=",", ignore_nulls=True)
+    return pl.when(joined == "").then(None).otherwise(joined).alias("config")
+
+
+def config_sources(names: Iterable[str]) -> dict[str, str]:
+    """Columns that a filter may name in place of a part of `config`: ``{their name: label in config}``."""
+    labels = dict(CONFIG_PARTS)
+    return {name: labels[_bare(name)] for name in names if _bare(name) in labels}
+
+
+def predicate(filters: pl.Expr | str | None, argument: str, names: Iterable[str]) -> pl.Expr | None:
+    """A filter as an expression, with its column names checked.
+
+    Parameters
+    ----------
+    filters
+        A Polars expression, or a Polars SQL predicate such as ``"params >= 1e9 AND metric = 'acc'"``.
+    argument
+        Name of the argument, for the message.
+    names
+        Columns of the table.
+    """
+    if filters is None:
+        return None
+    if isinstance(filters, str):
+        try:
+            expression = pl.sql_expr(filters)
+        except Exception as error:
+            raise OptionError(
+                f"{argument}: cannot read {filters!r} as a SQL predicate ({error}); "
+                "write it like \"params >= 1e9 AND metric = 'acc'\""
+            ) from None
+    elif isinstance(filters, pl.Expr):
+        expression = filters
+    else:
+        raise OptionError(
+            f"{argument} must be a Polars expression or a SQL predicate, got {type(filters).__name__}"
+        )
+    known = list(names)
+    for name in expression.meta.root_names():
+        if name not in known:
+            raise SchemaError(
+                f"{argument}: the table has no column {name!r}{did_you_mean(name, known)} "
+                f"(it has {', '.join(known)})"
+            )
+    return expression

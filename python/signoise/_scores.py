@@ -1,0 +1,222 @@
+"""What every verb does first: take scores in any form, filter them, and bring them to one row per checkpoint."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import polars as pl
+
+from ._errors import DroppedRowsWarning, MixedKeyWarning, SchemaError
+from ._kernels import kernels
+from ._schema import KEY, did_you_mean, predicate, recognise
+
+if TYPE_CHECKING:
+    from ._encode import Encoded
+    from ._readers import ReadReport
+
+Scores: TypeAlias = "pl.DataFrame | pl.LazyFrame | str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Any"
+"""A score table: a Polars frame, anything with ``__arrow_c_stream__``, a path, a glob or a list of paths."""
+Filter: TypeAlias = pl.Expr | str | None
+Groups: TypeAlias = Mapping[str, str | Sequence[str]] | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Result rows of a score table, and what it took to get them."""
+
+    frame: pl.DataFrame
+    notes: list[str] = field(default_factory=list)
+    report: ReadReport | None = None
+
+
+def open_scores(
+    scores: Scores, columns: Mapping[str, str] | None = None, *, strict: bool = False
+) -> tuple[pl.LazyFrame, ReadReport | None]:
+    """Any form of scores as a LazyFrame with our columns; a report where files were read."""
+    report = None
+    if isinstance(scores, pl.DataFrame):
+        frame = scores.lazy()
+    elif isinstance(scores, pl.LazyFrame):
+        frame = scores
+    elif hasattr(scores, "__arrow_c_stream__"):
+        frame = pl.DataFrame(scores).lazy()
+    elif isinstance(scores, (str, os.PathLike)) or (
+        isinstance(scores, Iterable) and all(isinstance(item, (str, os.PathLike)) for item in scores)
+    ):
+        from ._readers import read
+
+        frame, report = read(scores, columns=columns, strict=strict)
+        return frame, report
+    else:
+        raise SchemaError(
+            f"scores must be a Polars frame, a path or an object with __arrow_c_stream__ (pandas, pyarrow, DuckDB), "
+            f"got {type(scores).__name__}"
+        )
+    return recognise(frame, columns), report
+
+
+def load(
+    scores: Scores,
+    *,
+    columns: Mapping[str, str] | None = None,
+    where: Filter = None,
+    groups: Groups = None,
+    use: Sequence[pl.Expr | str] = (),
+    strict: bool = False,
+    threads: int | None = None,
+) -> Table:
+    """Result rows with our columns, filtered; instance rows are averaged first.
+
+    Parameters
+    ----------
+    scores, columns, where, groups
+        As in every verb.
+    use
+        Further columns, or expressions over them, that the verb needs.
+    """
+    frame, report = open_scores(scores, columns, strict=strict)
+    names = frame.collect_schema().names()
+    condition = predicate(where, "where", names)
+    if condition is not None:
+        frame = frame.filter(condition)
+    wanted = dict.fromkeys([*KEY, "value", "weight", "stderr", "n", "source"])
+    for item in use:
+        wanted.update(dict.fromkeys(item.meta.root_names() if isinstance(item, pl.Expr) else [item]))
+    rows = _collect(frame.select(name for name in wanted if name in names))
+    if rows.height == 0:
+        raise SchemaError(
+            "no rows are left"
+            + (f" after where={where!s}; look at the values of its columns" if where is not None else "")
+        )
+    notes: list[str] = []
+    if report is not None:
+        report.warn()
+    if "instance_id" in rows.columns and rows["instance_id"].null_count() < rows.height:
+        from ._aggregate import results_from_instances
+
+        rows, more = results_from_instances(rows, threads=threads)
+        notes += more
+    if groups:
+        rows, more = merge_tasks(rows, groups, threads=threads)
+        notes += more
+    return Table(rows, notes, report)
+
+
+def _collect(frame: pl.LazyFrame) -> pl.DataFrame:
+    try:
+        return frame.collect()
+    except (pl.exceptions.InvalidOperationError, pl.exceptions.ComputeError) as error:
+        detail = str(error).split("\n")[0]
+        raise SchemaError(
+            f"a column cannot be read as what it must hold: {detail}. Cast it first, or declare another column "
+            'with columns={"theirs": "ours"}'
+        ) from None
+
+
+def note_key(encoded: Encoded, by: Sequence[str]) -> None:
+    """Warn where columns joined the key, and where rows were dropped."""
+    for name in encoded.joined:
+        values = encoded.groups[name].unique().drop_nulls().sort()
+        shown = ", ".join(str(value) for value in values.head(3)) + (", .." if len(values) > 3 else "")
+        warnings.warn(
+            f"{name} joined the key ({', '.join(by)}): groups would have mixed {len(values)} values of it ({shown}); "
+            f'filter it with where=..., or add it to by',
+            MixedKeyWarning,
+            stacklevel=4,
+        )
+    warn_notes(encoded.notes, stacklevel=5)
+
+
+def warn_notes(notes: Sequence[str], stacklevel: int = 4) -> None:
+    """One warning for everything that was left out or settled."""
+    if notes:
+        warnings.warn("; ".join(notes), DroppedRowsWarning, stacklevel=stacklevel)
+
+
+def merge_tasks(
+    frame: pl.DataFrame, groups: Mapping[str, str | Sequence[str]], threads: int | None = None
+) -> tuple[pl.DataFrame, list[str]]:
+    """Replace the named tasks by one: the unweighted mean of their scores within each checkpoint.
+
+    A checkpoint that lacks one of the tasks, or holds a missing score of one, is left out and counted.
+    """
+    notes = []
+    tasks = frame["task"].unique().drop_nulls().sort().to_list()
+    for name, pattern in groups.items():
+        chosen = _matching_tasks(name, pattern, tasks)
+        part = frame.filter(pl.col("task").is_in(chosen))
+        key = [c for c in KEY if c in frame.columns and c not in ("task", "subtask")]
+        carried = [c for c in frame.columns if c not in (*KEY, "value", "stderr", "n", "weight", "source")]
+        score = [c for c in ("config", "metric", "filter") if c in key]
+        part = part.unique(subset=[*key, "task", *(["subtask"] if "subtask" in frame.columns else []), "value"])
+        expected = part.group_by(score).agg(pl.col("task").n_unique().alias("__expected"))
+        part = part.sort([*key, "task"]).with_columns(
+            (pl.col("value").is_not_null() & pl.col("value").is_not_nan()).alias("__there")
+        )
+        offsets = _run_offsets(part, key)
+        means = kernels().segment_moments(
+            part["value"].fill_null(float("nan")).to_numpy(), offsets, threads=threads
+        )["mean"]
+        firsts = part[offsets[:-1].astype(np.int64)].select(*key, *carried)
+        merged = firsts.with_columns(
+            pl.lit(name).alias("task"),
+            pl.Series("value", means),
+            pl.Series("__n", np.add.reduceat(part["__there"].to_numpy(), offsets[:-1].astype(np.intp), dtype=np.int64)),
+            pl.Series("__rows", np.diff(offsets).astype(np.int64)),
+        ).join(expected, on=score, how="left", nulls_equal=True)
+        repeated = merged.filter(pl.col("__rows") > pl.col("__expected"))
+        if repeated.height:
+            row = {k: v for k, v in repeated.select(key).row(0, named=True).items() if v is not None}
+            raise SchemaError(
+                f"groups: {repeated.height} checkpoints hold several scores of one task of {name!r}, e.g. at {row}; "
+                "filter the rows you mean (where=...)"
+            )
+        whole = merged.filter(pl.col("__n") == pl.col("__expected"))
+        if whole.height < merged.height:
+            notes.append(
+                f"{name}: {merged.height - whole.height} of {merged.height} checkpoints lack some of the "
+                f"{len(chosen)} tasks and were left out"
+            )
+        rest = frame.filter(~pl.col("task").is_in(chosen))
+        frame = pl.concat([rest, whole.drop("__n", "__rows", "__expected")], how="diagonal")
+    return frame, notes
+
+
+def _matching_tasks(name: str, pattern: str | Sequence[str], tasks: Sequence[str]) -> list[str]:
+    if isinstance(pattern, str):
+        chosen = [task for task in tasks if fnmatchcase(task, pattern)]
+    else:
+        unknown = [task for task in pattern if task not in tasks]
+        if unknown:
+            raise SchemaError(
+                f"groups: {name!r} names {unknown[0]!r}, which is no task here{did_you_mean(unknown[0], tasks)}"
+            )
+        chosen = list(pattern)
+    if not chosen:
+        raise SchemaError(f"groups: {pattern!r} of {name!r} matches none of the {len(tasks)} tasks")
+    return chosen
+
+
+def _run_offsets(frame: pl.DataFrame, key: Sequence[str]) -> Any:
+    """Offsets of the runs of equal keys in sorted rows."""
+    new = frame.select(
+        pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in key)
+    ).to_series().to_numpy(writable=True)
+    new[:1] = True
+    return np.concatenate([np.flatnonzero(new), [frame.height]]).astype(np.uintp)
+
+
+def as_paths(scores: Scores) -> list[Path] | None:
+    """The paths that scores are to be read from, if they are paths."""
+    if isinstance(scores, (str, os.PathLike)):
+        return [Path(scores)]
+    if isinstance(scores, (list, tuple)) and all(isinstance(item, (str, os.PathLike)) for item in scores):
+        return [Path(item) for item in scores]
+    return None

@@ -1,0 +1,141 @@
+"""Smoothness of learning curves: does the score rise steadily, or does it wander?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from ._encode import Duplicates, encode
+from ._kernels import kernels
+from ._metrics import require_direction
+from ._options import as_columns, check_choice, signature
+from ._schema import RUN_IDENTITY
+from ._scores import Filter, Groups, Scores, load, note_key, warn_notes
+from ._status import Statuses, check_strict
+
+_STATISTICS = (
+    "monotonicity_sign",
+    "monotonicity_tau",
+    "monotonicity_p",
+    "total_variation",
+    "total_variation_normalised",
+    "total_variation_improvement",
+    "improvement",
+)
+#: Statistics that change sign with the direction of the metric; the improvement-corrected one is rebuilt from them.
+_SIGNED = ("monotonicity_sign", "monotonicity_tau", "improvement")
+
+
+def smoothness(
+    scores: Scores,
+    *,
+    by: str | Sequence[str] = ("task", "metric"),
+    where: Filter = None,
+    per: Literal["run"] = "run",
+    direction: Literal["metric", "raw"] | Mapping[str, str] = "metric",
+    across: str | Sequence[str] = "run",
+    order: str = "tokens",
+    groups: Groups = None,
+    columns: Mapping[str, str] | None = None,
+    duplicates: Duplicates = "raise",
+    strict: bool = False,
+    threads: int | None = None,
+) -> pl.DataFrame:
+    """Monotonicity and total variation of each run's whole learning curve.
+
+    Parameters
+    ----------
+    scores, by, where, across, order, groups, columns, duplicates, strict, threads
+        As in `snr`. All checkpoints are used, not a window.
+    per
+        ``"run"``: one row a run.
+    direction
+        ``"metric"``: lower-is-better metrics are flipped, so that improvement is positive; ``"raw"``: scores as they
+        are. ``{"metric": "higher" | "lower"}`` declares unknown metrics and flips.
+
+    Returns
+    -------
+    DataFrame
+        By-columns, ``run, n_checkpoints``; ``monotonicity_sign`` = (ups - downs)/(ups + downs) of successive
+        differences; ``monotonicity_tau`` (Kendall tau-b of score against order) and ``monotonicity_p`` (two-sided,
+        exact over all permutations up to 50 checkpoints, ties included; normal beyond); ``total_variation`` = mean
+        absolute difference (score units); ``total_variation_normalised`` over max - min;
+        ``total_variation_improvement`` = normalised - ``improvement``; ``improvement`` = (last - first)/n;
+        ``status, signature``.
+
+    Undefined when
+        Fewer than 2 checkpoints (``too_few``); all scores equal (``constant``: total variation 0, the rest null).
+
+    Notes
+    -----
+    The permutation null takes checkpoints as exchangeable; for autocorrelated scores without a trend it rejects too
+    often. The reference's wrapper always normalises and corrects; here each form has its own column.
+
+    References
+    ----------
+    Heineman et al. 2025, arXiv 2508.13144; Madaan et al. 2024, "Quantifying Variance in Evaluation Benchmarks",
+    arXiv 2406.10229, section 2 (monotonicity as Kendall tau).
+
+    Examples
+    --------
+    >>> import signoise as sn
+    >>> sn.smoothness(sn.example_scores(), where="params = 150000000")["n_checkpoints"].unique().to_list()
+    [12]
+    """
+    check_choice("per", per, ("run",))
+    if isinstance(direction, str):
+        check_choice("direction", direction, ("metric", "raw"))
+    by = as_columns(by)
+    use = [*by, *as_columns(across), order]
+    table = load(scores, columns=columns, where=where, groups=groups, use=use, strict=strict, threads=threads)
+    runs = as_columns(across)
+    encoded = encode(
+        table.frame,
+        by=list(dict.fromkeys([*by, *runs, *_telling_apart(table.frame, runs)])),
+        members=runs,
+        order=order,
+        duplicates=duplicates,
+    )
+    warn_notes(table.notes)
+    note_key(encoded, by)
+    values, _, offsets, filled = encoded.select()
+    position = np.full(len(encoded.heads), -1, dtype=np.intp)
+    position[filled] = np.arange(len(filled))
+    order_of = position[encoded.canonical]
+    present = order_of >= 0
+    groups_shown = encoded.group_of[encoded.canonical][present]
+    raw = kernels().smoothness_groups(values, offsets, threads=threads)
+    out = {name: raw[name][order_of[present]] for name in ("n", *_STATISTICS)}
+
+    labels = encoded.groups[groups_shown]
+    if direction != "raw" and "metric" in labels.columns:
+        declared = direction if isinstance(direction, Mapping) else None
+        signs = require_direction(labels["metric"].unique().drop_nulls().sort().to_list(), declared)
+        flip = np.array([signs.get(metric, 1) for metric in labels["metric"]], dtype=float)
+        for name in _SIGNED:
+            out[name] = out[name] * flip
+        out["total_variation_improvement"] = out["total_variation_normalised"] - out["improvement"]
+    statuses = Statuses(len(labels))
+    statuses.set("too_few", out["n"] < 2)
+    statuses.set("constant", (out["n"] >= 2) & (out["total_variation"] == 0))
+    statuses.check_finite(~np.isfinite(out["total_variation"]))
+    result = labels.select(encoded.by).with_columns(
+        pl.Series("n_checkpoints", out["n"].astype(np.int64)),
+        *(pl.Series(name, out[name]).fill_nan(None) for name in _STATISTICS),
+        statuses.column(),
+        pl.lit(signature("smoothness", direction=direction, order=order)).alias("signature"),
+    )
+    check_strict(result, encoded.by, strict=strict)
+    return result
+
+
+def _telling_apart(frame: pl.DataFrame, across: Sequence[str]) -> list[str]:
+    """Columns, such as the seed, by which several runs share one name."""
+    candidates = [name for name in RUN_IDENTITY if name in frame.columns and name not in across]
+    if not candidates:
+        return []
+    most = frame.group_by(list(across)).agg(pl.col(candidates).n_unique()).select(pl.col(candidates).max())
+    return [name for name in candidates if (most[name][0] or 0) > 1]

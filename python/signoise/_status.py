@@ -1,0 +1,99 @@
+"""Why a statistic is undefined, and what to be careful about: the `status` and `flags` of every result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ._chance import chance_level
+from ._errors import InsufficientDataError
+from ._metrics import lookup
+
+#: Reasons in the order in which they are reported where several apply.
+STATUSES = ("duplicate_key", "too_few", "constant", "zero_noise", "zero_mean", "not_finite")
+#: Statuses under which something is undefined; `constant` alone leaves a signal of 0.
+FLAGS = (
+    "few_checkpoints",
+    "trend",
+    "near_zero_mean",
+    "negative_mean",
+    "near_chance",
+    "missing_values",
+    "mixed_config",
+    "autocorrelated",
+    "few_members",
+)
+
+
+class Statuses:
+    """One status a group, ``ok`` unless a reason was set."""
+
+    def __init__(self, n_groups: int) -> None:
+        self._rank = np.full(n_groups, len(STATUSES), dtype=np.intp)
+
+    def set(self, status: str, where: NDArray[np.bool_]) -> None:
+        """Give the groups `where` this status, unless they have an earlier one."""
+        self._rank[where] = np.minimum(self._rank[where], STATUSES.index(status))
+
+    def check_finite(self, undefined: NDArray[np.bool_]) -> None:
+        """A value may be undefined without any other reason: infinite scores."""
+        self.set("not_finite", undefined)
+
+    def blank(self, columns: dict[str, Any], status: str) -> None:
+        """Make every float of the groups with this status undefined."""
+        where = self._rank == STATUSES.index(status)
+        if where.any():
+            for name, values in columns.items():
+                if isinstance(values, np.ndarray) and values.dtype.kind == "f":
+                    columns[name] = np.where(where, np.nan, values)
+
+    def column(self) -> pl.Series:
+        """The statuses as text."""
+        return pl.Series("status", np.array([*STATUSES, "ok"], dtype=object)[self._rank], dtype=pl.String)
+
+
+def flag_lists(flags: Mapping[str, NDArray[np.bool_]], n_groups: int) -> pl.Series:
+    """Flags that are up, in a fixed order, as a list a group."""
+    lists: list[list[str]] = [[] for _ in range(n_groups)]
+    for name in FLAGS:
+        if name in flags:
+            for group in np.flatnonzero(flags[name]):
+                lists[group].append(name)
+    return pl.Series("flags", lists, dtype=pl.List(pl.String))
+
+
+def check_strict(table: pl.DataFrame, by: Sequence[str], *, strict: bool) -> None:
+    """Raise for the first group whose status is not ``ok``."""
+    if not strict:
+        return
+    bad = table.filter(pl.col("status") != "ok")
+    if bad.height:
+        row = bad.row(0, named=True)
+        label = ", ".join(f"{name}={row[name]}" for name in by)
+        raise InsufficientDataError(
+            f"{bad.height} of {table.height} groups are undefined or degenerate, first {label}: status "
+            f"{row['status']!r}; filter them out (where=...) or call with strict=False"
+        )
+
+
+def metric_of(labels: pl.DataFrame) -> list[str | None]:
+    """Metric of each group, None where it is not part of the key."""
+    return labels["metric"].to_list() if "metric" in labels.columns else [None] * labels.height
+
+
+def chance_of(labels: pl.DataFrame, declared: Mapping[str, float] | None) -> NDArray[np.float64]:
+    """Chance level of each group's task where its metric is accuracy-like; NaN where there is none."""
+    out = np.full(labels.height, np.nan)
+    if "task" not in labels.columns:
+        return out
+    for row, (task, metric) in enumerate(zip(labels["task"], metric_of(labels), strict=True)):
+        known = lookup(metric) if metric is not None else None
+        declared_here = declared is not None and task in declared
+        if task is not None and (declared_here or (known is not None and known.accuracy)):
+            level = chance_level(task, declared)
+            out[row] = np.nan if level is None else level
+    return out
