@@ -6,8 +6,10 @@
 //! under `python/signoise/reference`.
 
 pub mod checkpoints;
+pub mod decisions;
 pub mod error;
 pub mod parallel;
+pub mod random;
 
 pub use error::{Error, Result};
 pub use parallel::{Interrupt, Segments};

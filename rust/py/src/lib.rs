@@ -4,7 +4,9 @@
 
 mod checkpoints;
 mod convert;
+mod decisions;
 mod door;
+mod random;
 
 use pyo3::prelude::*;
 
@@ -13,5 +15,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("BUILD_PROFILE", if cfg!(debug_assertions) { "debug" } else { "release" })?;
     checkpoints::register(module)?;
+    decisions::register(module)?;
+    random::register(module)?;
     Ok(())
 }
