@@ -9,8 +9,12 @@ _Offsets = NDArray[np.uintp]
 _Addresses = NDArray[np.uint64]
 
 # checkpoints
-def trailing_mean(values: _Floats, offsets: _Offsets, window: int, *, threads: int | None = None) -> _Floats: ...
-def trailing_ema(values: _Floats, offsets: _Offsets, window: int, *, threads: int | None = None) -> _Floats: ...
+def trailing_mean(
+    values: _Floats, offsets: _Offsets, window: int, *, threads: int | None = None
+) -> _Floats: ...
+def trailing_ema(
+    values: _Floats, offsets: _Offsets, window: int, *, threads: int | None = None
+) -> _Floats: ...
 
 # decisions
 def pair_agreement(

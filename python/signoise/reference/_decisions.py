@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .._errors import OptionError
 from ._random import CHECKPOINT_DRAW, below, philox_uint64
 from ._segments import Floats, Offsets, check_length, check_positive, segments
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
 
 
 def pair_agreement(
@@ -20,12 +23,20 @@ def pair_agreement(
 ) -> dict[str, NDArray[np.int64]]:
     """Pairs by how they compare on the two sides, for each group and (``member_``) each member.
 
-    ``compat_agree`` is the reference's rule, ``(a_i > a_j) == (b_i > b_j)`` over i < j, for which a tie means "less",
-    so that it depends on the order of the members.
+    ``compat_agree`` is the reference's rule, ``(a_i > a_j) == (b_i > b_j)`` over i < j, for which a tie means
+    "less", so that it depends on the order of the members.
     """
     del threads
     groups = list(_matched(small, target, offsets))
-    by_group = ("n_pairs", "concordant", "discordant", "tied_small", "tied_target", "tied_both", "compat_agree")
+    by_group = (
+        "n_pairs",
+        "concordant",
+        "discordant",
+        "tied_small",
+        "tied_target",
+        "tied_both",
+        "compat_agree",
+    )
     by_member = ("concordant", "discordant", "tied_one", "tied_both", "compat_agree")
     out = {name: np.zeros(len(groups), dtype=np.int64) for name in by_group}
     out |= {f"member_{name}": np.zeros(len(small), dtype=np.int64) for name in by_member}
@@ -89,7 +100,7 @@ def expected_agreement(
     *,
     threads: int | None = None,
 ) -> dict[str, Floats]:
-    """Mean over pairs of ``P_a P_b + (1 - P_a)(1 - P_b)`` under independent normal noise about true scores."""
+    """Mean over pairs of ``P_a P_b + (1 - P_a)(1 - P_b)`` under normal noise about true scores."""
     del threads
     groups = list(_matched(small, target, offsets))
     for name, sds in (("sd_small", sd_small), ("sd_target", sd_target)):
@@ -120,8 +131,8 @@ def sampled_agreement(
 ) -> dict[str, Floats]:
     """Decision accuracy of one random checkpoint per member and side, ``n_resamples`` times.
 
-    Segment m of a side's values is member m's window, ``group_offsets`` divides the members, and ``group_units`` is
-    each group's own address, so that another group's presence changes no draw.
+    Segment m of a side's values is member m's window, ``group_offsets`` divides the members, and
+    ``group_units`` is each group's own address, so that another group's presence changes no draw.
     """
     del threads
     _check_no_nan("small_values", small_values)
@@ -140,7 +151,10 @@ def sampled_agreement(
         for trial in range(n_resamples):
             raw = philox_uint64(rng_seed, CHECKPOINT_DRAW, trial, int(group_units[group]), 2 * len(members))
             a, b = (
-                [window[below(raw[2 * position + side], len(window))] for position, window in enumerate(sides[side])]
+                [
+                    window[below(raw[2 * position + side], len(window))]
+                    for position, window in enumerate(sides[side])
+                ]
                 for side in (0, 1)
             )
             scores = [_score(a[i], a[j], b[i], b[j]) for i, j in combinations(range(len(a)), 2)]
@@ -160,8 +174,9 @@ def jackknife_interval(
 ) -> dict[str, Floats]:
     """Delete-one-recipe interval on the logit scale; closed form where the estimate is 0 or 1.
 
-    NaN where an input is, below 3 members (2 will do at a bound), and where no deletion changes an estimate between
-    the bounds. ``t_critical`` is the quantile ``1 - alpha/2`` of Student's t with J - 1 degrees of freedom.
+    NaN where an input is, below 3 members (2 will do at a bound), and where no deletion changes an estimate
+    between the bounds. ``t_critical`` is the quantile ``1 - alpha/2`` of Student's t with J - 1 degrees of
+    freedom.
     """
     del threads
     groups = list(segments(leave_one_out, offsets))

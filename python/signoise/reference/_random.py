@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 #: What draws are made for; the values are those of ``random::purpose``.
 CHECKPOINT_DRAW = 1
@@ -14,7 +18,7 @@ def philox_uint64(
 ) -> NDArray[np.uint64]:
     """First ``n`` outputs of the stream at an address, a pure function of all arguments.
 
-    NumPy adds 1 to the counter before it computes a block, so the block of the counter given here never shows.
+    NumPy adds 1 to the counter before it computes a block: the first belongs to ``(1, unit, replicate, 0)``.
     """
     del threads
     key = np.array([rng_seed, purpose], dtype=np.uint64)

@@ -86,7 +86,11 @@ pub fn philox_uint64(
     let parts = map_groups(blocks.div_ceil(BLOCKS_PER_PART), interrupt, |part| {
         let start = part * BLOCKS_PER_PART;
         let end = blocks.min(start + BLOCKS_PER_PART);
-        Ok((start..end).flat_map(|index| block(rng_seed, purpose, replicate, unit, index as u64)).collect::<Vec<_>>())
+        let mut values = Vec::with_capacity(4 * (end - start));
+        for index in start..end {
+            values.extend_from_slice(&block(rng_seed, purpose, replicate, unit, index as u64));
+        }
+        Ok(values)
     })?;
     let mut values = parts.concat();
     values.truncate(n);

@@ -46,8 +46,8 @@ pub fn jackknife_interval(
     let groups = map_groups(segments.len(), interrupt, |group| {
         let deleted = segments.slice(leave_one_out, group);
         Ok(match (estimates.get(group), t_critical.get(group)) {
-            (Some(&estimate), _) if estimate == 1.0 => (bound(tail, deleted.len()), 1.0_f64),
-            (Some(&estimate), _) if estimate == 0.0 => (0.0, 1.0 - bound(tail, deleted.len())),
+            (Some(&1.0), _) => (bound(tail, deleted.len()), 1.0_f64),
+            (Some(&0.0), _) => (0.0, 1.0 - bound(tail, deleted.len())),
             (Some(&estimate), Some(&t)) => inside(estimate, deleted, t),
             _ => (f64::NAN, f64::NAN),
         })
@@ -81,6 +81,7 @@ fn inside(estimate: f64, deleted: &[f64], t: f64) -> (f64, f64) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
