@@ -67,7 +67,54 @@ def weighted(rng: np.random.Generator, groups: int) -> Arguments:
     return values, rng.integers(0, 50, len(values)).astype(float), offsets
 
 
+def matched(rng: np.random.Generator, groups: int) -> Arguments:
+    """Both sides of matched members, on a grid so coarse that all kinds of ties occur, and their offsets."""
+    lengths = rng.integers(0, 26, groups)
+    small, target = rng.integers(0, 12, (2, int(lengths.sum()))) / 10
+    return small, target, offsets_of(lengths)
+
+
+def decidable(rng: np.random.Generator, groups: int) -> Arguments:
+    small, target, offsets = matched(rng, groups)
+    return small, target, rng.choice([0.0, 0.25, 5.0, np.nan], groups), offsets
+
+
+def noisy(rng: np.random.Generator, groups: int) -> Arguments:
+    """Members with an sd a side: mostly positive, some 0, and NaN in one group at most."""
+    small, target, offsets = matched(rng, groups)
+    sds = rng.gamma(2.0, 0.1, (2, len(small))) * (rng.random((2, len(small))) > 0.3)
+    sds[0, :1] = np.nan
+    return small, target, sds[0], sds[1], offsets
+
+
+def checkpoint_windows(rng: np.random.Generator, groups: int) -> Arguments:
+    """Members' windows a side, one of them empty, with an address a group."""
+    members = rng.integers(0, 8, groups)
+    sides: list[np.ndarray] = []
+    for _ in range(2):
+        lengths = rng.integers(1, 6, int(members.sum()))
+        lengths[:1] = 0
+        sides += [rng.integers(0, 12, int(lengths.sum())) / 10, offsets_of(lengths)]
+    return (*sides, offsets_of(members), rng.integers(0, 2**64, groups, dtype=np.uint64), 150, 17)
+
+
+def deletions(rng: np.random.Generator, groups: int) -> Arguments:
+    """Estimates (both bounds and NaN among them) with the estimates after each deletion."""
+    values, offsets = ragged(rng, groups, 10)
+    estimates = rng.choice([0.0, 1.0, 0.5, 0.83, np.nan], groups)
+    return estimates, values, rng.uniform(2.0, 4.0, groups), offsets, 0.95
+
+
 CASES: list[Case] = [
+    Case("agreement_decidable", decidable),
+    Case("agreement_weighted", matched),
+    Case("expected_agreement", noisy),
+    Case("jackknife_interval", deletions),
+    Case("pair_agreement", matched, rtol=0.0, atol=0.0),
+    Case(
+        "philox_uint64", lambda rng, n: (*(int(x) for x in rng.integers(0, 2**63, 4)), 100 * n + 3), rtol=0.0
+    ),
+    Case("sampled_agreement", checkpoint_windows),
     Case("trailing_mean", lambda rng, n: (*ragged(rng, n), 5)),
     Case("trailing_ema", lambda rng, n: (*ragged(rng, n), 5)),
     Case("segment_moments", lambda rng, n: ragged(rng, n)),

@@ -68,7 +68,9 @@ def average_checkpoints(
     check_count("window", window)
     check_count("min_checkpoints", min_checkpoints)
     check_choice("how", how, ("mean", "ema"))
-    table = load(scores, columns=columns, where=where, groups=groups, use=[pl.all()], strict=strict, threads=threads)
+    table = load(
+        scores, columns=columns, where=where, groups=groups, use=[pl.all()], strict=strict, threads=threads
+    )
     frame = table.frame.drop("stderr", strict=False)
     encoded = encode(
         frame.with_row_index("__row"),

@@ -3,11 +3,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = [
+    "BUILD_PROFILE",
+    "__version__",
+    "trailing_mean",
+    "trailing_ema",
+    "segment_moments",
+    "segment_weighted_mean",
+    "window_summary",
+    "group_noise",
+    "pair_agreement",
+    "agreement_weighted",
+    "agreement_decidable",
+    "expected_agreement",
+    "sampled_agreement",
+    "jackknife_interval",
+    "philox_uint64",
+]
+
 __version__: str
 BUILD_PROFILE: str
 
 _Floats = NDArray[np.float64]
 _Offsets = NDArray[np.uintp]
+_Addresses = NDArray[np.uint64]
 
 # checkpoints
 def trailing_mean(
@@ -43,3 +62,49 @@ def group_noise(
     *,
     threads: int | None = None,
 ) -> dict[str, NDArray[Any]]: ...
+
+# decisions
+def pair_agreement(
+    small: _Floats, target: _Floats, offsets: _Offsets, *, threads: int | None = None
+) -> dict[str, NDArray[np.int64]]: ...
+def agreement_weighted(
+    small: _Floats, target: _Floats, offsets: _Offsets, *, threads: int | None = None
+) -> dict[str, _Floats]: ...
+def agreement_decidable(
+    small: _Floats, target: _Floats, threshold: _Floats, offsets: _Offsets, *, threads: int | None = None
+) -> dict[str, NDArray[np.int64] | _Floats]: ...
+def expected_agreement(
+    small: _Floats,
+    target: _Floats,
+    sd_small: _Floats,
+    sd_target: _Floats,
+    offsets: _Offsets,
+    *,
+    threads: int | None = None,
+) -> dict[str, _Floats]: ...
+def sampled_agreement(
+    small_values: _Floats,
+    small_offsets: _Offsets,
+    target_values: _Floats,
+    target_offsets: _Offsets,
+    group_offsets: _Offsets,
+    group_units: _Addresses,
+    n_resamples: int,
+    rng_seed: int,
+    *,
+    threads: int | None = None,
+) -> dict[str, _Floats]: ...
+def jackknife_interval(
+    estimates: _Floats,
+    leave_one_out: _Floats,
+    t_critical: _Floats,
+    offsets: _Offsets,
+    confidence_level: float,
+    *,
+    threads: int | None = None,
+) -> dict[str, _Floats]: ...
+
+# random
+def philox_uint64(
+    rng_seed: int, purpose: int, replicate: int, unit: int, n: int, *, threads: int | None = None
+) -> _Addresses: ...

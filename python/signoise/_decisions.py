@@ -152,24 +152,36 @@ def decision_accuracy(
         if value is not None:
             check_count(name, value)
     if score == "sample" and (ties != "half" or pairs != "all"):
-        raise OptionError('score="sample" scores ties one half over all pairs; leave ties and pairs at their defaults')
+        raise OptionError(
+            'score="sample" scores ties one half over all pairs; leave ties and pairs at their defaults'
+        )
     if pairs != "all" and ties != "half":
         raise OptionError(f'pairs={pairs!r} scores ties one half; leave ties at "half"')
     if small is None or target is None:
-        raise OptionError('small and target are both needed, e.g. small="params = 150000000", target="params = 1e9"')
+        raise OptionError(
+            'small and target are both needed, e.g. small="params = 150000000", target="params = 1e9"'
+        )
 
     by = as_columns(by)
     sides = {"small": small, "target": target}
     expressions = {name: predicate_of(value, name) for name, value in sides.items()}
     named = list(dict.fromkeys(root for e in expressions.values() for root in e.meta.root_names()))
     wanted = [*by, *(as_columns(match) if match else ("recipe", "run")), order, *expressions.values()]
-    table = load(scores, columns=columns, where=where, groups=groups, use=wanted, strict=strict, threads=threads)
+    table = load(
+        scores, columns=columns, where=where, groups=groups, use=wanted, strict=strict, threads=threads
+    )
     names = table.frame.columns
-    masks = {name: checked for name, value in sides.items() if (checked := predicate(value, name, names)) is not None}
+    masks = {
+        name: checked
+        for name, value in sides.items()
+        if (checked := predicate(value, name, names)) is not None
+    }
     frame = table.frame.filter(masks["small"].fill_null(False) | masks["target"].fill_null(False))  # noqa: FBT003
     for name, mask in masks.items():
         if frame.filter(mask).height == 0:
-            raise SchemaError(f"{name}: no row satisfies {sides[name]!s}; look at the values of {', '.join(named)}")
+            raise SchemaError(
+                f"{name}: no row satisfies {sides[name]!s}; look at the values of {', '.join(named)}"
+            )
     left = _columns_that_leave(named, columns)
     frame = _strip_config(frame, named)
     members = as_columns(match) if match else _default_match(frame, masks)
@@ -206,8 +218,19 @@ def decision_accuracy(
         n_resamples=n_resamples if score == "sample" else None,
     )
     out = _agreement(
-        encoded, a, b, common_a, common_b, score=score, ties=ties, pairs=pairs, decidable_sd=decidable_sd,
-        level=confidence_level, rng_seed=rng_seed, n_resamples=n_resamples, threads=threads,
+        encoded,
+        a,
+        b,
+        common_a,
+        common_b,
+        score=score,
+        ties=ties,
+        pairs=pairs,
+        decidable_sd=decidable_sd,
+        level=confidence_level,
+        rng_seed=rng_seed,
+        n_resamples=n_resamples,
+        threads=threads,
     )
     result = _result(encoded, out, a, b, common_a, common_b, score, text)
     check_strict(result, encoded.by, strict=strict)
@@ -241,7 +264,9 @@ def _strip_config(frame: pl.DataFrame, named: Sequence[str]) -> pl.DataFrame:
 
 
 def _default_match(frame: pl.DataFrame, masks: Mapping[str, pl.Expr]) -> tuple[str, ...]:
-    if "recipe" in frame.columns and all(frame.filter(mask)["recipe"].null_count() == 0 for mask in masks.values()):
+    if "recipe" in frame.columns and all(
+        frame.filter(mask)["recipe"].null_count() == 0 for mask in masks.values()
+    ):
         return ("recipe",)
     return ("run",)
 
@@ -260,7 +285,9 @@ def _side(
     _check_unmixed(encoded, series, labels, name, left)
     kind = "mean" if score == "mean" else "last"
     n_groups = len(encoded.groups)
-    values, group, member, _, runs = member_scores(series, "mean" if kind == "mean" else "final", n_groups, threads)
+    values, group, member, _, runs = member_scores(
+        series, "mean" if kind == "mean" else "final", n_groups, threads
+    )
     n = series.columns["n"].astype(float)
     with np.errstate(all="ignore"):
         variance = series.columns["m2"] / (n - 1)
@@ -271,21 +298,27 @@ def _side(
         sd = np.sqrt(total) / runs["n"]
     sign = np.ones(n_groups)
     if "metric" in labels.columns:
-        metric_of_group: dict[int, str] = dict(zip(series.group.tolist(), labels["metric"].to_list(), strict=True))
+        metric_of_group: dict[int, str] = dict(
+            zip(series.group.tolist(), labels["metric"].to_list(), strict=True)
+        )
         signs = require_direction(sorted({m for m in metric_of_group.values() if m is not None}), direction)
         for g, metric in metric_of_group.items():
             sign[g] = signs.get(metric, 1)
     return _Side(series, values * sign[group], group, member, sd, sign, window)
 
 
-def _check_unmixed(encoded: Encoded, series: Series, labels: pl.DataFrame, side: str, left: Sequence[str]) -> None:
+def _check_unmixed(
+    encoded: Encoded, series: Series, labels: pl.DataFrame, side: str, left: Sequence[str]
+) -> None:
     """Each side of a group must hold one metric, task, ..; a member that holds several scales is averaged aloud."""
     frame = labels.with_columns(pl.Series("__group", series.group), pl.Series("__member", series.member))
     for column in left:
         if column not in labels.columns:
             continue
         within = ["__group"] if column in SCORE_IDENTITY else ["__group", "__member"]
-        seen = frame.group_by(within).agg(pl.col(column).n_unique().alias("n"), pl.col(column).unique().sort())
+        seen = frame.group_by(within).agg(
+            pl.col(column).n_unique().alias("n"), pl.col(column).unique().sort()
+        )
         mixed = seen.filter(pl.col("n") > 1)
         if not mixed.height:
             continue
@@ -320,7 +353,12 @@ def _note_unmatched(
         return
     matched = set(zip(a.group[common].tolist(), a.member[common].tolist(), strict=True))
     lonely = sorted(
-        {m for side in (a, b) for g, m in zip(side.group.tolist(), side.member.tolist(), strict=True) if (g, m) not in matched}
+        {
+            m
+            for side in (a, b)
+            for g, m in zip(side.group.tolist(), side.member.tolist(), strict=True)
+            if (g, m) not in matched
+        }
     )
     labels = [", ".join(str(value) for value in encoded.members.row(m)) for m in lonely[:3]]
     text = (
@@ -333,8 +371,20 @@ def _note_unmatched(
 
 
 def _agreement(
-    encoded: Encoded, a: _Side, b: _Side, in_a: Ints, in_b: Ints, *, score: str, ties: str, pairs: str,
-    decidable_sd: float, level: float, rng_seed: int, n_resamples: int, threads: int | None,
+    encoded: Encoded,
+    a: _Side,
+    b: _Side,
+    in_a: Ints,
+    in_b: Ints,
+    *,
+    score: str,
+    ties: str,
+    pairs: str,
+    decidable_sd: float,
+    level: float,
+    rng_seed: int,
+    n_resamples: int,
+    threads: int | None,
 ) -> dict[str, Any]:
     """Columns of the result, NaN where undefined."""
     n_groups = len(encoded.groups)
@@ -359,7 +409,16 @@ def _agreement(
     low = high = np.full(n_groups, np.nan)
     if score == "sample":
         estimate, low, high = _sampled(
-            encoded, a, b, in_a, in_b, offsets, level=level, rng_seed=rng_seed, n_resamples=n_resamples, threads=threads
+            encoded,
+            a,
+            b,
+            in_a,
+            in_b,
+            offsets,
+            level=level,
+            rng_seed=rng_seed,
+            n_resamples=n_resamples,
+            threads=threads,
         )
         estimate = np.where(n_members >= 2, estimate, np.nan)
     elif pairs == "weighted":
@@ -373,7 +432,12 @@ def _agreement(
     else:
         low, high = _delete_one(counts, estimate, n_members, group, offsets, ties, level, threads)
     expected = kernels().expected_agreement(
-        small, target, np.ascontiguousarray(a.sd[in_a]), np.ascontiguousarray(b.sd[in_b]), offsets, threads=threads
+        small,
+        target,
+        np.ascontiguousarray(a.sd[in_a]),
+        np.ascontiguousarray(b.sd[in_b]),
+        offsets,
+        threads=threads,
     )["expected"]
     return {
         "n_members": n_members,
@@ -389,7 +453,9 @@ def _agreement(
     }
 
 
-def _tie_rule(agree: Floats, disagree: Floats, one: Floats, both: Floats, n_pairs: Floats, ties: str) -> Floats:
+def _tie_rule(
+    agree: Floats, disagree: Floats, one: Floats, both: Floats, n_pairs: Floats, ties: str
+) -> Floats:
     if ties == "drop":
         return agree / (agree + disagree)
     if ties == "zero":
@@ -398,8 +464,14 @@ def _tie_rule(agree: Floats, disagree: Floats, one: Floats, both: Floats, n_pair
 
 
 def _delete_one(
-    counts: Mapping[str, NDArray[Any]], estimate: Floats, n_members: Ints, group: Ints,
-    offsets: NDArray[np.uintp], ties: str, level: float, threads: int | None,
+    counts: Mapping[str, NDArray[Any]],
+    estimate: Floats,
+    n_members: Ints,
+    group: Ints,
+    offsets: NDArray[np.uintp],
+    ties: str,
+    level: float,
+    threads: int | None,
 ) -> tuple[Floats, Floats]:
     """Recipe interval from the decision accuracies without each member in turn."""
 
@@ -409,18 +481,21 @@ def _delete_one(
     one = (counts["tied_small"] + counts["tied_target"])[group].astype(float) - counts["member_tied_one"]
     j = n_members[group].astype(float)
     with np.errstate(all="ignore"):
-        # The reference's tie rule depends on row order; its spread over members is taken from the half rule.
-        left_out = _tie_rule(
-            without("concordant", "member_concordant"),
-            without("discordant", "member_discordant"),
-            one,
-            without("tied_both", "member_tied_both"),
-            (j - 1) * (j - 2) / 2,
-            ties,
-        )
+        remaining = (j - 1) * (j - 2) / 2
+        if ties == "compat":
+            left_out = without("compat_agree", "member_compat_agree") / remaining
+        else:
+            left_out = _tie_rule(
+                without("concordant", "member_concordant"),
+                without("discordant", "member_discordant"),
+                one,
+                without("tied_both", "member_tied_both"),
+                remaining,
+                ties,
+            )
     freedom = np.maximum(n_members - 1, 1).astype(float)
     critical = kernels().t_quantile(np.full(len(freedom), (1 + level) / 2), freedom, threads=threads)
-    limits = kernels().jackknife_interval(estimate, left_out, offsets, critical, level, threads=threads)
+    limits = kernels().jackknife_interval(estimate, left_out, critical, offsets, level, threads=threads)
     return limits["low"], limits["high"]
 
 
@@ -433,8 +508,17 @@ def _pooled_sd(sd: Floats, group: Ints, n_groups: int) -> Floats:
 
 
 def _sampled(
-    encoded: Encoded, a: _Side, b: _Side, in_a: Ints, in_b: Ints, offsets: NDArray[np.uintp], *, level: float,
-    rng_seed: int, n_resamples: int, threads: int | None,
+    encoded: Encoded,
+    a: _Side,
+    b: _Side,
+    in_a: Ints,
+    in_b: Ints,
+    offsets: NDArray[np.uintp],
+    *,
+    level: float,
+    rng_seed: int,
+    n_resamples: int,
+    threads: int | None,
 ) -> tuple[Floats, Floats, Floats]:
     """Mean and percentiles over trials that take one random checkpoint a member and side."""
     windows = []
@@ -448,14 +532,21 @@ def _sampled(
         place = np.searchsorted(filled, side.series.block[chosen])
         ends = bounds[place + 1].astype(np.intp)
         counts = side.series.columns["n"][chosen].astype(np.intp)
-        rows = np.concatenate([np.arange(e - n, e) for e, n in zip(ends, counts, strict=True)] or [np.zeros(0, int)])
+        rows = np.concatenate(
+            [np.arange(e - n, e) for e, n in zip(ends, counts, strict=True)] or [np.zeros(0, int)]
+        )
         signs = np.repeat(side.sign[side.group[chosen]], counts)
         windows += [
             np.ascontiguousarray(values[rows] * signs),
             np.concatenate([[0], np.cumsum(counts)]).astype(np.uintp),
         ]
     out = kernels().sampled_agreement(
-        *windows, offsets, group_addresses(encoded.groups.select(encoded.by)), n_resamples, rng_seed, threads=threads
+        *windows,
+        offsets,
+        group_addresses(encoded.groups.select(encoded.by)),
+        n_resamples,
+        rng_seed,
+        threads=threads,
     )
     draws = out["draws"].reshape(-1, n_resamples)
     tails = [(1 - level) / 2, (1 + level) / 2]
@@ -466,7 +557,10 @@ def _sampled(
 def group_addresses(labels: pl.DataFrame) -> NDArray[np.uint64]:
     """A 64-bit address for each group from its labels: draws stay with a group whatever else is in the table."""
     return np.array(
-        [int.from_bytes(hashlib.blake2b(repr(row).encode(), digest_size=8).digest(), "little") for row in labels.rows()],
+        [
+            int.from_bytes(hashlib.blake2b(repr(row).encode(), digest_size=8).digest(), "little")
+            for row in labels.rows()
+        ],
         dtype=np.uint64,
     )
 
@@ -490,8 +584,10 @@ def _result(
     if score != "final":
         for side, chosen in ((a, in_a), (b, in_b)):
             short = side.series.columns["n"].astype(np.intp) < side.window
-            touched = np.isin(side.series.group * (1 + len(encoded.members)) + side.series.member,
-                              side.group[chosen] * (1 + len(encoded.members)) + side.member[chosen])
+            touched = np.isin(
+                side.series.group * (1 + len(encoded.members)) + side.series.member,
+                side.group[chosen] * (1 + len(encoded.members)) + side.member[chosen],
+            )
             shallow[side.series.group[short & touched]] = True
     flags = {
         "few_checkpoints": shallow,

@@ -83,7 +83,11 @@ class Encoded:
     def select(self, mask: str | None = None) -> tuple[Floats, Floats, NDArray[np.uintp], Ints]:
         """Values, positions and offsets of the usable rows of one selection, and their non-empty series."""
         keep = self.rows(mask)
-        sizes = np.add.reduceat(keep, self.starts[:-1], dtype=np.intp) if len(self.starts) > 1 else self.starts[:0]
+        sizes = (
+            np.add.reduceat(keep, self.starts[:-1], dtype=np.intp)
+            if len(self.starts) > 1
+            else self.starts[:0]
+        )
         filled = np.flatnonzero(sizes)
         offsets = np.concatenate([[0], np.cumsum(sizes[filled])]).astype(np.uintp)
         if keep.all():
@@ -330,12 +334,18 @@ def _settle(frame: pl.DataFrame, conflicting: pl.DataFrame, how: str) -> tuple[p
 def _describe_conflicts(conflicting: pl.DataFrame, key: Sequence[str]) -> str:
     examples = []
     firsts = conflicting.group_by("__key", maintain_order=True).agg(
-        *(pl.col(name).first() for name in key), pl.col("value"), *(pl.col(c) for c in ("source",) if c in conflicting)
+        *(pl.col(name).first() for name in key),
+        pl.col("value"),
+        *(pl.col(c) for c in ("source",) if c in conflicting),
     )
     for row in firsts.head(3).iter_rows(named=True):
         label = ", ".join(f"{name}={row[name]}" for name in key if row[name] is not None)
         values = ", ".join(f"{value:.6g}" if value is not None else "null" for value in row["value"])
-        where = f" in {', '.join(sorted({str(s) for s in row['source'] if s}))}" if any(row.get("source") or ()) else ""
+        where = (
+            f" in {', '.join(sorted({str(s) for s in row['source'] if s}))}"
+            if any(row.get("source") or ())
+            else ""
+        )
         examples.append(f"{label} has values {values}{where}")
     more = firsts.height - len(examples)
     return (
@@ -364,7 +374,9 @@ def _dense(ranked: pl.DataFrame, columns: Sequence[str]) -> tuple[Ints, pl.DataF
     return numbers, ranked.filter(pl.Series(new)).select(columns)
 
 
-def _score_values(frame: pl.DataFrame, starts: Ints, group_of: Ints, n_groups: int) -> tuple[Floats, Mask, Ints, Ints]:
+def _score_values(
+    frame: pl.DataFrame, starts: Ints, group_of: Ints, n_groups: int
+) -> tuple[Floats, Mask, Ints, Ints]:
     """Values with what is missing counted out, apart for null and NaN, by group."""
     column = frame["value"]
     null = column.is_null().to_numpy() if column.null_count() else np.zeros(len(column), dtype=bool)

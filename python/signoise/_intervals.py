@@ -106,7 +106,9 @@ def range_p_value(spread: Floats, members: Floats, stderr: Floats, df: Floats) -
     return 1.0 - kernels().studentised_range_cdf(ratio, members, df)
 
 
-def ratio_interval(spread: Floats, members: Floats, error: CheckpointError, level: float) -> tuple[Floats, Floats]:
+def ratio_interval(
+    spread: Floats, members: Floats, error: CheckpointError, level: float
+) -> tuple[Floats, Floats]:
     """Limits of (expected range of these many members) / sigma, in units of an absolute SNR (random models)."""
     with np.errstate(all="ignore"):
         snr = spread / np.sqrt(error.variance)

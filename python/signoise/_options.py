@@ -29,7 +29,9 @@ def check_choice(argument: str, value: object, choices: Collection[str]) -> None
     """Raise ``OptionError`` where a word is not one of the choices."""
     if value not in choices:
         names = ", ".join(repr(choice) for choice in choices)
-        raise OptionError(f"{argument} must be one of {names}, got {value!r}{did_you_mean(str(value), choices)}")
+        raise OptionError(
+            f"{argument} must be one of {names}, got {value!r}{did_you_mean(str(value), choices)}"
+        )
 
 
 def check_count(argument: str, value: object, least: int = 1) -> None:

@@ -221,7 +221,9 @@ def _cast(our: str, theirs: str, dtype: pl.DataType) -> pl.Expr:
 def _size_or_raise(text: str) -> int:
     size = parse_size(text)
     if size is None:
-        raise SchemaError(f"params: cannot read the size {text!r}; write a count (1400000000) or a size (1.4B)")
+        raise SchemaError(
+            f"params: cannot read the size {text!r}; write a count (1400000000) or a size (1.4B)"
+        )
     return size
 
 
@@ -246,7 +248,8 @@ def _config(schema: pl.Schema, found: Mapping[str, str]) -> pl.Expr | None:
     if not pairs:
         return None
     parts = [
-        pl.concat_str(pl.lit(f"{label}="), pl.col(theirs).cast(pl.String)) for label, theirs in sorted(pairs.items())
+        pl.concat_str(pl.lit(f"{label}="), pl.col(theirs).cast(pl.String))
+        for label, theirs in sorted(pairs.items())
     ]
     joined = pl.concat_str(parts, separator=",", ignore_nulls=True)
     return pl.when(joined == "").then(None).otherwise(joined).alias("config")

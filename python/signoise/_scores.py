@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from ._encode import Encoded
     from ._readers import ReadReport
 
-Scores: TypeAlias = "pl.DataFrame | pl.LazyFrame | str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Any"
+Scores: TypeAlias = (
+    "pl.DataFrame | pl.LazyFrame | str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Any"
+)
 """A score table: a Polars frame, anything with ``__arrow_c_stream__``, a path, a glob or a list of paths."""
 Filter: TypeAlias = pl.Expr | str | None
 Groups: TypeAlias = Mapping[str, str | Sequence[str]] | None
@@ -127,7 +129,7 @@ def note_key(encoded: Encoded, by: Sequence[str]) -> None:
         shown = ", ".join(str(value) for value in values.head(3)) + (", .." if len(values) > 3 else "")
         warnings.warn(
             f"{name} joined the key ({', '.join(by)}): groups would have mixed {len(values)} values of it ({shown}); "
-            f'filter it with where=..., or add it to by',
+            f"filter it with where=..., or add it to by",
             MixedKeyWarning,
             stacklevel=4,
         )
@@ -155,7 +157,9 @@ def merge_tasks(
         key = [c for c in KEY if c in frame.columns and c not in ("task", "subtask")]
         carried = [c for c in frame.columns if c not in (*KEY, "value", "stderr", "n", "weight", "source")]
         score = [c for c in ("config", "metric", "filter") if c in key]
-        part = part.unique(subset=[*key, "task", *(["subtask"] if "subtask" in frame.columns else []), "value"])
+        part = part.unique(
+            subset=[*key, "task", *(["subtask"] if "subtask" in frame.columns else []), "value"]
+        )
         expected = part.group_by(score).agg(pl.col("task").n_unique().alias("__expected"))
         part = part.sort([*key, "task"]).with_columns(
             (pl.col("value").is_not_null() & pl.col("value").is_not_nan()).alias("__there")
@@ -168,7 +172,10 @@ def merge_tasks(
         merged = firsts.with_columns(
             pl.lit(name).alias("task"),
             pl.Series("value", means),
-            pl.Series("__n", np.add.reduceat(part["__there"].to_numpy(), offsets[:-1].astype(np.intp), dtype=np.int64)),
+            pl.Series(
+                "__n",
+                np.add.reduceat(part["__there"].to_numpy(), offsets[:-1].astype(np.intp), dtype=np.int64),
+            ),
             pl.Series("__rows", np.diff(offsets).astype(np.int64)),
         ).join(expected, on=score, how="left", nulls_equal=True)
         repeated = merged.filter(pl.col("__rows") > pl.col("__expected"))
@@ -206,9 +213,11 @@ def _matching_tasks(name: str, pattern: str | Sequence[str], tasks: Sequence[str
 
 def _run_offsets(frame: pl.DataFrame, key: Sequence[str]) -> Any:
     """Offsets of the runs of equal keys in sorted rows."""
-    new = frame.select(
-        pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in key)
-    ).to_series().to_numpy(writable=True)
+    new = (
+        frame.select(pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in key))
+        .to_series()
+        .to_numpy(writable=True)
+    )
     new[:1] = True
     return np.concatenate([np.flatnonzero(new), [frame.height]]).astype(np.uintp)
 

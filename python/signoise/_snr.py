@@ -68,7 +68,9 @@ class Settings:
         settings |= {"across": self.across, "order": self.order}
         settings |= {"population": self.population, "noise_runs": self.noise_runs}
         if self.interval_noise is not None:
-            estimand = {"snr": "random_models_expected_range", "signal": "fixed_models", "noise": "sigma"}[self.verb]
+            estimand = {"snr": "random_models_expected_range", "signal": "fixed_models", "noise": "sigma"}[
+                self.verb
+            ]
             settings |= {"interval": f"normal_theory_{estimand}", "level": self.confidence_level}
             settings |= {"autocorrelation": self.autocorrelation}
         return signature(self.verb, **settings)
@@ -96,10 +98,16 @@ def _settings(
     if isinstance(autocorrelation, str):
         check_choice("autocorrelation", autocorrelation, ("pooled",))
     elif not 0.0 <= autocorrelation <= 0.95:
-        raise OptionError(f'autocorrelation must be "pooled" or a number from 0 to 0.95, got {autocorrelation!r}')
+        raise OptionError(
+            f'autocorrelation must be "pooled" or a number from 0 to 0.95, got {autocorrelation!r}'
+        )
     if signal.startswith("compat:"):
         # The reference's computation is one whole; an explicit other setting would be a mixture nobody computed.
-        for name, value, implied in (("ddof", ddof, 0), ("noise", noise, "mean_sd"), ("score", score, "mean")):
+        for name, value, implied in (
+            ("ddof", ddof, 0),
+            ("noise", noise, "mean_sd"),
+            ("score", score, "mean"),
+        ):
             if value is not None and value != implied:
                 raise OptionError(
                     f"signal={signal!r} is the reference's computation and implies {name}={implied!r}; "
@@ -181,7 +189,9 @@ def _noise_side(encoded: Encoded, settings: Settings, mask: str | None, threads:
     run_n = columns["n"].astype(float)
     stratum, n_strata = _metric_strata(encoded)
     if isinstance(settings.autocorrelation, str):
-        rho = _intervals.pooled_autocorrelation(run_n, columns["rho"], stratum[series.group], n_strata)[stratum]
+        rho = _intervals.pooled_autocorrelation(run_n, columns["rho"], stratum[series.group], n_strata)[
+            stratum
+        ]
     else:
         rho = np.full(n_groups, float(settings.autocorrelation))
     error = None
@@ -263,7 +273,9 @@ def _signal_side(encoded: Encoded, settings: Settings, mask: str | None, threads
     )
 
 
-def _score_error(signal: _SignalSide, noise: _NoiseSide, settings: Settings) -> tuple[Floats, Floats, list[str | None]]:
+def _score_error(
+    signal: _SignalSide, noise: _NoiseSide, settings: Settings
+) -> tuple[Floats, Floats, list[str | None]]:
     """Standard deviation of one member's score about its true value, its df, and what its range test tests.
 
     With several runs a member their spread says it all; otherwise only checkpoint noise is known.
@@ -297,8 +309,14 @@ def _relative_to(mean: Floats, *, relative: bool) -> Floats:
     return np.where(mean == 0, np.nan, np.abs(mean))
 
 
-def _variant(encoded: Encoded, settings: Settings, signal: _SignalSide, noise: _NoiseSide, mask: str | None,
-             threads: int | None) -> tuple[Floats, Floats]:
+def _variant(
+    encoded: Encoded,
+    settings: Settings,
+    signal: _SignalSide,
+    noise: _NoiseSide,
+    mask: str | None,
+    threads: int | None,
+) -> tuple[Floats, Floats]:
     """Signal and relative noise of a named variant."""
     n_groups = len(encoded.groups)
     columns = noise.series.columns
@@ -332,7 +350,9 @@ def _window_values(
     place = np.searchsorted(filled, series.block)
     ends = offsets[place + 1].astype(np.intp)
     counts = series.columns["n"].astype(np.intp)
-    rows = np.concatenate([np.arange(end - n, end) for end, n in zip(ends, counts, strict=True)] or [np.zeros(0, int)])
+    rows = np.concatenate(
+        [np.arange(end - n, end) for end, n in zip(ends, counts, strict=True)] or [np.zeros(0, int)]
+    )
     per_group = np.bincount(series.group, weights=counts, minlength=n_groups).astype(np.intp)
     del window
     return np.ascontiguousarray(values[rows]), np.concatenate([[0], np.cumsum(per_group)]).astype(np.uintp)
@@ -683,7 +703,11 @@ def _measure(
     threads: int | None,
 ) -> pl.DataFrame:
     by = as_columns(by)
-    filters = [f if isinstance(f, pl.Expr) else pl.sql_expr(f) for f in (settings.population, settings.noise_runs) if f is not None]
+    filters = [
+        f if isinstance(f, pl.Expr) else pl.sql_expr(f)
+        for f in (settings.population, settings.noise_runs)
+        if f is not None
+    ]
     use = [*by, *settings.across, settings.order, *filters]
     table = load(scores, columns=columns, where=where, groups=groups, use=use, strict=strict, threads=threads)
     names = table.frame.columns
@@ -724,7 +748,9 @@ def measure_encoded(
     nan = np.full(n_groups, np.nan)
     noise_low = noise_high = nan
     if noise_side.error is not None:
-        noise_low, noise_high = (limit / noise_scale for limit in _intervals.spread_interval(noise_side.error, level))
+        noise_low, noise_high = (
+            limit / noise_scale for limit in _intervals.spread_interval(noise_side.error, level)
+        )
     used = noise_side.series
     n_checkpoints = _smallest(used, n_groups)
     mean, n_runs = noise_side.mean, noise_side.n_runs
@@ -775,7 +801,11 @@ def measure_encoded(
             ratio = np.where(noise_side.absolute == 0, np.nan, value / noise_value)
         out |= {"signal": value, "noise": noise_value, "snr": ratio, "snr_low": snr_low, "snr_high": snr_high}
         out |= {"signal_low": low, "signal_high": high, "noise_low": noise_low, "noise_high": noise_high}
-        out |= {"noise_absolute": noise_side.absolute, "trend": noise_side.trend, "autocorrelation": noise_side.rho}
+        out |= {
+            "noise_absolute": noise_side.absolute,
+            "trend": noise_side.trend,
+            "autocorrelation": noise_side.rho,
+        }
         statuses.check_finite(~np.isfinite(ratio))
     elif settings.verb == "signal":
         out |= {"signal": value, "signal_low": low, "signal_high": high, "signal_excess": excess}
@@ -840,7 +870,9 @@ def _mixed_config(encoded: Encoded) -> NDArray[np.bool_]:
     if "config" not in encoded.joined:
         return np.zeros(len(encoded.groups), dtype=bool)
     rest = [name for name in encoded.by if name != "config"]
-    return encoded.groups.select(pl.len().over(rest) > 1 if rest else pl.lit(value=True)).to_series().to_numpy()
+    return (
+        encoded.groups.select(pl.len().over(rest) > 1 if rest else pl.lit(value=True)).to_series().to_numpy()
+    )
 
 
 def _near_chance(
@@ -850,8 +882,21 @@ def _near_chance(
     expected = chance_of(labels, chance)
     n = side.n.astype(float)
     with np.errstate(all="ignore"):
-        half = kernels().t_quantile(np.full(len(n), (1 + level) / 2), np.maximum(n - 1, 1.0)) * side.sd / np.sqrt(n)
+        half = (
+            kernels().t_quantile(np.full(len(n), (1 + level) / 2), np.maximum(n - 1, 1.0))
+            * side.sd
+            / np.sqrt(n)
+        )
         return np.abs(side.mean - expected) <= half
 
 
-__all__ = ["FEW_MEMBERS", "Settings", "measure_encoded", "member_scores", "metric_of", "noise", "signal", "snr"]
+__all__ = [
+    "FEW_MEMBERS",
+    "Settings",
+    "measure_encoded",
+    "member_scores",
+    "metric_of",
+    "noise",
+    "signal",
+    "snr",
+]

@@ -5,11 +5,27 @@ be read beside the formula it implements.
 """
 
 from ._checkpoints import trailing_ema, trailing_mean
+from ._decisions import (
+    agreement_decidable,
+    agreement_weighted,
+    expected_agreement,
+    jackknife_interval,
+    pair_agreement,
+    sampled_agreement,
+)
 from ._moments import segment_moments, segment_weighted_mean
+from ._random import philox_uint64
 from ._snr import group_noise, window_summary
 
 __all__ = [
+    "agreement_decidable",
+    "agreement_weighted",
+    "expected_agreement",
     "group_noise",
+    "jackknife_interval",
+    "pair_agreement",
+    "philox_uint64",
+    "sampled_agreement",
     "segment_moments",
     "segment_weighted_mean",
     "trailing_ema",

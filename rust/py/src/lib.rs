@@ -4,8 +4,10 @@
 
 mod checkpoints;
 mod convert;
+mod decisions;
 mod door;
 mod moments;
+mod random;
 mod snr;
 
 use pyo3::prelude::*;
@@ -17,5 +19,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     checkpoints::register(module)?;
     moments::register(module)?;
     snr::register(module)?;
+    decisions::register(module)?;
+    random::register(module)?;
     Ok(())
 }
