@@ -1,0 +1,167 @@
+"""From files to the score table, with a report of what was read and what was left out.
+
+``read`` finds the files, tells each one's format by its content, and hands it to the module of that format. Results of one
+harness come out in canonical columns; tables go through ``signoise._schema.recognise``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import polars as pl
+
+from .._errors import OptionError, ReadError, SchemaError
+from . import _lm_eval, _tables
+from ._files import INSTANCE_DUMPS, LOOKED_FOR, Found, Kind, Source, find, kind_of, reasons
+from ._report import Dropped, Place, ReadReport, Rerun
+
+__all__ = ["FORMATS", "Dropped", "Place", "ReadReport", "Rerun", "read"]
+
+FORMATS = ("auto", "lm_eval", "table")
+
+MAX_JSON_BYTES = 256 * 2**20
+"""A results file is a few kilobytes. A larger document is something else, and parsing it would take all memory."""
+
+
+def read(
+    source: Source | Sequence[Source],
+    *,
+    format: str = "auto",  # noqa: A002 (the public keyword)
+    columns: Mapping[str, str] | None = None,
+    strict: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[pl.LazyFrame, ReadReport]:
+    """Read scores from files.
+
+    Parameters
+    ----------
+    source : path, glob or directory, or a list of them
+        A directory is searched to the bottom, hidden files and folders left out.
+    format : {"auto", "lm_eval", "table"}
+        ``auto`` tells each file's format by its content; another value leaves other files unread.
+    columns : mapping of str to str, optional
+        Columns of tables: theirs to ours.
+    strict : bool
+        Raise ``ReadError`` at the first problem instead of leaving out and reporting.
+    progress : callable, optional
+        Called with (files done, files in all).
+
+    Returns
+    -------
+    LazyFrame
+        One row per score. ``source`` is the file relative to the given path (to the common folder for a list).
+    ReadReport
+
+    Raises
+    ------
+    ReadError
+        If a path does not exist or nothing could be read; with ``strict`` at the first problem.
+    SchemaError
+        If the only file is a table without the columns of scores.
+    OptionError
+        If ``format`` is none of those above.
+    """
+    if format not in FORMATS:
+        raise OptionError(f"format is {format!r}; it must be one of {', '.join(FORMATS)}")
+    files = find(source)
+    report = ReadReport(strict=strict)
+    results = _lm_eval.Collector(report)
+    tables: list[pl.LazyFrame] = []
+    lone = len(files) == 1
+    for done, file in enumerate(files):
+        if progress is not None:
+            progress(done, len(files))
+        try:
+            table = _read_file(file, format, columns, report, results)
+        except OSError as error:
+            report.skip(file.label, f"cannot be opened: {error.strerror or error}")
+            continue
+        except SchemaError as error:
+            if lone or strict:
+                raise
+            report.skip(file.label, str(error))
+            continue
+        if table is not None:
+            tables.append(table)
+    if progress is not None:
+        progress(len(files), len(files))
+    frame = results.frame()
+    if frame is not None:
+        tables.insert(0, frame.lazy())
+    if not tables:
+        raise ReadError(_nothing(source, files, report))
+    return (tables[0] if len(tables) == 1 else pl.concat(tables, how="diagonal_relaxed")), report
+
+
+def _read_file(
+    file: Found,
+    format: str,  # noqa: A002
+    columns: Mapping[str, str] | None,
+    report: ReadReport,
+    results: _lm_eval.Collector,
+) -> pl.LazyFrame | None:
+    """A table, or None where rows went to ``results`` or the file was left out (and reported)."""
+    kind, reason = kind_of(file)
+    if kind == "empty":
+        report.skip(file.label, reason)
+    elif kind == "other":
+        report.ignored[reason] += 1
+    elif kind == "json":
+        return _read_json(file, format, columns, report, results)
+    elif format == "lm_eval":
+        report.ignored["table{s} (another format was asked for)"] += 1
+    else:
+        return _tables.read_table(file, kind, columns, report)
+    return None
+
+
+def _read_json(
+    file: Found,
+    format: str,  # noqa: A002
+    columns: Mapping[str, str] | None,
+    report: ReadReport,
+    results: _lm_eval.Collector,
+) -> pl.LazyFrame | None:
+    size = file.path.stat().st_size
+    if size > MAX_JSON_BYTES:
+        report.skip(file.label, f"{size} bytes are too many for a results file (at most {MAX_JSON_BYTES})")
+        return None
+    try:
+        document = _lm_eval.load(file.path.read_bytes())
+    except ValueError as error:
+        report.skip(file.label, str(error))
+        return None
+    kind: Kind = "json"
+    if _lm_eval.is_results(document):
+        if format == "table":
+            report.ignored["lm-eval results file{s} (another format was asked for)"] += 1
+        else:
+            results.add(file, document)
+    elif _tables.is_records(document) and format != "lm_eval":
+        return _tables.read_table(file, kind, columns, report, document)
+    else:
+        report.ignored[_layout(document)] += 1
+    return None
+
+
+def _layout(document: object) -> str:
+    if isinstance(document, dict):
+        keys = ", ".join(str(key)[:30] for key in list(document)[:4])
+        return f"JSON file{{s}} of another layout (keys: {keys}{', ...' if len(document) > 4 else ''})"
+    return "JSON file{s} of another layout"
+
+
+def _nothing(source: Source | Sequence[Source], files: list[Found], report: ReadReport) -> str:
+    """Why nothing could be read, what was looked for, and what was found instead."""
+    named = str(source) if isinstance(source, str) or not isinstance(source, Sequence) else ", ".join(map(str, source))
+    looked = f"looked for {LOOKED_FOR}"
+    if not files:
+        return f"{named}: the directory holds no files; {looked}"
+    parts = [f"{named}: nothing could be read from {len(files)} file{'s' * (len(files) != 1)}; {looked}"]
+    if report.skipped:
+        parts.append(f"skipped {reasons(report.skipped)}")
+    if report.ignored:
+        parts.append("found " + ", ".join(report.ignored_lines()))
+    if INSTANCE_DUMPS in report.ignored:
+        parts.append("give the results files of these runs instead")
+    return ". ".join(parts)

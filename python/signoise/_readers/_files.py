@@ -1,0 +1,240 @@
+"""Which files a source names, and what each of them is: by content first, by name where content cannot tell."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import re
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, Literal
+
+from .._errors import ReadError
+
+Source = str | os.PathLike[str]
+
+LOOKED_FOR = (
+    "lm-eval results JSON, and tables in Parquet, Arrow IPC, CSV, TSV, NDJSON or JSON (also .gz and .zst of the last four)"
+)
+
+Kind = Literal["json", "parquet", "ipc", "ipc_stream", "csv", "tsv", "ndjson", "empty", "other"]
+
+_HEAD = 1 << 16
+_HIDDEN = re.compile(r"^(?:\.|__pycache__$|__MACOSX$)")
+_DELIMITED = {".csv": "csv", ".tsv": "tsv"}
+_LINES = (".jsonl", ".ndjson")
+_COMPRESSED = (".gz", ".zst", ".zstd")
+
+INSTANCE_DUMPS = "instance dump{s} (instance dumps are not read yet)"
+_OTHER_NAMES = {
+    "samples_*.jsonl*": INSTANCE_DUMPS,
+    "details_*.parquet": INSTANCE_DUMPS,
+    "*.eval": INSTANCE_DUMPS,
+    "per_instance_stats.json": INSTANCE_DUMPS,
+    "task-*-predictions.jsonl*": INSTANCE_DUMPS,
+    "task-*-requests.jsonl*": INSTANCE_DUMPS,
+    "task-*-recorded-inputs.jsonl*": INSTANCE_DUMPS,
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file to read: where it is, and what it is called in ``source`` columns and messages."""
+
+    path: Path
+    label: str
+    explicit: bool
+    """Whether the user named this very file, so that failing to read it is an error."""
+
+
+def find(source: Source | Sequence[Source]) -> list[Found]:
+    """Every file of the source, once, in path order.
+
+    Raises
+    ------
+    ReadError
+        If a path does not exist or a glob matches nothing.
+    """
+    given = [source] if isinstance(source, (str, os.PathLike)) else list(source)
+    if not given:
+        raise ReadError("the list of sources is empty; give a file, a directory or a glob")
+    found: list[tuple[Path, Path, bool]] = []  # path, base, explicit
+    for entry in given:
+        text = os.fspath(entry)
+        if not isinstance(text, str):
+            raise ReadError(f"source {text!r} is not a path; give a file, a directory or a glob")
+        path = Path(text).expanduser()
+        if path.is_dir():
+            found += [(file, path, False) for file in _walk(path)]
+        elif path.exists():
+            found.append((path, path.parent, True))
+        elif glob.has_magic(text):
+            matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))
+            if not matches:
+                raise ReadError(f"{text}: no file matches this glob")
+            base = _base_of_glob(path)
+            for match in matches:
+                files = _walk(match) if match.is_dir() else [match]
+                found += [(file, base, False) for file in files]
+        else:
+            raise ReadError(f"{text}: no such file or directory")
+    if len(given) > 1:
+        # Labels must tell the entries apart, so they start where the entries part.
+        bases = [os.path.abspath(base) for _, base, _ in found] or ["."]
+        try:
+            common = Path(os.path.commonpath(bases))
+        except ValueError:  # different drives
+            common = None
+        if common is not None:
+            found = [(path.absolute(), common, explicit) for path, _, explicit in found]
+    seen: set[str] = set()
+    files = []
+    for path, base, explicit in found:
+        real = os.path.realpath(path)
+        if real not in seen:
+            seen.add(real)
+            files.append(Found(path, clean(_relative(path, base)), explicit))
+    return files
+
+
+def _walk(root: Path) -> list[Path]:
+    """Files below a directory in path order, hidden ones left out; a link to a directory above is not followed."""
+    files: list[Path] = []
+    seen: set[str] = set()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not _HIDDEN.match(name))
+        files += [Path(folder, name) for name in names if not _HIDDEN.match(name)]
+    return sorted(path for path in files if path.is_file())
+
+
+def _base_of_glob(path: Path) -> Path:
+    parts = []
+    for part in path.parts[:-1]:
+        if glob.has_magic(part):
+            break
+        parts.append(part)
+    return Path(*parts) if parts else Path()
+
+
+def _relative(path: Path, base: Path) -> str:
+    try:
+        return path.relative_to(base).as_posix()
+    except ValueError:
+        return path.name
+
+
+def clean(text: str) -> str:
+    """Text that any column can hold: what is not Unicode (odd file names, lone surrogates in JSON) is escaped."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def kind_of(file: Found) -> tuple[Kind, str]:
+    """What a file is, and for ``other`` and ``empty`` the reason why it is not read."""
+    name = file.path.name
+    for pattern, reason in _OTHER_NAMES.items():
+        if fnmatch(name, pattern):
+            return "other", reason
+    with file.path.open("rb") as handle:
+        head = handle.read(_HEAD)
+    if not head:
+        return "empty", "the file is empty (0 bytes)"
+    if head.startswith(b"PAR1"):
+        return "parquet", ""
+    if head.startswith(b"ARROW1"):
+        return "ipc", ""
+    if head.startswith(b"\xff\xff\xff\xff"):
+        return "ipc_stream", ""
+    if head.startswith(b"\x1f\x8b"):
+        try:
+            head = zlib.decompressobj(31).decompress(head, _HEAD)
+        except zlib.error:
+            return "other", "damaged gzip file{s}"
+    elif head.startswith(b"\x28\xb5\x2f\xfd"):
+        return _by_extension(name) or ("other", "compressed file{s} of unknown content")
+    return _kind_of_text(name, head, explicit=file.explicit)
+
+
+def inner_extension(name: str) -> str:
+    """The extension in lower case without that of the compression: ``.csv`` for ``a.csv.gz``."""
+    for compression in _COMPRESSED:
+        if name.lower().endswith(compression):
+            name = name[: -len(compression)]
+    return os.path.splitext(name)[1].lower()
+
+
+def _by_extension(name: str) -> tuple[Kind, str] | None:
+    extension = inner_extension(name)
+    if extension in _LINES:
+        return "ndjson", ""
+    if extension == ".csv":
+        return "csv", ""
+    if extension == ".tsv":
+        return "tsv", ""
+    return None
+
+
+def _kind_of_text(name: str, head: bytes, *, explicit: bool) -> tuple[Kind, str]:
+    extension = inner_extension(name)
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "other", "text file{s} in UTF-16 (save as UTF-8)"
+    body = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if body.startswith(b"{"):
+        return _kind_of_objects(extension, body)
+    if body.startswith(b"["):
+        return "json", ""
+    if not body:
+        return "empty", "the file holds nothing but white space"
+    if extension in _LINES:
+        return "ndjson", ""
+    if extension == ".json":
+        return "json", ""
+    if extension in _DELIMITED:
+        return ("csv", "") if extension == ".csv" else ("tsv", "")
+    if explicit and b"\0" not in head:
+        first = body.splitlines()[0]
+        if first.count(b"\t") >= 2:
+            return "tsv", ""
+        if first.count(b",") >= 2:
+            return "csv", ""
+    return "other", f"{extension or 'other'} file{{s}}"
+
+
+def _kind_of_objects(extension: str, body: bytes) -> tuple[Kind, str]:
+    """One JSON document or one object per line."""
+    lines = body.split(b"\n", 2)
+    row = _object(lines[0])
+    if row is None:
+        whole_line = len(lines) > 1
+        return ("json" if whole_line or extension == ".json" else "ndjson"), ""
+    if is_instance_row(row):
+        return "other", INSTANCE_DUMPS
+    several = len(lines) > 1 and lines[1].lstrip().startswith(b"{")
+    return ("ndjson" if several or extension in _LINES else "json"), ""
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def is_instance_row(row: dict[str, Any]) -> bool:
+    """Whether a JSON object is one scored item of a harness' own log."""
+    return "doc_id" in row and bool({"resps", "filtered_resps", "native_id", "model_output"} & row.keys())
+
+
+def reasons(files: Iterable[tuple[str, str]], limit: int = 5) -> str:
+    """First few ``file: reason`` for an error message."""
+    listed = [f"{file}: {reason}" for file, reason in files]
+    return "; ".join(listed[:limit]) + ("; ..." if len(listed) > limit else "")

@@ -1,0 +1,200 @@
+"""Tidy tables: Parquet, Arrow IPC, CSV, TSV, NDJSON and JSON lists of rows.
+
+Only raw columns are read here; ``signoise._schema.recognise`` gives them their meaning. Parquet and IPC stay lazy. Text
+formats are parsed at once, so that a bad line is reported with its number and not as a failure of some later step.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from ._files import INSTANCE_DUMPS, Found, Kind, is_instance_row
+from ._report import ReadReport
+
+
+class NotATable(Exception):  # noqa: N818 (a signal between two functions, not an error a user sees)
+    """The file holds something else; the text is the kind for ``ReadReport.ignored`` or the reason for skipping."""
+
+
+def read_table(
+    file: Found, kind: Kind, columns: Mapping[str, str] | None, report: ReadReport, document: Any = None
+) -> pl.LazyFrame | None:
+    """One table with canonical column names, or None after reporting why not.
+
+    Raises
+    ------
+    SchemaError
+        If its columns are not those of a score table.
+    """
+    from signoise._schema import recognise  # the schema knows metric names, and the readers know the schema
+
+    try:
+        raw = _raw(file, kind, report, document)
+        names = raw.collect_schema().names()
+        rows = int(raw.select(pl.len()).collect().item())
+    except NotATable as found:
+        report.ignored[str(found)] += 1
+        return None
+    except (PolarsError, OSError, ValueError, EOFError) as error:
+        report.skip(file.label, f"cannot be read as {kind}: {_first_line(error)}")
+        return None
+    if {"doc", "model_response", "metric"} <= set(names):
+        report.ignored[INSTANCE_DUMPS] += 1
+        return None
+    if rows == 0:
+        report.skip(file.label, "the table has no rows")
+        return None
+    if "source" not in names:
+        raw = raw.with_columns(source=pl.lit(file.label))
+    table = recognise(raw, columns)
+    report.files["table"] += 1
+    report.rows += rows
+    return table
+
+
+def _raw(file: Found, kind: Kind, report: ReadReport, document: Any) -> pl.LazyFrame:
+    if kind == "parquet":
+        return pl.scan_parquet(file.path, glob=False)
+    if kind == "ipc":
+        return pl.scan_ipc(file.path, glob=False)
+    if kind == "ipc_stream":
+        return pl.read_ipc_stream(file.path).lazy()
+    if kind in ("csv", "tsv"):
+        return _delimited(file, "," if kind == "csv" else "\t", report).lazy()
+    if kind == "ndjson":
+        return _lines(file, report).lazy()
+    return records(document).lazy()
+
+
+# --- delimited text --------------------------------------------------------------------------------------------------
+
+
+def _delimited(file: Found, separator: str, report: ReadReport) -> pl.DataFrame:
+    """A CSV or TSV with types inferred from all rows; lines with a wrong number of fields are dropped and named."""
+
+    def parse(source: Path | io.BytesIO) -> pl.DataFrame:
+        return pl.read_csv(source, separator=separator, infer_schema_length=None, glob=False)
+
+    try:
+        frame = parse(file.path)
+    except PolarsError:
+        return _salvage(file, separator, report, parse)
+    # The parser fills a short line with nulls. A file cut in the middle of its last line would lose a field in silence.
+    return _salvage(file, separator, report, parse) if _last_line_is_short(file.path, separator, frame.width) else frame
+
+
+def _last_line_is_short(path: Path, separator: str, width: int) -> bool:
+    with path.open("rb") as handle:
+        if handle.read(4)[:2] in (b"\x1f\x8b", b"\x28\xb5"):
+            return False
+        size = handle.seek(0, io.SEEK_END)
+        handle.seek(max(0, size - (1 << 16)))
+        tail = handle.read()
+    if tail.endswith((b"\n", b"\r")) or b'"' in tail:
+        return False
+    last = tail.replace(b"\r", b"\n").rpartition(b"\n")[2]
+    return last.count(separator.encode()) + 1 < width
+
+
+def _salvage(
+    file: Found, separator: str, report: ReadReport, parse: Callable[[io.BytesIO], pl.DataFrame]
+) -> pl.DataFrame:
+    """Slow path for a damaged file: keep the whole lines."""
+    text = _text(file.path)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    kept = io.StringIO(newline="")
+    writer = csv.writer(kept, delimiter=separator, lineterminator="\n")
+    width = 0
+    start = 1
+    try:
+        for fields in reader:
+            line, start = start, reader.line_num + 1
+            if not fields:
+                continue
+            width = width or len(fields)
+            if len(fields) == width:
+                writer.writerow(fields)
+            else:
+                reason = f"a line must have as many fields as the header ({width}); repair or delete it"
+                report.drop(reason, file.label, line, "", f"{len(fields)} fields")
+    except csv.Error as error:
+        raise ValueError(f"line {reader.line_num}: {error}") from None
+    return parse(io.BytesIO(kept.getvalue().encode()))
+
+
+def _text(path: Path) -> str:
+    data = _bytes(path)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"line {line}: byte {error.start} is not UTF-8; save the file as UTF-8") from None
+
+
+def _bytes(path: Path) -> bytes:
+    data = path.read_bytes()
+    if data.startswith(b"\x1f\x8b"):
+        return gzip.decompress(data)
+    if data.startswith(b"\x28\xb5\x2f\xfd"):
+        raise ValueError("a damaged zstd file, or text in it that is not plain; decompress it first")
+    return data
+
+
+# --- JSON ------------------------------------------------------------------------------------------------------------
+
+
+def _lines(file: Found, report: ReadReport) -> pl.DataFrame:
+    """One JSON object per line; lines that are none are dropped and named."""
+    if file.path.read_bytes()[:4] == b"\x28\xb5\x2f\xfd":
+        return pl.scan_ndjson(file.path, infer_schema_length=None, glob=False).collect()
+    data = _bytes(file.path)
+    try:
+        frame = pl.read_ndjson(io.BytesIO(data), infer_schema_length=None)
+    except PolarsError:
+        # It refuses the whole file for a byte-order mark, a bare NaN, one cut line or one bad byte.
+        return _salvage_lines(file, data, report)
+    if is_instance_row(dict.fromkeys(frame.columns)):
+        raise NotATable(INSTANCE_DUMPS)
+    return frame
+
+
+def _salvage_lines(file: Found, data: bytes, report: ReadReport) -> pl.DataFrame:
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        if isinstance(row, dict):
+            rows.append(row)
+        else:
+            reason = "a line must hold one JSON object; it is cut or damaged: repair or delete it"
+            report.drop(reason, file.label, number, "", line[:200].decode("utf-8", "replace"))
+    return records(rows)
+
+
+def is_records(document: Any) -> bool:
+    """Whether a JSON document is a list of rows."""
+    return isinstance(document, list) and bool(document) and all(isinstance(row, dict) for row in document)
+
+
+def records(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    """Rows whose fields may drift in type from one to the next."""
+    if rows and is_instance_row(rows[0]):
+        raise NotATable(INSTANCE_DUMPS)
+    return pl.DataFrame(rows, infer_schema_length=None, strict=False) if rows else pl.DataFrame()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
