@@ -1,1 +1,99 @@
-"""x"""
+"""How far can you trust a benchmark? Signal, noise and decision accuracy of language-model evaluations."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ._errors import (
+    DebugBuildWarning,
+    DroppedRowsWarning,
+    DuplicateKeyError,
+    InsufficientDataError,
+    InternalError,
+    MixedKeyWarning,
+    OptionError,
+    ReadError,
+    SchemaError,
+    ShapeError,
+    SignoiseError,
+    SignoiseWarning,
+    UnknownMetricError,
+)
+
+if TYPE_CHECKING:
+    from . import reference
+    from ._aggregate import aggregate, roll_up
+    from ._checkpoints import average_checkpoints
+    from ._decisions import decision_accuracy
+    from ._examples import example_scores
+    from ._options import version as _version
+    from ._read import scan_scores
+    from ._report import report
+    from ._simulate import simulate
+    from ._smoothness import smoothness
+    from ._snr import noise, signal, snr
+
+    __version__ = _version()
+
+__all__ = [
+    "DebugBuildWarning",
+    "DroppedRowsWarning",
+    "DuplicateKeyError",
+    "InsufficientDataError",
+    "InternalError",
+    "MixedKeyWarning",
+    "OptionError",
+    "ReadError",
+    "SchemaError",
+    "ShapeError",
+    "SignoiseError",
+    "SignoiseWarning",
+    "UnknownMetricError",
+    "aggregate",
+    "average_checkpoints",
+    "decision_accuracy",
+    "example_scores",
+    "noise",
+    "reference",
+    "report",
+    "roll_up",
+    "scan_scores",
+    "signal",
+    "simulate",
+    "smoothness",
+    "snr",
+]
+
+# A verb brings Polars and NumPy with it, so each is imported when it is first asked for: `import signoise` stays light.
+_HOMES = {
+    "aggregate": "_aggregate",
+    "average_checkpoints": "_checkpoints",
+    "decision_accuracy": "_decisions",
+    "example_scores": "_examples",
+    "noise": "_snr",
+    "report": "_report",
+    "roll_up": "_aggregate",
+    "scan_scores": "_read",
+    "signal": "_snr",
+    "simulate": "_simulate",
+    "smoothness": "_smoothness",
+    "snr": "_snr",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    elif name == "reference":
+        value = import_module(".reference", __name__)
+    elif name == "__version__":
+        value = import_module("._core", __name__).__version__
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

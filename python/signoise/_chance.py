@@ -14,9 +14,7 @@ from fnmatch import fnmatchcase
 
 from ._errors import OptionError
 
-_HALF = (
-    "boolq piqa winogrande wsc wsc273 winograd copa storycloze xstorycloze xcopa rte wic qnli mrpc sst2 cola blimp"
-)
+_HALF = "boolq piqa winogrande wsc wsc273 winograd copa storycloze xstorycloze xcopa rte wic qnli mrpc sst2 cola blimp"
 _THIRD = "socialiqa social_iqa siqa mnli mnli_mismatch anli_r1 anli_r2 anli_r3 pubmedqa xnli"
 _QUARTER = (
     "arc_easy arc_challenge arc_e arc_c hellaswag swag openbookqa obqa sciq mmlu logiqa logiqa2 race race_high race_middle "
@@ -68,7 +66,9 @@ def chance_level(task: str, declared: Mapping[str, float] | None = None) -> floa
     for pattern, level in (declared or {}).items():
         if task == pattern or fnmatchcase(task, pattern):
             if not (isinstance(level, (int, float)) and math.isfinite(level) and 0 <= level <= 1):
-                raise OptionError(f"chance level of task {pattern!r} is {level!r}; it must be a number from 0 to 1")
+                raise OptionError(
+                    f"chance level of task {pattern!r} is {level!r}; it must be a number from 0 to 1"
+                )
             return float(level)
     bare = task.partition(":")[0].strip().lower().replace("-", "_")
     if bare in _LEVELS:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ._errors import DuplicateKeyError, OptionError, SchemaError
 from ._kernels import kernels
 from ._metrics import lookup
+from ._scores import new_segments
 from ._schema import KEY, RUN_IDENTITY, SCORE_IDENTITY, did_you_mean
 
 Floats = NDArray[np.float64]
@@ -165,11 +166,11 @@ def encode(
     needed = dict.fromkeys([*series_columns, *along, *KEY, "value", "source", "__row", *names])
     frame = frame.select(name for name in needed if name in frame.columns)
     frame = _null_incomplete(frame, along, series_columns)
-    new = _new_series(frame, series_columns)
+    new = new_segments(frame, series_columns)
     heads = frame.filter(new).select(series_columns)
     if not _in_order(frame, new, heads, along):
         frame = _sorted(frame, series_columns, along)
-        new = _new_series(frame, series_columns)
+        new = new_segments(frame, series_columns)
     frame, new, conflicts, notes = _deduplicate(frame, new, series_columns, along, duplicates)
     starts = np.concatenate([np.flatnonzero(new), [frame.height]])
     heads = frame.filter(pl.Series(new)).select(series_columns)
@@ -216,18 +217,6 @@ def _null_incomplete(frame: pl.DataFrame, along: Sequence[str], series: Sequence
         pl.when(pl.col(name).is_null().any().over(series)).then(None).otherwise(pl.col(name)).alias(name)
         for name in partial
     )
-
-
-def _new_series(frame: pl.DataFrame, columns: Sequence[str]) -> Mask:
-    """True at each row whose series key differs from the row before."""
-    if frame.height == 0:
-        return np.zeros(0, dtype=bool)
-    changed = frame.select(
-        pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in columns)
-    ).to_series()
-    new = changed.to_numpy(writable=True)
-    new[0] = True
-    return new
 
 
 def _along(frame: pl.DataFrame, along: Sequence[str]) -> list[Floats]:
@@ -331,6 +320,12 @@ def _settle(frame: pl.DataFrame, conflicting: pl.DataFrame, how: str) -> tuple[p
     return frame, dropped
 
 
+def raise_conflicts(rows: pl.DataFrame, key: Sequence[str]) -> None:
+    """Raise ``DuplicateKeyError`` about rows that share a key but not a value."""
+    rows = rows.with_row_index("__row").with_columns(pl.col("__row").min().over(key).alias("__key"))
+    raise DuplicateKeyError(_describe_conflicts(rows, key))
+
+
 def _describe_conflicts(conflicting: pl.DataFrame, key: Sequence[str]) -> str:
     examples = []
     firsts = conflicting.group_by("__key", maintain_order=True).agg(
@@ -369,7 +364,7 @@ def _dense(ranked: pl.DataFrame, columns: Sequence[str]) -> tuple[Ints, pl.DataF
     numbers = np.zeros(len(blocks), dtype=np.intp)
     if not columns:
         return numbers, pl.DataFrame({"__all": [None]})
-    new = _new_series(ranked, columns)
+    new = new_segments(ranked, columns)
     numbers[blocks] = np.cumsum(new) - 1
     return numbers, ranked.filter(pl.Series(new)).select(columns)
 

@@ -83,7 +83,12 @@ _TABLE: list[Metric] = [
     ),
     *_metric("fraction", "higher", 0.0, 1.0, "f1 f1_score f1a recall precision iou_set_match"),
     *_metric(
-        "fraction", "higher", 0.0, 1.0, "macro_f1 micro_f1 f1_macro f1_micro classification_macro_f1", "corpus"
+        "fraction",
+        "higher",
+        0.0,
+        1.0,
+        "macro_f1 micro_f1 f1_macro f1_micro classification_macro_f1",
+        "corpus",
     ),
     *_metric("fraction", "higher", 0.0, 1.0, "classification_micro_f1 auroc auc roc_auc", "corpus"),
     *_metric("fraction", "higher", 0.0, 1.0, "mrr ndcg ndcg@10 rr@10 map"),
@@ -100,10 +105,14 @@ _TABLE: list[Metric] = [
     *_metric("fraction", "higher", 0.0, 1.0, "soft likelihood total_prob"),
     *_metric("fraction", "higher", -1.0, 1.0, "margin"),
     # Log-probabilities, at most 0.
-    *_metric("nats", "higher", None, 0.0, "logprob log_prob loglikelihood soft_log sum_logits_corr correct_logit"),
+    *_metric(
+        "nats", "higher", None, 0.0, "logprob log_prob loglikelihood soft_log sum_logits_corr correct_logit"
+    ),
     *_metric("nats", "higher", None, 0.0, "logits_per_token_corr logits_per_char_corr"),
     # Losses.
-    *_metric("nats", "lower", 0.0, None, "loss ce_loss cross_entropy crossentropyloss cross_entropy_loss nll ce"),
+    *_metric(
+        "nats", "lower", 0.0, None, "loss ce_loss cross_entropy crossentropyloss cross_entropy_loss nll ce"
+    ),
     *_metric("bits/byte", "lower", 0.0, None, "bits_per_byte", "ratio"),
     *_metric("perplexity", "lower", 1.0, None, "perplexity word_perplexity byte_perplexity", "perplexity"),
     # Text overlap. Tools disagree about the scale (0 to 100 or 0 to 1): the wider one is the bound.

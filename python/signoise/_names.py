@@ -55,7 +55,13 @@ _TRAILING = re.compile(
     r"(?P<run>.*?)(?:^|" + _JOIN + r")"
     r"(?P<checkpoint>(?:(?:intermediate|stage[-_]?\d+|ingredient[-_]?\d+|ep(?:och)?[-_=]?\d+)[-_.]+)*"
     r"(?:" + _bare(_STEP_PIECE) + r"|" + _bare(_TOKENS_PIECE) + r")"
-    r"(?:[-_.](?:" + _bare(_STEP_PIECE) + r"|" + _bare(_TOKENS_PIECE) + r"|" + _bare(_SEED_PIECE) + r"|rank\d+|unsharded|hf))*)"
+    r"(?:[-_.](?:"
+    + _bare(_STEP_PIECE)
+    + r"|"
+    + _bare(_TOKENS_PIECE)
+    + r"|"
+    + _bare(_SEED_PIECE)
+    + r"|rank\d+|unsharded|hf))*)"
     r"(?:/hf)?(?:\.(?:ckpt|pt|pth|bin|safetensors))?/*",
     re.IGNORECASE | re.DOTALL,
 )

@@ -7,8 +7,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -18,11 +17,13 @@ from ._kernels import kernels
 from ._schema import KEY, did_you_mean, predicate, recognise
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ._encode import Encoded
     from ._readers import ReadReport
 
 Scores: TypeAlias = (
-    "pl.DataFrame | pl.LazyFrame | str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Any"
+    "pl.DataFrame | pl.LazyFrame | str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | object"
 )
 """A score table: a Polars frame, anything with ``__arrow_c_stream__``, a path, a glob or a list of paths."""
 Filter: TypeAlias = pl.Expr | str | None
@@ -64,6 +65,23 @@ def open_scores(
     return recognise(frame, columns), report
 
 
+def load_instances(
+    scores: Scores,
+    *,
+    columns: Mapping[str, str] | None = None,
+    where: Filter = None,
+    use: Sequence[pl.Expr | str] = (),
+    strict: bool = False,
+) -> tuple[pl.DataFrame, list[str]]:
+    """Instance rows, filtered; result rows where there are no instances at all."""
+    rows, _ = _filtered(scores, columns, where, use, strict=strict)
+    if "instance_id" not in rows.columns or rows["instance_id"].null_count() == rows.height:
+        return rows, []
+    results = rows["instance_id"].null_count()
+    notes = [f"{results} result rows beside instance rows were left out"] if results else []
+    return rows.filter(pl.col("instance_id").is_not_null()), notes
+
+
 def load(
     scores: Scores,
     *,
@@ -83,6 +101,28 @@ def load(
     use
         Further columns, or expressions over them, that the verb needs.
     """
+    rows, report = _filtered(scores, columns, where, use, strict=strict)
+    notes: list[str] = []
+    if "instance_id" in rows.columns and rows["instance_id"].null_count() < rows.height:
+        from ._aggregate import results_from_instances
+
+        rows, more = results_from_instances(rows, threads=threads)
+        notes += more
+    if groups:
+        rows, more = merge_tasks(rows, groups, threads=threads)
+        notes += more
+    return Table(rows, notes, report)
+
+
+def _filtered(
+    scores: Scores,
+    columns: Mapping[str, str] | None,
+    where: Filter,
+    use: Sequence[pl.Expr | str],
+    *,
+    strict: bool,
+) -> tuple[pl.DataFrame, ReadReport | None]:
+    """Rows that satisfy `where`, with our columns and those in `use`."""
     frame, report = open_scores(scores, columns, strict=strict)
     names = frame.collect_schema().names()
     condition = predicate(where, "where", names)
@@ -97,18 +137,9 @@ def load(
             "no rows are left"
             + (f" after where={where!s}; look at the values of its columns" if where is not None else "")
         )
-    notes: list[str] = []
     if report is not None:
-        report.warn()
-    if "instance_id" in rows.columns and rows["instance_id"].null_count() < rows.height:
-        from ._aggregate import results_from_instances
-
-        rows, more = results_from_instances(rows, threads=threads)
-        notes += more
-    if groups:
-        rows, more = merge_tasks(rows, groups, threads=threads)
-        notes += more
-    return Table(rows, notes, report)
+        report.warn(stacklevel=5)
+    return rows, report
 
 
 def _collect(frame: pl.LazyFrame) -> pl.DataFrame:
@@ -124,16 +155,21 @@ def _collect(frame: pl.LazyFrame) -> pl.DataFrame:
 
 def note_key(encoded: Encoded, by: Sequence[str]) -> None:
     """Warn where columns joined the key, and where rows were dropped."""
-    for name in encoded.joined:
-        values = encoded.groups[name].unique().drop_nulls().sort()
+    warn_joined(encoded.groups, encoded.joined, by)
+    warn_notes(encoded.notes, stacklevel=5)
+
+
+def warn_joined(frame: pl.DataFrame, joined: Sequence[str], by: Sequence[str]) -> None:
+    """One warning for each column that joined the key."""
+    for name in joined:
+        values = frame[name].unique().drop_nulls().sort()
         shown = ", ".join(str(value) for value in values.head(3)) + (", .." if len(values) > 3 else "")
         warnings.warn(
             f"{name} joined the key ({', '.join(by)}): groups would have mixed {len(values)} values of it ({shown}); "
             f"filter it with where=..., or add it to by",
             MixedKeyWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
-    warn_notes(encoded.notes, stacklevel=5)
 
 
 def warn_notes(notes: Sequence[str], stacklevel: int = 4) -> None:
@@ -164,7 +200,7 @@ def merge_tasks(
         part = part.sort([*key, "task"]).with_columns(
             (pl.col("value").is_not_null() & pl.col("value").is_not_nan()).alias("__there")
         )
-        offsets = _run_offsets(part, key)
+        offsets = segment_offsets(part, key)
         means = kernels().segment_moments(
             part["value"].fill_null(float("nan")).to_numpy(), offsets, threads=threads
         )["mean"]
@@ -211,7 +247,17 @@ def _matching_tasks(name: str, pattern: str | Sequence[str], tasks: Sequence[str
     return chosen
 
 
-def _run_offsets(frame: pl.DataFrame, key: Sequence[str]) -> Any:
+def new_segments(frame: pl.DataFrame, key: Sequence[str]) -> NDArray[np.bool_]:
+    """True at each row whose key differs from the row before."""
+    new = np.zeros(frame.height, dtype=bool)
+    if frame.height and key:
+        changed = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in key)
+        new = frame.select(changed).to_series().to_numpy(writable=True)
+    new[:1] = True
+    return new
+
+
+def segment_offsets(frame: pl.DataFrame, key: Sequence[str]) -> NDArray[np.uintp]:
     """Offsets of the runs of equal keys in sorted rows."""
     new = (
         frame.select(pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in key))
@@ -220,12 +266,3 @@ def _run_offsets(frame: pl.DataFrame, key: Sequence[str]) -> Any:
     )
     new[:1] = True
     return np.concatenate([np.flatnonzero(new), [frame.height]]).astype(np.uintp)
-
-
-def as_paths(scores: Scores) -> list[Path] | None:
-    """The paths that scores are to be read from, if they are paths."""
-    if isinstance(scores, (str, os.PathLike)):
-        return [Path(scores)]
-    if isinstance(scores, (list, tuple)) and all(isinstance(item, (str, os.PathLike)) for item in scores):
-        return [Path(item) for item in scores]
-    return None

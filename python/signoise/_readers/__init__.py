@@ -153,7 +153,11 @@ def _layout(document: object) -> str:
 
 def _nothing(source: Source | Sequence[Source], files: list[Found], report: ReadReport) -> str:
     """Why nothing could be read, what was looked for, and what was found instead."""
-    named = str(source) if isinstance(source, str) or not isinstance(source, Sequence) else ", ".join(map(str, source))
+    named = (
+        str(source)
+        if isinstance(source, str) or not isinstance(source, Sequence)
+        else ", ".join(map(str, source))
+    )
     looked = f"looked for {LOOKED_FOR}"
     if not files:
         return f"{named}: the directory holds no files; {looked}"

@@ -17,9 +17,7 @@ from .._errors import ReadError
 
 Source = str | os.PathLike[str]
 
-LOOKED_FOR = (
-    "lm-eval results JSON, and tables in Parquet, Arrow IPC, CSV, TSV, NDJSON or JSON (also .gz and .zst of the last four)"
-)
+LOOKED_FOR = "lm-eval results JSON, and tables in Parquet, Arrow IPC, CSV, TSV, NDJSON or JSON (also .gz and .zst of the last four)"
 
 Kind = Literal["json", "parquet", "ipc", "ipc_stream", "csv", "tsv", "ndjson", "empty", "other"]
 

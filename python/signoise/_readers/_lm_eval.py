@@ -49,9 +49,14 @@ _KEY = ["run", "revision", "step", "tokens", "seed", "task", "subtask", "config"
 _BOOKKEEPING = {"alias", "name", "sample_len", "sample_count", "samples", ""}
 _NAME_ARGUMENTS = ("peft", "delta", "pretrained", "model", "path", "engine")
 # Backends whose model argument `seed` is the seed of sampling; elsewhere it is the model's own.
-_SAMPLING_SEED = re.compile(r"vllm|sglang|openai|completions|anthropic|gguf|ggml|textsynth|nemo|api", re.IGNORECASE)
+_SAMPLING_SEED = re.compile(
+    r"vllm|sglang|openai|completions|anthropic|gguf|ggml|textsynth|nemo|api", re.IGNORECASE
+)
 _STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d)[-:](\d\d)[-:](\d\d)(?:\.(\d{1,6}))?")
-_SHOTS_WORDS = {word: n for n, word in enumerate(("zero", "one", "two", "three", "four", "five"))} | {"eight": 8, "ten": 10}
+_SHOTS_WORDS = {word: n for n, word in enumerate(("zero", "one", "two", "three", "four", "five"))} | {
+    "eight": 8,
+    "ten": 10,
+}
 _SHOTS = re.compile(r"(\d+|" + "|".join(_SHOTS_WORDS) + r")[-_]?shots?", re.IGNORECASE)
 _NO_VARIANT = ("result", "results", "eval", "evals", "output", "outputs")
 _INT64 = 2**63
@@ -86,11 +91,17 @@ class Collector:
             return
         config = _mapping(document.get("config"))
         arguments = _model_arguments(config.get("model_args"))
-        flat = not any("," in key for scores in results.values() if isinstance(scores, dict) for key in scores)
+        flat = not any(
+            "," in key for scores in results.values() if isinstance(scores, dict) for key in scores
+        )
         if flat and "configs" not in document:
             parsed, variant, folder_shots = _name_by_place(arguments, file.path, results)
         else:
-            parsed, variant, folder_shots = _name_by_record(document, config, arguments, file.path), None, None
+            parsed, variant, folder_shots = (
+                _name_by_record(document, config, arguments, file.path),
+                None,
+                None,
+            )
         model = _recorded_name(document, arguments)
         seed = parsed.seed if parsed.seed is not None else _training_seed(config, arguments)
         common = {
@@ -132,7 +143,9 @@ class Collector:
         limit, rows = config.get("limit"), 0
         for name, scores in results.items():
             if not isinstance(scores, dict):
-                self._report.drop("the scores of a task must be an object", label, 0, f"results.{name}", scores)
+                self._report.drop(
+                    "the scores of a task must be an object", label, 0, f"results.{name}", scores
+                )
                 continue
             if groups.is_covered(name, scored):
                 continue
@@ -142,7 +155,9 @@ class Collector:
                     f"{name} belongs to several groups ({', '.join(roots)}): its task is the first by name, {task}"
                 )
             task_config = _mapping(configs.get(name))
-            shots = _count(shots_of.get(name), config.get("num_fewshot"), task_config.get("num_fewshot"), folder_shots)
+            shots = _count(
+                shots_of.get(name), config.get("num_fewshot"), task_config.get("num_fewshot"), folder_shots
+            )
             samples = _mapping(samples_of.get(name))
             line = {
                 **common,
@@ -165,7 +180,9 @@ class Collector:
                 line["metric"] = clean(metric)
                 line["filter"] = None if filter_name in ("", "none") else clean(filter_name)
                 line["value"] = number
-                error = _number(scores.get(f"{metric}_stderr,{filter_name}" if "," in key else f"{metric}_stderr"))
+                error = _number(
+                    scores.get(f"{metric}_stderr,{filter_name}" if "," in key else f"{metric}_stderr")
+                )
                 line["stderr"] = None if error is _NOT_A_NUMBER else error
                 line["higher_is_better"] = better.get(metric)
                 for column, values in columns.items():
@@ -285,7 +302,9 @@ def _name_by_record(
         name = path.parent.name or path.stem
     parsed = parse_name(name, revision, _place(path))
     if parsed.run is None:
-        folder = next((part for part in reversed(path.absolute().parts[1:-1]) if split_checkpoint(part)[0]), None)
+        folder = next(
+            (part for part in reversed(path.absolute().parts[1:-1]) if split_checkpoint(part)[0]), None
+        )
         parsed = parse_name(f"{folder or path.stem}/{name}", revision)
     return parsed
 
@@ -303,7 +322,9 @@ def _name_by_place(
     revision = _text(arguments.get("revision"))
     parts = path.absolute().parts[1:]
     folders, stem = parts[-5:-1], _strip_checkpoint(path.name.removesuffix(".json"))
-    shots = next((count for part in (*reversed(folders), stem) if (count := _shots_in(part)) is not None), None)
+    shots = next(
+        (count for part in (*reversed(folders), stem) if (count := _shots_in(part)) is not None), None
+    )
     parsed = parse_name(recorded or stem or path.stem, revision, _place(path))
     model = (parsed.run or "").rpartition("/")[2]
     at = next((at for at in reversed(range(len(folders))) if _names(folders[at], model)), None)
@@ -344,7 +365,9 @@ def _words(text: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4096)
 def _sizes(text: str) -> frozenset[int]:
-    return frozenset(size for word in _words(text) if word[-1:].isalpha() and (size := parse_size(word)) is not None)
+    return frozenset(
+        size for word in _words(text) if word[-1:].isalpha() and (size := parse_size(word)) is not None
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -397,7 +420,12 @@ def _has_score(scores: dict[str, Any]) -> bool:
 def _count(*candidates: Any) -> int | None:
     """The first that is a count."""
     for value in candidates:
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < _INT64 and value == int(value):
+        if (
+            isinstance(value, (int, float))
+            and not isinstance(value, bool)
+            and 0 <= value < _INT64
+            and value == int(value)
+        ):
             return int(value)
     return None
 
@@ -415,7 +443,9 @@ def _config_text(shots: int | None, limit: Any, variant: str | None) -> str | No
     """``name=value`` pairs in name order."""
     pairs = []
     if limit is not None:
-        pairs.append(f"limit={limit:g}" if isinstance(limit, (int, float)) else f"limit={_one_word(str(limit))}")
+        pairs.append(
+            f"limit={limit:g}" if isinstance(limit, (int, float)) else f"limit={_one_word(str(limit))}"
+        )
     if shots is not None:
         pairs.append(f"shots={shots}")
     if variant is not None:
@@ -434,7 +464,9 @@ def _directions(recorded: Any, task_config: dict[str, Any]) -> dict[str, bool]:
     for entry in listed if isinstance(listed, list) else []:
         if isinstance(entry, dict) and isinstance(entry.get("higher_is_better"), bool):
             found[str(entry.get("metric"))] = entry["higher_is_better"]
-    found.update({metric: better for metric, better in _mapping(recorded).items() if isinstance(better, bool)})
+    found.update(
+        {metric: better for metric, better in _mapping(recorded).items() if isinstance(better, bool)}
+    )
     return found
 
 
@@ -444,7 +476,9 @@ def _time_stamp(name: str, document: dict[str, Any]) -> float | None:
     if match is not None:
         day, minute, second, fraction = match.groups()
         try:
-            moment = datetime.strptime(f"{day}:{minute}:{second}", "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)
+            moment = datetime.strptime(f"{day}:{minute}:{second}", "%Y-%m-%dT%H:%M:%S").replace(
+                tzinfo=timezone.utc
+            )
             return moment.timestamp() + int((fraction or "0").ljust(6, "0")) / 1e6
         except ValueError:
             pass

@@ -84,7 +84,9 @@ class ReadReport:
             raise ReadError(f"{file}: {reason}")
         self.skipped.append((file, reason))
 
-    def drop(self, reason: str, file: str, row: int = 0, column: str = "", found: Any = "", count: int = 1) -> None:
+    def drop(
+        self, reason: str, file: str, row: int = 0, column: str = "", found: Any = "", count: int = 1
+    ) -> None:
         """Leave rows out; ``reason`` says what is wrong and what to do about it."""
         place = Place(file, row, column, _short(found))
         if self.strict:
@@ -131,7 +133,10 @@ class ReadReport:
 
     def ignored_lines(self) -> list[str]:
         """``33 instance dumps (...)``; a ``{s}`` in the kind is its plural."""
-        return [f"{count} {kind.replace('{s}', 's' * (count != 1))}" for kind, count in sorted(self.ignored.items())]
+        return [
+            f"{count} {kind.replace('{s}', 's' * (count != 1))}"
+            for kind, count in sorted(self.ignored.items())
+        ]
 
     def warn(self, stacklevel: int = 2) -> None:
         """One ``DroppedRowsWarning`` if files were skipped, rows dropped or re-runs resolved."""

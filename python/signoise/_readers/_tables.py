@@ -89,7 +89,11 @@ def _delimited(file: Found, separator: str, report: ReadReport) -> pl.DataFrame:
     except PolarsError:
         return _salvage(file, separator, report, parse)
     # The parser fills a short line with nulls. A file cut in the middle of its last line would lose a field in silence.
-    return _salvage(file, separator, report, parse) if _last_line_is_short(file.path, separator, frame.width) else frame
+    return (
+        _salvage(file, separator, report, parse)
+        if _last_line_is_short(file.path, separator, frame.width)
+        else frame
+    )
 
 
 def _last_line_is_short(path: Path, separator: str, width: int) -> bool:
