@@ -43,3 +43,23 @@ def group_noise(
     *,
     threads: int | None = None,
 ) -> dict[str, NDArray[Any]]: ...
+
+# dispersion
+def signal_variant_groups(
+    name: str,
+    data_scores: _Floats,
+    data_offsets: _Offsets,
+    last_n_scores: _Floats,
+    last_n_offsets: _Offsets,
+    step_noise: _Floats,
+    step_offsets: _Offsets,
+    data_noise: _Floats,
+    noise_offsets: _Offsets,
+    *,
+    threads: int | None = None,
+) -> dict[str, _Floats]: ...
+
+# smoothness
+def smoothness_groups(
+    values: _Floats, offsets: _Offsets, *, threads: int | None = None
+) -> dict[str, _Floats | NDArray[np.uint64]]: ...

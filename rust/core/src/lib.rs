@@ -6,9 +6,11 @@
 //! under `python/signoise/reference`.
 
 pub mod checkpoints;
+pub mod dispersion;
 pub mod error;
 pub mod moments;
 pub mod parallel;
+pub mod smoothness;
 pub mod snr;
 
 pub use error::{Error, Result};

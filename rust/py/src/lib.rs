@@ -4,8 +4,10 @@
 
 mod checkpoints;
 mod convert;
+mod dispersion;
 mod door;
 mod moments;
+mod smoothness;
 mod snr;
 
 use pyo3::prelude::*;
@@ -15,7 +17,9 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("BUILD_PROFILE", if cfg!(debug_assertions) { "debug" } else { "release" })?;
     checkpoints::register(module)?;
+    dispersion::register(module)?;
     moments::register(module)?;
+    smoothness::register(module)?;
     snr::register(module)?;
     Ok(())
 }
