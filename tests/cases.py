@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from signoise import reference
+from signoise.reference._dispersion import SIGNAL_VARIANTS
 
 Arguments = tuple[Any, ...]
 
@@ -105,6 +106,16 @@ def deletions(rng: np.random.Generator, groups: int) -> Arguments:
     return estimates, values, rng.uniform(2.0, 4.0, groups), offsets, 0.95
 
 
+def variant(rng: np.random.Generator, groups: int, name: str) -> Arguments:
+    """A name and its four ragged vectors: scores, last scores, step noise, data noise."""
+    scores, last = ragged(rng, groups, 15), ragged(rng, groups, 30)
+    sds = [
+        (np.abs(values - 0.5), offsets)
+        for values, offsets in (ragged(rng, groups, 15), ragged(rng, groups, 4))
+    ]
+    return (name, *scores, *last, *sds[0], *sds[1])
+
+
 CASES: list[Case] = [
     Case("agreement_decidable", decidable),
     Case("agreement_weighted", matched),
@@ -130,4 +141,16 @@ CASES: list[Case] = [
         for name in ("within", "mean_sd", "pooled", "detrended", "successive_difference")
         for ddof in (0, 1)
     ),
+    *(
+        Case(
+            "signal_variant_groups",
+            lambda rng, n, name=name: variant(rng, n, name),
+            label=name,
+            rtol=1e-11,
+            atol=1e-14,
+        )
+        for name in SIGNAL_VARIANTS
+    ),
+    Case("smoothness_groups", ragged, rtol=1e-11),
+    Case("smoothness_groups", lambda rng, n: ragged(rng, n, 150), label="long", rtol=1e-11),
 ]

@@ -3,6 +3,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+
 __all__ = [
     "BUILD_PROFILE",
     "__version__",
@@ -18,7 +19,9 @@ __all__ = [
     "expected_agreement",
     "sampled_agreement",
     "jackknife_interval",
+    "signal_variant_groups",
     "philox_uint64",
+    "smoothness_groups",
 ]
 
 __version__: str
@@ -28,6 +31,7 @@ _Floats = NDArray[np.float64]
 _Offsets = NDArray[np.uintp]
 _Addresses = NDArray[np.uint64]
 
+
 # checkpoints
 def trailing_mean(
     values: _Floats, offsets: _Offsets, window: int, *, threads: int | None = None
@@ -36,6 +40,7 @@ def trailing_ema(
     values: _Floats, offsets: _Offsets, window: int, *, threads: int | None = None
 ) -> _Floats: ...
 
+
 # moments
 def segment_moments(
     values: _Floats, offsets: _Offsets, *, threads: int | None = None
@@ -43,6 +48,7 @@ def segment_moments(
 def segment_weighted_mean(
     values: _Floats, weights: _Floats, offsets: _Offsets, *, threads: int | None = None
 ) -> _Floats: ...
+
 
 # snr
 def window_summary(
@@ -62,6 +68,7 @@ def group_noise(
     *,
     threads: int | None = None,
 ) -> dict[str, NDArray[Any]]: ...
+
 
 # decisions
 def pair_agreement(
@@ -100,11 +107,29 @@ def jackknife_interval(
     t_critical: _Floats,
     offsets: _Offsets,
     confidence_level: float,
+
+# dispersion
+def signal_variant_groups(
+    name: str,
+    data_scores: _Floats,
+    data_offsets: _Offsets,
+    last_n_scores: _Floats,
+    last_n_offsets: _Offsets,
+    step_noise: _Floats,
+    step_offsets: _Offsets,
+    data_noise: _Floats,
+    noise_offsets: _Offsets,
     *,
     threads: int | None = None,
 ) -> dict[str, _Floats]: ...
+
 
 # random
 def philox_uint64(
     rng_seed: int, purpose: int, replicate: int, unit: int, n: int, *, threads: int | None = None
 ) -> _Addresses: ...
+
+# smoothness
+def smoothness_groups(
+    values: _Floats, offsets: _Offsets, *, threads: int | None = None
+) -> dict[str, _Floats | NDArray[np.uint64]]: ...

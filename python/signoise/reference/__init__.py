@@ -13,8 +13,10 @@ from ._decisions import (
     pair_agreement,
     sampled_agreement,
 )
+from ._dispersion import signal_variant, signal_variant_groups
 from ._moments import segment_moments, segment_weighted_mean
 from ._random import philox_uint64
+from ._smoothness import smoothness_groups
 from ._snr import group_noise, window_summary
 
 __all__ = [
@@ -28,6 +30,9 @@ __all__ = [
     "sampled_agreement",
     "segment_moments",
     "segment_weighted_mean",
+    "signal_variant",
+    "signal_variant_groups",
+    "smoothness_groups",
     "trailing_ema",
     "trailing_mean",
     "window_summary",

@@ -7,10 +7,15 @@
 
 pub mod checkpoints;
 pub mod decisions;
+pub mod dispersion;
+pub mod error;
 pub mod error;
 pub mod moments;
+pub mod moments;
+pub mod parallel;
 pub mod parallel;
 pub mod random;
+pub mod smoothness;
 pub mod snr;
 
 pub use error::{Error, Result};

@@ -5,9 +5,13 @@
 mod checkpoints;
 mod convert;
 mod decisions;
+mod dispersion;
+mod door;
 mod door;
 mod moments;
+mod moments;
 mod random;
+mod smoothness;
 mod snr;
 
 use pyo3::prelude::*;
@@ -17,7 +21,9 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("BUILD_PROFILE", if cfg!(debug_assertions) { "debug" } else { "release" })?;
     checkpoints::register(module)?;
+    dispersion::register(module)?;
     moments::register(module)?;
+    smoothness::register(module)?;
     snr::register(module)?;
     decisions::register(module)?;
     random::register(module)?;
