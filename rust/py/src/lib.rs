@@ -7,8 +7,6 @@ mod convert;
 mod decisions;
 mod dispersion;
 mod door;
-mod door;
-mod moments;
 mod moments;
 mod random;
 mod smoothness;
