@@ -1,7 +1,7 @@
 """From files to the score table, with a report of what was read and what was left out.
 
-``read`` finds the files, tells each one's format by its content, and hands it to the module of that format. Results of one
-harness come out in canonical columns; tables go through ``signoise._schema.recognise``.
+``read`` finds the files, tells each one's format by its content, and hands it to the module of that format.
+Results of one harness come out in canonical columns; tables go through ``signoise._schema.recognise``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["FORMATS", "Dropped", "Place", "ReadReport", "Rerun", "read"]
 FORMATS = ("auto", "lm_eval", "table")
 
 MAX_JSON_BYTES = 256 * 2**20
-"""A results file is a few kilobytes. A larger document is something else, and parsing it would take all memory."""
+"""A results file has a few kilobytes. A larger document is something else, and would take all memory."""
 
 
 def read(
@@ -49,7 +49,7 @@ def read(
     Returns
     -------
     LazyFrame
-        One row per score. ``source`` is the file relative to the given path (to the common folder for a list).
+        One row per score. ``source`` is the file relative to the given path (a list: to the common folder).
     ReadReport
 
     Raises
@@ -95,7 +95,7 @@ def read(
 
 def _read_file(
     file: Found,
-    format: str,  # noqa: A002
+    wanted: str,
     columns: Mapping[str, str] | None,
     report: ReadReport,
     results: _lm_eval.Collector,
@@ -105,11 +105,11 @@ def _read_file(
     if kind == "empty":
         report.skip(file.label, reason)
     elif kind == "other":
-        report.ignored[reason] += 1
+        report.ignore(file.label, reason)
     elif kind == "json":
-        return _read_json(file, format, columns, report, results)
-    elif format == "lm_eval":
-        report.ignored["table{s} (another format was asked for)"] += 1
+        return _read_json(file, wanted, columns, report, results)
+    elif wanted == "lm_eval":
+        report.ignore(file.label, "table{s}, while format='lm_eval' was asked for")
     else:
         return _tables.read_table(file, kind, columns, report)
     return None
@@ -117,7 +117,7 @@ def _read_file(
 
 def _read_json(
     file: Found,
-    format: str,  # noqa: A002
+    wanted: str,
     columns: Mapping[str, str] | None,
     report: ReadReport,
     results: _lm_eval.Collector,
@@ -133,27 +133,24 @@ def _read_json(
         return None
     kind: Kind = "json"
     if _lm_eval.is_results(document):
-        if format == "table":
-            report.ignored["lm-eval results file{s} (another format was asked for)"] += 1
+        if wanted == "table":
+            report.ignore(file.label, "lm-eval results file{s}, while format='table' was asked for")
         else:
             results.add(file, document)
-    elif _tables.is_records(document) and format != "lm_eval":
+    elif _tables.is_records(document) and wanted != "lm_eval":
         return _tables.read_table(file, kind, columns, report, document)
     else:
-        report.ignored[_layout(document)] += 1
+        report.ignore(file.label, "JSON file{s} of another layout")
     return None
-
-
-def _layout(document: object) -> str:
-    if isinstance(document, dict):
-        keys = ", ".join(str(key)[:30] for key in list(document)[:4])
-        return f"JSON file{{s}} of another layout (keys: {keys}{', ...' if len(document) > 4 else ''})"
-    return "JSON file{s} of another layout"
 
 
 def _nothing(source: Source | Sequence[Source], files: list[Found], report: ReadReport) -> str:
     """Why nothing could be read, what was looked for, and what was found instead."""
-    named = str(source) if isinstance(source, str) or not isinstance(source, Sequence) else ", ".join(map(str, source))
+    named = (
+        str(source)
+        if isinstance(source, str) or not isinstance(source, Sequence)
+        else ", ".join(map(str, source))
+    )
     looked = f"looked for {LOOKED_FOR}"
     if not files:
         return f"{named}: the directory holds no files; {looked}"
@@ -164,4 +161,4 @@ def _nothing(source: Source | Sequence[Source], files: list[Found], report: Read
         parts.append("found " + ", ".join(report.ignored_lines()))
     if INSTANCE_DUMPS in report.ignored:
         parts.append("give the results files of these runs instead")
-    return ". ".join(parts)
+    return "; ".join(parts)
