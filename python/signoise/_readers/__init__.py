@@ -19,6 +19,8 @@ __all__ = ["FORMATS", "Dropped", "Place", "ReadReport", "Rerun", "read"]
 
 FORMATS = ("auto", "lm_eval", "table")
 
+_OTHER_LAYOUT = "JSON file{s} of another layout"
+
 MAX_JSON_BYTES = 256 * 2**20
 """A results file has a few kilobytes. A larger document is something else, and would take all memory."""
 
@@ -138,9 +140,15 @@ def _read_json(
         else:
             results.add(file, document)
     elif _tables.is_records(document) and wanted != "lm_eval":
-        return _tables.read_table(file, kind, columns, report, document)
+        try:
+            return _tables.read_table(file, kind, columns, report, document)
+        except SchemaError:
+            if file.explicit:
+                raise
+            # Harnesses write many lists of objects that were never meant as tables.
+            report.ignore(file.label, _OTHER_LAYOUT)
     else:
-        report.ignore(file.label, "JSON file{s} of another layout")
+        report.ignore(file.label, _OTHER_LAYOUT)
     return None
 
 

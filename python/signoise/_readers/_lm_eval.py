@@ -290,7 +290,7 @@ def _reach(start: str, edges: dict[str, list[str]]) -> set[str]:
     return seen
 
 
-# --- names --------------------------------------------------------------------------------------------------
+# --- names
 
 
 def _model_arguments(recorded: Any) -> dict[str, Any]:
@@ -417,7 +417,7 @@ def _shots_in(part: str) -> int | None:
     return _SHOTS_WORDS[word] if word in _SHOTS_WORDS else int(word[:9])
 
 
-# --- values -------------------------------------------------------------------------------------------------
+# --- values
 
 
 _NOT_A_NUMBER: Any = object()

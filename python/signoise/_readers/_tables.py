@@ -58,14 +58,13 @@ def read_table(
     if rows == 0:
         report.skip(file.label, "the table has no rows")
         return None
-    if "source" not in names:
-        raw = raw.with_columns(source=pl.lit(file.label))
     from signoise._schema import recognise
 
     table = recognise(raw, columns)
     report.files["table"] += 1
     report.rows += rows
-    return table
+    own = "source" in table.collect_schema().names()
+    return table if own else table.with_columns(source=pl.lit(file.label))
 
 
 def _raw(file: Found, kind: Kind, report: ReadReport, document: Any) -> pl.LazyFrame:
@@ -82,11 +81,11 @@ def _raw(file: Found, kind: Kind, report: ReadReport, document: Any) -> pl.LazyF
     return records(document).lazy()
 
 
-# --- delimited text -----------------------------------------------------------------------------------------
+# --- delimited text
 
 
 def _delimited(file: Found, separator: str, report: ReadReport) -> pl.DataFrame:
-    """A CSV or TSV, types inferred from all rows; lines with a wrong number of fields are dropped and named."""
+    """A CSV or TSV, types inferred from all rows; lines with a wrong number of fields are dropped."""
 
     def parse(source: Path | io.BytesIO) -> pl.DataFrame:
         return pl.read_csv(source, separator=separator, infer_schema_length=None, glob=False)
@@ -154,7 +153,7 @@ def _bytes(path: Path) -> bytes:
     return data
 
 
-# --- JSON ---------------------------------------------------------------------------------------------------
+# --- JSON
 
 
 def _lines(file: Found, report: ReadReport) -> pl.DataFrame:
