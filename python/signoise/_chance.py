@@ -14,9 +14,6 @@ from typing import TYPE_CHECKING
 
 from ._errors import OptionError
 
-<<<<<<< HEAD
-_HALF = "boolq piqa winogrande wsc wsc273 winograd copa storycloze xstorycloze xcopa rte wic qnli mrpc sst2 cola blimp"
-=======
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -24,7 +21,6 @@ _HALF = (
     "boolq piqa winogrande wsc wsc273 winograd copa storycloze xstorycloze xcopa rte wic qnli mrpc sst2 cola "
     "blimp"
 )
->>>>>>> readers
 _THIRD = "socialiqa social_iqa siqa mnli mnli_mismatch anli_r1 anli_r2 anli_r3 pubmedqa xnli"
 _QUARTER = (
     "arc_easy arc_challenge arc_e arc_c hellaswag swag openbookqa obqa sciq mmlu logiqa logiqa2 race "

@@ -88,16 +88,6 @@ _TABLE: list[Metric] = [
         "math_equiv_chain_of_thought math_verify code_eval_acc contains contains_match is_correct correct "
         "f1_set_match pass_rate win_rate resolved anls relaxed_accuracy",
     ),
-<<<<<<< HEAD
-    *_metric("fraction", "higher", 0.0, 1.0, "f1 f1_score f1a recall precision iou_set_match"),
-    *_metric(
-        "fraction",
-        "higher",
-        0.0,
-        1.0,
-        "macro_f1 micro_f1 f1_macro f1_micro classification_macro_f1",
-        "corpus",
-=======
     *_family("fraction", "higher", _FRACTION, "f1 f1_score f1a recall precision iou_set_match"),
     *_family("fraction", "higher", _FRACTION, "mrr ndcg ndcg@10 rr@10 map"),
     *_family(
@@ -107,7 +97,6 @@ _TABLE: list[Metric] = [
         "macro_f1 micro_f1 f1_macro f1_micro classification_macro_f1 classification_micro_f1 "
         "auroc auc roc_auc",
         aggregate="corpus",
->>>>>>> readers
     ),
     *_family(
         "correlation",
@@ -118,21 +107,6 @@ _TABLE: list[Metric] = [
         aggregate="corpus",
     ),
     # Probability of the right continuation, and differences of such.
-<<<<<<< HEAD
-    *_metric("fraction", "higher", 0.0, 1.0, "soft likelihood total_prob"),
-    *_metric("fraction", "higher", -1.0, 1.0, "margin"),
-    # Log-probabilities, at most 0.
-    *_metric(
-        "nats", "higher", None, 0.0, "logprob log_prob loglikelihood soft_log sum_logits_corr correct_logit"
-    ),
-    *_metric("nats", "higher", None, 0.0, "logits_per_token_corr logits_per_char_corr"),
-    # Losses.
-    *_metric(
-        "nats", "lower", 0.0, None, "loss ce_loss cross_entropy crossentropyloss cross_entropy_loss nll ce"
-    ),
-    *_metric("bits/byte", "lower", 0.0, None, "bits_per_byte", "ratio"),
-    *_metric("perplexity", "lower", 1.0, None, "perplexity word_perplexity byte_perplexity", "perplexity"),
-=======
     *_family("fraction", "higher", _FRACTION, "soft likelihood total_prob"),
     *_family("fraction", "higher", (-1.0, 1.0), "margin"),
     # Log-probabilities.
@@ -158,7 +132,6 @@ _TABLE: list[Metric] = [
         "perplexity word_perplexity byte_perplexity",
         aggregate="perplexity",
     ),
->>>>>>> readers
     # Text overlap. Tools disagree about the scale (0 to 100 or 0 to 1): the wider one is the bound.
     *_family(
         "points", "higher", (0.0, 100.0), "bleu sacrebleu chrf chrf++ gleu bleu_max", aggregate="corpus"

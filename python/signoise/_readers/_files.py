@@ -19,14 +19,10 @@ if TYPE_CHECKING:
 
 Source = str | os.PathLike[str]
 
-<<<<<<< HEAD
-LOOKED_FOR = "lm-eval results JSON, and tables in Parquet, Arrow IPC, CSV, TSV, NDJSON or JSON (also .gz and .zst of the last four)"
-=======
 LOOKED_FOR = (
     "lm-eval results JSON, and tables in Parquet, Arrow IPC, CSV, TSV, NDJSON or JSON (text also as .gz "
     "or .zst)"
 )
->>>>>>> readers
 
 Kind = Literal["json", "parquet", "ipc", "ipc_stream", "csv", "tsv", "ndjson", "empty", "other"]
 

@@ -162,14 +162,8 @@ class Collector:
         limit, before = config.get("limit"), len(values)
         for name, scores in results.items():
             if not isinstance(scores, dict):
-<<<<<<< HEAD
-                self._report.drop(
-                    "the scores of a task must be an object", label, 0, f"results.{name}", scores
-                )
-=======
                 reason = "the scores of a task must be an object"
                 self._report.drop(reason, label, column=f"results.{name}", found=scores)
->>>>>>> readers
                 continue
             if groups.is_covered(name):
                 continue
@@ -195,20 +189,6 @@ class Collector:
                     reason = "a score must be a number; lists, objects and text are left out"
                     self._report.drop(reason, label, column=f"results.{name}.{key}", found=value)
                     continue
-<<<<<<< HEAD
-                line["metric"] = clean(metric)
-                line["filter"] = None if filter_name in ("", "none") else clean(filter_name)
-                line["value"] = number
-                error = _number(
-                    scores.get(f"{metric}_stderr,{filter_name}" if "," in key else f"{metric}_stderr")
-                )
-                line["stderr"] = None if error is _NOT_A_NUMBER else error
-                line["higher_is_better"] = better.get(metric)
-                for column, values in columns.items():
-                    values.append(line[column])
-                rows += 1
-        return rows
-=======
                 error = _number(scores.get(f"{metric}_stderr{comma}{filter_name}"))
                 task_at.append(at)
                 metrics.append(clean(metric))
@@ -229,7 +209,6 @@ class Collector:
                     )
                 )
         return len(values) - before
->>>>>>> readers
 
     def frame(self) -> pl.DataFrame | None:
         """All rows, re-runs resolved; None if there are none."""

@@ -84,17 +84,11 @@ class ReadReport:
             raise ReadError(f"{file}: {reason}")
         self.skipped.append((file, reason))
 
-<<<<<<< HEAD
-    def drop(
-        self, reason: str, file: str, row: int = 0, column: str = "", found: Any = "", count: int = 1
-    ) -> None:
-=======
     def ignore(self, file: str, kind: str) -> None:
         """Pass over a file that holds no results."""
         self.ignored.setdefault(kind, []).append(file)
 
     def drop(self, reason: str, file: str, row: int = 0, *, column: str = "", found: Any = "") -> None:
->>>>>>> readers
         """Leave rows out; ``reason`` says what is wrong and what to do about it."""
         place = Place(file, row, column, _short(found))
         if self.strict:
@@ -138,17 +132,10 @@ class ReadReport:
         return lines + self.notes
 
     def ignored_lines(self) -> list[str]:
-<<<<<<< HEAD
-        """``33 instance dumps (...)``; a ``{s}`` in the kind is its plural."""
-        return [
-            f"{count} {kind.replace('{s}', 's' * (count != 1))}"
-            for kind, count in sorted(self.ignored.items())
-=======
         """``33 instance dumps, not read yet (first: samples_a.jsonl)``."""
         return [
             f"{len(files)} {kind.replace('{s}', 's' * (len(files) != 1))} (first: {files[0]})"
             for kind, files in sorted(self.ignored.items())
->>>>>>> readers
         ]
 
     def warn(self, stacklevel: int = 2) -> None:
