@@ -143,7 +143,9 @@ def encode(
     """
     if duplicates not in ("raise", "first", "last", "mean", "status"):
         raise OptionError(f'duplicates must be "raise", "first", "last" or "mean", got {duplicates!r}')
-    for argument, names in (("by", by), ("across or match", members)):
+    # A table without tokens is ordered by its steps; any other order was asked for.
+    orders = [order] if order != "tokens" else []
+    for argument, names in (("by", by), ("across or match", members), ("order", orders)):
         for name in names:
             if name not in frame.columns:
                 raise SchemaError(
@@ -209,14 +211,23 @@ def encode(
 
 
 def _null_incomplete(frame: pl.DataFrame, along: Sequence[str], series: Sequence[str]) -> pl.DataFrame:
-    """A series that lacks tokens (or steps) at some checkpoints is ordered without them altogether."""
+    """A series that lacks tokens (or steps) at some checkpoints is ordered without them where something else does it."""
     partial = [name for name in along if 0 < frame[name].null_count() < frame.height]
     if not partial:
         return frame
-    return frame.with_columns(
-        pl.when(pl.col(name).is_null().any().over(series)).then(None).otherwise(pl.col(name)).alias(name)
-        for name in partial
-    )
+
+    def orders(name: str) -> pl.Expr:
+        return pl.col(name).is_not_null().all().over(series)
+
+    expressions = []
+    for name in partial:
+        others = [
+            c for c in (*along[along.index(name) + 1 :], "revision") if c in frame.columns and c != name
+        ]
+        if others:
+            alone = orders(name) | ~pl.any_horizontal(orders(other) for other in others)
+            expressions.append(pl.when(alone).then(pl.col(name)).alias(name))
+    return frame.with_columns(expressions)
 
 
 def _along(frame: pl.DataFrame, along: Sequence[str]) -> list[Floats]:
@@ -270,13 +281,13 @@ def _deduplicate(
     touched[:-1] |= same[1:]
     key = [name for name in KEY if name in frame.columns]
     key = list(dict.fromkeys([*series, *key]))
-    rows = frame.with_row_index("__row").filter(pl.Series(touched))
+    rows = frame.with_row_index("__place").filter(pl.Series(touched))
     rows = rows.with_columns(
-        pl.col("__row").min().over(key).alias("__key"),
+        pl.col("__place").min().over(key).alias("__key"),
         (pl.col("value").is_first_distinct().over(key)).alias("__first"),
         pl.col("value").n_unique().over(key).alias("__values"),
     )
-    exact = rows.filter(~pl.col("__first"))["__row"].to_numpy()
+    exact = rows.filter(~pl.col("__first"))["__place"].to_numpy()
     conflicting = rows.filter(pl.col("__first") & (pl.col("__values") > 1))
     notes = [f"{len(exact)} exact duplicate rows were dropped"] if len(exact) else []
     drop = none.copy()
@@ -289,7 +300,7 @@ def _deduplicate(
                 raise DuplicateKeyError(text)
             notes.append(text)
             conflicts = none.copy()
-            conflicts[conflicting["__row"].to_numpy()] = True
+            conflicts[conflicting["__place"].to_numpy()] = True
         else:
             frame, dropped = _settle(frame, conflicting, duplicates)
             drop[dropped] = True
@@ -310,20 +321,19 @@ def _settle(frame: pl.DataFrame, conflicting: pl.DataFrame, how: str) -> tuple[p
     """One row for each conflicting key: the first, the last, or the first with the mean value."""
     # "__order" is the row's place in the table as given; frames are sorted stably, so row order within a key is it.
     kept = conflicting.group_by("__key").agg(
-        (pl.col("__row").max() if how == "last" else pl.col("__row").min()).alias("__keep"),
+        (pl.col("__place").max() if how == "last" else pl.col("__place").min()).alias("__keep"),
         pl.col("value").sort().mean().alias("__mean"),
     )
-    dropped = conflicting.filter(~pl.col("__row").is_in(kept["__keep"].implode()))["__row"].to_numpy()
+    dropped = conflicting.filter(~pl.col("__place").is_in(kept["__keep"].implode()))["__place"].to_numpy()
     if how == "mean":
-        values = frame["value"].to_numpy(writable=True)
-        values[kept["__keep"].to_numpy()] = kept["__mean"].to_numpy()
-        frame = frame.with_columns(pl.Series("value", values))
+        # Not by way of NumPy, where the nulls of other rows would become NaN.
+        frame = frame.with_columns(frame["value"].clone().scatter(kept["__keep"], kept["__mean"]))
     return frame, dropped
 
 
 def raise_conflicts(rows: pl.DataFrame, key: Sequence[str]) -> None:
     """Raise ``DuplicateKeyError`` about rows that share a key but not a value."""
-    rows = rows.with_row_index("__row").with_columns(pl.col("__row").min().over(key).alias("__key"))
+    rows = rows.with_row_index("__place").with_columns(pl.col("__place").min().over(key).alias("__key"))
     raise DuplicateKeyError(_describe_conflicts(rows, key))
 
 
@@ -397,7 +407,7 @@ def _unbounded(frame: pl.DataFrame, rows: Ints) -> Ints:
     metrics, values = frame["metric"].gather(rows), frame["value"].gather(rows)
     open_ended = []
     for name, value in zip(metrics, values, strict=True):
-        metric = lookup(name)
+        metric = None if name is None else lookup(name)
         open_ended.append(metric is None or (metric.high if value > 0 else metric.low) is None)
     return rows[np.array(open_ended, dtype=bool)]
 
