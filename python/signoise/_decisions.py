@@ -20,7 +20,7 @@ from ._metrics import require_direction
 from ._options import as_columns, check_choice, check_count, check_level, signature
 from ._schema import SCORE_IDENTITY, SYNONYMS, as_expression, config_sources, predicate
 from ._scores import Filter, Groups, Scores, load, note_key, warn_notes
-from ._status import Statuses, check_strict, flag_lists
+from ._status import Statuses, check_strict, flag_lists, null_unless_finite
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -175,11 +175,11 @@ def decision_accuracy(
     table = load(
         scores, columns=columns, where=where, groups=groups, use=wanted, strict=strict, threads=threads
     )
-    names = table.frame.columns
+    schema = table.frame.schema
     masks = {
         name: checked
         for name, value in sides.items()
-        if (checked := predicate(value, name, names)) is not None
+        if (checked := predicate(value, name, schema)) is not None
     }
     frame = table.frame.filter(masks["small"].fill_null(False) | masks["target"].fill_null(False))
     for name, mask in masks.items():
@@ -301,6 +301,9 @@ def _side(
         signs = require_direction(sorted({m for m in metric_of_group.values() if m is not None}), direction)
         for g, metric in metric_of_group.items():
             sign[g] = signs.get(metric, 1)
+    # The mean of scores of inf and -inf is undefined: such a member cannot be ranked.
+    known = ~np.isnan(values)
+    values, group, member, sd = values[known], group[known], member[known], sd[known]
     return _Side(series, values * sign[group], group, member, sd, sign, window)
 
 
@@ -592,7 +595,7 @@ def _result(
     }
     floats = {name: pl.Series(name, values) for name, values in out.items()}
     return encoded.groups.select(encoded.by).with_columns(
-        *((s.fill_nan(None) if s.dtype.is_float() else s) for s in floats.values()),
+        *((null_unless_finite(s) if s.dtype.is_float() else s) for s in floats.values()),
         statuses.column(),
         flag_lists(flags, n_groups),
         pl.lit(text).alias("signature"),

@@ -56,6 +56,11 @@ class Statuses:
         return pl.Series("status", np.array([*STATUSES, "ok"], dtype=object)[self._rank], dtype=pl.String)
 
 
+def null_unless_finite(column: pl.Series) -> pl.Series:
+    """NaN is how kernels say undefined, and infinite scores have no finite statistic; tables say null for both."""
+    return column.set(~column.is_finite(), None)
+
+
 def flag_lists(flags: Mapping[str, NDArray[np.bool_]], n_groups: int) -> pl.Series:
     """Flags that are up, in a fixed order, as a list a group."""
     # Few combinations occur, so each is spelt out once.
