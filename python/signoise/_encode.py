@@ -211,7 +211,7 @@ def encode(
 
 
 def _null_incomplete(frame: pl.DataFrame, along: Sequence[str], series: Sequence[str]) -> pl.DataFrame:
-    """A series that lacks tokens (or steps) at some checkpoints is ordered without them where something else does it."""
+    """A series that lacks tokens (or steps) at some checkpoints is ordered without them if something else orders it."""
     partial = [name for name in along if 0 < frame[name].null_count() < frame.height]
     if not partial:
         return frame
