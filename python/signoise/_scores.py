@@ -14,7 +14,7 @@ import polars as pl
 
 from ._errors import DroppedRowsWarning, MixedKeyWarning, SchemaError
 from ._kernels import kernels
-from ._schema import KEY, did_you_mean, predicate, recognise
+from ._schema import COLUMNS, KEY, did_you_mean, predicate, recognise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -132,11 +132,18 @@ def _filtered(
     wanted = dict.fromkeys([*KEY, "value", "weight", "stderr", "n", "source"])
     for item in use:
         if isinstance(item, str):
-            wanted[item] = None
+            asked = [item]
         elif item.meta.has_multiple_outputs():
-            wanted.update(dict.fromkeys(pl.DataFrame(schema=schema).select(item).columns))
+            asked = pl.DataFrame(schema=schema).select(item).columns
         else:
-            wanted.update(dict.fromkeys(item.meta.root_names()))
+            asked = item.meta.root_names()
+        # Said here, where all columns are known; our own may be absent, and then it depends on the verb.
+        unknown = [name for name in asked if name not in schema and name not in COLUMNS]
+        if unknown:
+            raise SchemaError(
+                f"the table has no column {unknown[0]!r}{did_you_mean(unknown[0], names)} (it has {', '.join(names)})"
+            )
+        wanted.update(dict.fromkeys(asked))
     rows = _collect(frame.select(name for name in wanted if name in names))
     if rows.height == 0:
         raise SchemaError(
