@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
@@ -72,7 +73,7 @@ class Run:
         x = self.values
         if len(x) < 2:
             return None
-        return math.fsum((b - a) ** 2 for a, b in zip(x, x[1:], strict=False)) / (2 * (len(x) - 1))
+        return math.fsum((b - a) ** 2 for a, b in pairwise(x)) / (2 * (len(x) - 1))
 
 
 def members_of(

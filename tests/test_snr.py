@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import plain
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from scipy import stats
-from strategies import score_tables
 
+import plain
 import signoise as sn
 from signoise import reference
+from strategies import score_tables
 
 NOISES = ("within", "mean_sd", "pooled", "detrended", "successive_difference")
 
