@@ -244,9 +244,7 @@ def _sorted(frame: pl.DataFrame, series: Sequence[str], along: Sequence[str]) ->
     """Rows sorted by series, then along it, then by the rest of the key."""
     rest = [name for name in KEY if name in frame.columns and name not in series and name not in along]
     codes = [_codes(frame[name]).alias(f"__{i}") for i, name in enumerate([*series, *along, *rest])]
-    order = pl.DataFrame(codes).select(
-        pl.arg_sort_by(*(code.name for code in codes), maintain_order=True)
-    )
+    order = pl.DataFrame(codes).select(pl.arg_sort_by(*(code.name for code in codes), maintain_order=True))
     return frame[order.to_series()]
 
 
@@ -286,7 +284,7 @@ def _deduplicate(
     conflicts = none
     if conflicting.height:
         if duplicates in ("raise", "status"):
-            text = _describe_conflicts(conflicting, key)
+            text = describe_conflicts(conflicting, key)
             if duplicates == "raise":
                 raise DuplicateKeyError(text)
             notes.append(text)
@@ -326,10 +324,11 @@ def _settle(frame: pl.DataFrame, conflicting: pl.DataFrame, how: str) -> tuple[p
 def raise_conflicts(rows: pl.DataFrame, key: Sequence[str]) -> None:
     """Raise ``DuplicateKeyError`` about rows that share a key but not a value."""
     rows = rows.with_row_index("__row").with_columns(pl.col("__row").min().over(key).alias("__key"))
-    raise DuplicateKeyError(_describe_conflicts(rows, key))
+    raise DuplicateKeyError(describe_conflicts(rows, key))
 
 
-def _describe_conflicts(conflicting: pl.DataFrame, key: Sequence[str]) -> str:
+def describe_conflicts(conflicting: pl.DataFrame, key: Sequence[str]) -> str:
+    """How many keys carry different values, the first ones named; rows of a key share `__key`."""
     examples = []
     firsts = conflicting.group_by("__key", maintain_order=True).agg(
         *(pl.col(name).first() for name in key),

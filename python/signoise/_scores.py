@@ -74,7 +74,7 @@ def load_instances(
     strict: bool = False,
 ) -> tuple[pl.DataFrame, list[str]]:
     """Instance rows, filtered; result rows where there are no instances at all."""
-    rows, _ = _filtered(scores, columns, where, use, strict=strict)
+    rows, _ = rows_of(scores, columns, where, use, strict=strict)
     if "instance_id" not in rows.columns or rows["instance_id"].null_count() == rows.height:
         return rows, []
     results = rows["instance_id"].null_count()
@@ -101,7 +101,7 @@ def load(
     use
         Further columns, or expressions over them, that the verb needs.
     """
-    rows, report = _filtered(scores, columns, where, use, strict=strict)
+    rows, report = rows_of(scores, columns, where, use, strict=strict)
     notes: list[str] = []
     if "instance_id" in rows.columns and rows["instance_id"].null_count() < rows.height:
         from ._aggregate import results_from_instances
@@ -114,13 +114,13 @@ def load(
     return Table(rows, notes, report)
 
 
-def _filtered(
+def rows_of(
     scores: Scores,
     columns: Mapping[str, str] | None,
     where: Filter,
-    use: Sequence[pl.Expr | str],
+    use: Sequence[pl.Expr | str] = (),
     *,
-    strict: bool,
+    strict: bool = False,
 ) -> tuple[pl.DataFrame, ReadReport | None]:
     """Rows that satisfy `where`, with our columns and those in `use`."""
     frame, report = open_scores(scores, columns, strict=strict)
