@@ -71,7 +71,8 @@ def emit(session: Session, result: Result, *, output: Path | None, as_json: bool
         write(table, output)
         session.note(f"wrote {table.height} row{'s' * (table.height != 1)} to {output}")
     if as_json:
-        out = click.get_binary_stream("stdout")
+        sys.stdout.flush()
+        out = sys.stdout.buffer
         write_json(table, out)
         out.flush()
     if output is not None or as_json:
