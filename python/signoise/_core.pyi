@@ -3,7 +3,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-
 __all__ = [
     "BUILD_PROFILE",
     "__version__",
@@ -22,6 +21,16 @@ __all__ = [
     "signal_variant_groups",
     "philox_uint64",
     "smoothness_groups",
+    "expected_range",
+    "normal_cdf",
+    "normal_quantile",
+    "t_cdf",
+    "t_quantile",
+    "f_quantile",
+    "chi2_quantile",
+    "studentised_range_cdf",
+    "studentised_range_quantile",
+    "autocorrelation_factors",
 ]
 
 __version__: str
@@ -31,7 +40,6 @@ _Floats = NDArray[np.float64]
 _Offsets = NDArray[np.uintp]
 _Addresses = NDArray[np.uint64]
 
-
 # checkpoints
 def trailing_mean(
     values: _Floats, offsets: _Offsets, window: int, *, threads: int | None = None
@@ -40,7 +48,6 @@ def trailing_ema(
     values: _Floats, offsets: _Offsets, window: int, *, threads: int | None = None
 ) -> _Floats: ...
 
-
 # moments
 def segment_moments(
     values: _Floats, offsets: _Offsets, *, threads: int | None = None
@@ -48,7 +55,6 @@ def segment_moments(
 def segment_weighted_mean(
     values: _Floats, weights: _Floats, offsets: _Offsets, *, threads: int | None = None
 ) -> _Floats: ...
-
 
 # snr
 def window_summary(
@@ -68,7 +74,6 @@ def group_noise(
     *,
     threads: int | None = None,
 ) -> dict[str, NDArray[Any]]: ...
-
 
 # decisions
 def pair_agreement(
@@ -107,6 +112,9 @@ def jackknife_interval(
     t_critical: _Floats,
     offsets: _Offsets,
     confidence_level: float,
+    *,
+    threads: int | None = None,
+) -> dict[str, _Floats]: ...
 
 # dispersion
 def signal_variant_groups(
@@ -123,7 +131,6 @@ def signal_variant_groups(
     threads: int | None = None,
 ) -> dict[str, _Floats]: ...
 
-
 # random
 def philox_uint64(
     rng_seed: int, purpose: int, replicate: int, unit: int, n: int, *, threads: int | None = None
@@ -133,3 +140,21 @@ def philox_uint64(
 def smoothness_groups(
     values: _Floats, offsets: _Offsets, *, threads: int | None = None
 ) -> dict[str, _Floats | NDArray[np.uint64]]: ...
+
+# distributions
+def expected_range(members: _Floats, *, threads: int | None = None) -> _Floats: ...
+def normal_cdf(x: _Floats, *, threads: int | None = None) -> _Floats: ...
+def normal_quantile(p: _Floats, *, threads: int | None = None) -> _Floats: ...
+def t_cdf(t: _Floats, df: _Floats, *, threads: int | None = None) -> _Floats: ...
+def t_quantile(p: _Floats, df: _Floats, *, threads: int | None = None) -> _Floats: ...
+def f_quantile(p: _Floats, df1: _Floats, df2: _Floats, *, threads: int | None = None) -> _Floats: ...
+def chi2_quantile(p: _Floats, df: _Floats, *, threads: int | None = None) -> _Floats: ...
+def studentised_range_cdf(
+    q: _Floats, members: _Floats, df: _Floats, *, threads: int | None = None
+) -> _Floats: ...
+def studentised_range_quantile(
+    p: _Floats, members: _Floats, df: _Floats, *, threads: int | None = None
+) -> _Floats: ...
+def autocorrelation_factors(
+    n: _Floats, rho: _Floats, *, threads: int | None = None
+) -> dict[str, _Floats]: ...

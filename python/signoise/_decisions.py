@@ -17,9 +17,9 @@ from ._errors import DroppedRowsWarning, InsufficientDataError, MixedKeyWarning,
 from ._kernels import kernels
 from ._metrics import require_direction
 from ._options import as_columns, check_choice, check_count, check_level, signature
-from ._schema import SCORE_IDENTITY, SYNONYMS, config_sources, predicate
+from ._schema import SCORE_IDENTITY, SYNONYMS, as_expression, config_sources, predicate
 from ._scores import Filter, Groups, Scores, load, note_key, warn_notes
-from ._snr import member_scores
+from ._measure import member_scores
 from ._status import Statuses, check_strict, flag_lists
 
 Floats = NDArray[np.float64]
@@ -164,7 +164,7 @@ def decision_accuracy(
 
     by = as_columns(by)
     sides = {"small": small, "target": target}
-    expressions = {name: predicate_of(value, name) for name, value in sides.items()}
+    expressions = {name: as_expression(value, name) for name, value in sides.items()}
     named = list(dict.fromkeys(root for e in expressions.values() for root in e.meta.root_names()))
     wanted = [*by, *(as_columns(match) if match else ("recipe", "run")), order, *expressions.values()]
     table = load(
@@ -235,14 +235,6 @@ def decision_accuracy(
     result = _result(encoded, out, a, b, common_a, common_b, score, text)
     check_strict(result, encoded.by, strict=strict)
     return result
-
-
-def predicate_of(value: Filter, name: str) -> pl.Expr:
-    """A filter as an expression, before the table is known."""
-    try:
-        return pl.sql_expr(value) if isinstance(value, str) else value  # type: ignore[return-value]
-    except Exception as error:
-        raise OptionError(f"{name}: cannot read {value!r} as a SQL predicate ({error})") from None
 
 
 def _columns_that_leave(named: Sequence[str], columns: Mapping[str, str] | None) -> list[str]:

@@ -15,7 +15,7 @@ import polars as pl
 from ._decisions import decision_accuracy
 from ._errors import SignoiseWarning
 from ._metrics import direction as direction_of
-from ._schema import SCORE_IDENTITY, predicate
+from ._schema import SCORE_IDENTITY, as_expression, predicate
 from ._scores import Filter, Groups, Scores, load
 from ._smoothness import smoothness
 from ._snr import snr
@@ -146,7 +146,7 @@ def make_report(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", SignoiseWarning)
         say("reading")
-        use = [f if isinstance(f, pl.Expr) else pl.sql_expr(f) for f in (small, target) if f is not None]
+        use = [as_expression(f, name) for name, f in (("small", small), ("target", target)) if f is not None]
         table = load(
             scores, columns=columns, where=where, groups=groups, use=use, strict=strict, threads=threads
         )
