@@ -72,7 +72,8 @@ def _corrected(n: Floats, rho: Floats, label: Ints, labels: int) -> tuple[Floats
     top = np.bincount(label, weights=n * rho + 1, minlength=labels)
     bottom = np.bincount(label, weights=n - 3, minlength=labels)
     with np.errstate(all="ignore"):
-        return np.clip(top / bottom, 0.0, 0.95), np.bincount(label, weights=n, minlength=labels)
+        values: Floats = np.bincount(label, weights=n, minlength=labels).astype(float)
+        return np.clip(top / bottom, 0.0, 0.95), values
 
 
 def checkpoint_error(
@@ -131,7 +132,8 @@ def range_p_value(spread: Floats, members: Floats, stderr: Floats, df: Floats) -
     with np.errstate(all="ignore"):
         ratio = spread / stderr
     ratio = np.where(np.isfinite(ratio), ratio, np.nan)
-    return 1.0 - kernels().studentised_range_cdf(ratio, members, df)
+    # The distribution function is good to 1e-12: smaller probabilities are 0 as far as anyone can tell.
+    return np.clip(1.0 - kernels().studentised_range_cdf(ratio, members, df), 0.0, 1.0)
 
 
 def ratio_interval(

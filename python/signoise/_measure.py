@@ -273,7 +273,7 @@ def _signal_side(encoded: Encoded, settings: Settings, mask: str | None, threads
         spread=moments["max"] - moments["min"],
         sd=np.where(counts >= 2, sd, np.nan),
         replicate_variance=replicate_variance,
-        replicate_df=replicate_df,
+        replicate_df=replicate_df.astype(float),
         runs_per_member=runs_per_member,
     )
 

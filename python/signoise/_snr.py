@@ -365,7 +365,7 @@ def _measure(
     by = as_columns(by)
     given = {"population": settings.population, "noise_runs": settings.noise_runs}
     filters = [as_expression(value, name) for name, value in given.items() if value is not None]
-    use = [*by, *settings.across, settings.order, *filters]
+    use: list[pl.Expr | str] = [*by, *settings.across, settings.order, *filters]
     table = load(scores, columns=columns, where=where, groups=groups, use=use, strict=strict, threads=threads)
     names = table.frame.columns
     masks = {name: predicate(value, name, names) for name, value in given.items() if value is not None}
