@@ -22,7 +22,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import signoise as sn
-from signoise import _snr
+from signoise import _measure
 from signoise._cli import COMMANDS, main
 from signoise._cli import _options as options
 from signoise._cli._output import number, write
@@ -70,7 +70,12 @@ def failed(code: int, *args: str) -> str:
 
 def process(*args: str, **more: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "signoise", *args], capture_output=True, text=True, env=PLAIN, check=False, **more
+        [sys.executable, "-m", "signoise", *args],
+        capture_output=True,
+        text=True,
+        env=PLAIN,
+        check=False,
+        **more,
     )
 
 
@@ -124,7 +129,7 @@ def test_every_keyword_of_simulate_is_an_option() -> None:
 
 
 def test_noise_choices_are_those_of_the_verb() -> None:
-    assert options.NOISES == _snr.NOISES
+    assert options.NOISES == _measure.NOISES
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -157,7 +162,9 @@ def test_columns_groups_and_chance(tmp_path: Path, scores: str) -> None:
     theirs = json.loads(done("decisions", str(path), *SIDES, *declared, "--json").stdout)
     assert theirs == ours
 
-    grouped = done("snr", scores, "--group", "all=sim_[ac]*", "--group", "two=sim_boolq", "--group", "two=sim_mmlu")
+    grouped = done(
+        "snr", scores, "--group", "all=sim_[ac]*", "--group", "two=sim_boolq", "--group", "two=sim_mmlu"
+    )
     assert {"all", "two"} <= {line.split()[0] for line in grouped.stdout.splitlines() if line}
 
     where = ["--where", "task = 'sim_mmlu' AND params = 150000000"]
@@ -296,7 +303,10 @@ def test_strict_turns_dropped_rows_into_an_error(tmp_path: Path, scores: str) ->
 
 def test_messages_speak_of_options() -> None:
     text = 'choose with duplicates="first", "last" or "mean"; filter (where=...) or call with strict=False'
-    assert in_options(text) == "choose with --duplicates first, last or mean; filter (--where ..) or leave out --strict"
+    assert (
+        in_options(text)
+        == "choose with --duplicates first, last or mean; filter (--where ..) or leave out --strict"
+    )
     assert in_options('e.g. columns={"a": "run"} or --columns a=run') == "e.g. --columns a=run"
 
 
@@ -338,7 +348,9 @@ def test_scan_finds_what_is_missing_and_what_conflicts(tmp_path: Path, scores: s
         .then(float("inf"))
         .otherwise("value")
     )
-    odd = pl.concat([odd, table.tail(1).with_row_index("i").with_columns(pl.col("value") + 1), odd.tail(1)]).drop("i")
+    odd = pl.concat(
+        [odd, table.tail(1).with_row_index("i").with_columns(pl.col("value") + 1), odd.tail(1)]
+    ).drop("i")
     path = tmp_path / "odd.parquet"
     odd.write_parquet(path)
     result = done("scan", str(path))
@@ -380,12 +392,27 @@ def test_report_ends_in_sentences(scores: str, tmp_path: Path) -> None:
 
 def test_simulate_writes_scores_and_truth(tmp_path: Path) -> None:
     out, truth = tmp_path / "s.parquet", tmp_path / "t.csv"
-    ask = ["--tasks", "easy,hard", "--recipes", "4", "--params", "150M,1B", "--signal", "0.05,0.01", "--rng-seed", "3"]
+    ask = [
+        "--tasks",
+        "easy,hard",
+        "--recipes",
+        "4",
+        "--params",
+        "150M,1B",
+        "--signal",
+        "0.05,0.01",
+        "--rng-seed",
+        "3",
+    ]
     result = done("simulate", *ask, "-o", str(out), "--truth", str(truth))
     assert "wrote 320 rows" in result.stderr
     assert "wrote 4 rows" in result.stderr
     scores, planted = sn.simulate(
-        tasks=["easy", "hard"], recipes=4, params=[150_000_000, 1_000_000_000], signal=[0.05, 0.01], rng_seed=3
+        tasks=["easy", "hard"],
+        recipes=4,
+        params=[150_000_000, 1_000_000_000],
+        signal=[0.05, 0.01],
+        rng_seed=3,
     )
     assert pl.read_parquet(out).equals(scores)
     assert pl.read_csv(truth)["snr"].to_list() == planted["snr"].to_list()
@@ -425,7 +452,7 @@ ODD = pl.DataFrame(
 def test_json_keeps_all_digits_and_has_no_bare_nan(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     write(ODD, path)
-    rows = json.loads(path.read_text(), parse_constant=lambda token: pytest.fail(token))
+    rows = json.loads(path.read_text(), parse_constant=pytest.fail)
     assert [row["value"] for row in rows] == [1 / 3, None, None, -1.5e-12, None]
     assert rows[0]["flags"] == ["trend", "near_chance"]
     assert rows[3]["task"] == "new\nline"
@@ -487,7 +514,7 @@ def test_every_extension_is_written_whole(extension: str, tmp_path: Path, scores
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_text("before")
-    with pytest.raises(Exception, match="Object|object"):
+    with pytest.raises(Exception, match=r"[Oo]bject"):
         write(pl.DataFrame({"a": [object()]}, schema={"a": pl.Object}), path)
     assert path.read_text() == "before"
     assert [p.name for p in tmp_path.iterdir()] == ["x.csv"]

@@ -145,7 +145,7 @@ def _in_words(frame: pl.DataFrame, n_scores: int) -> list[str]:
         parts.append(_plural(count("recipe"), "recipe"))
     for name, word in (("params", "size"), ("step", "step")):
         if count(name):
-            low, high = frame[name].min(), frame[name].max()
+            low, high = (int(end) for end in frame.select(low=pl.min(name), high=pl.max(name)).row(0))
             between = f" ({low:,} to {high:,})" if low != high else f" ({low:,})"
             parts.append(_plural(count(name), word) + between)
     parts += [
@@ -153,7 +153,7 @@ def _in_words(frame: pl.DataFrame, n_scores: int) -> list[str]:
         for name in ("task", "subtask", "metric", "config", "filter")
         if count(name)
     ]
-    lines = [f"{', '.join(parts)}: {_plural(n_scores, 'row')} above"]
+    lines = [f"{', '.join(parts)}; in {_plural(n_scores, 'row')}"]
     if count("instance_id"):
         results = frame["instance_id"].null_count()
         lines.append(

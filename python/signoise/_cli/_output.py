@@ -46,10 +46,10 @@ _LOST_FIRST = (
     "trend",
     "signal_excess",
 )
-_LOST_LAST = ("snr", "decision_accuracy", "value", "mean", "signal", "noise", "status", "flags")
+_LOST_LAST = ("mean", "noise", "signal", "flags", "value", "status")
+_NEVER_LOST = ("run", "task", "subtask", "metric", "snr", "decision_accuracy")
 #: Labels go after everything else; those that are needed to tell rows apart never.
 _LABELS = ("weight", "stderr", "n", "flops", "tokens", "seed", "recipe", "params")
-_NEVER_LOST = ("run", "task", "subtask", "metric")
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,8 @@ class Result:
     table: pl.DataFrame
     by: tuple[str, ...] = ()
     """Label columns that no terminal is too narrow for, beside the usual ones."""
+    opening: Sequence[str] = ()
+    """Sentences above the table, where a person reads it."""
     lines: Sequence[str] = ()
     """Sentences below the table; messages where the table goes to a program."""
 
@@ -297,7 +299,7 @@ def _print_plain(result: Result) -> None:
     cells = _Cells(shown, nothing=NOTHING)
     rows = [tuple(_printable(name) for name in shown.columns), *cells.rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
+    lines = [*result.opening, ""] if result.opening else []
     for row in rows:
         parts = [
             cell.rjust(width) if number else cell.ljust(width)
@@ -347,7 +349,13 @@ def _print_terminal(result: Result) -> None:
     if more:
         notes.insert(0, f"{' and '.join(more)}: -o file.csv or --json shows all")
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for line in result.opening:
+        console.print(Text(line))
+    if result.opening:
+        console.print()
+    table = Table(
+        box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold"
+    )
     places = [i for i, name in enumerate(shown.columns) if name in kept]
     for i in places:
         table.add_column(
@@ -358,6 +366,8 @@ def _print_terminal(result: Result) -> None:
     for row in cells.rows:
         table.add_row(*(Text(row[i], style=_style(shown.columns[i], row[i])) for i in places))
     console.print(table)
+    if signature or notes or result.lines:
+        console.print()
     if signature:
         console.print(Text(f"signature: {signature}", style="dim"), soft_wrap=True)
     for note in notes:
@@ -375,12 +385,16 @@ def _fitting(widths: dict[str, int], width: int, by: Sequence[str]) -> list[str]
         *(name for name in _LOST_FIRST if name in candidates),
         *reversed(ordinary),
         *(name for name in _LABELS if name in candidates),
-        *(name for name in reversed(_LOST_LAST[2:]) if name in candidates),
+        *(name for name in _LOST_LAST if name in candidates),
     ]
     kept = list(widths)
-    # Each column has a space on either side, and pad_edge=False saves the outermost two.
     while going and sum(widths[name] + 2 for name in kept) - 2 > width:
-        kept.remove(going.pop(0))
+        name = going.pop(0)
+        # One limit of an interval without the other would be taken for more than it is.
+        other = name.replace("low", "high") if "low" in name else name.replace("high", "low")
+        for gone in {name, other} & set(kept):
+            kept.remove(gone)
+        going = [left for left in going if left != other]
     return kept
 
 

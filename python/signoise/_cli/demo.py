@@ -34,8 +34,5 @@ def demo(session: Session, output: Path | None, as_json: bool) -> None:
 
     session.progress.say("simulating")
     shown = make()
-    if output is None and not as_json:
-        for line in shown.opening:
-            click.echo(line)
-        click.echo()
-    emit(session, Result(shown.table, lines=shown.closing), output=output, as_json=as_json)
+    result = Result(shown.table, opening=shown.opening, lines=shown.closing)
+    emit(session, result, output=output, as_json=as_json)

@@ -39,6 +39,7 @@ def report(session: Session, **options: Any) -> None:
     from .._errors import DroppedRowsWarning
     from .._report import make_report
     from ._output import Result, emit
+    from ._run import in_options
 
     reading, writing, given = split(options)
     strict = given.get("strict", False)
@@ -52,4 +53,4 @@ def report(session: Session, **options: Any) -> None:
         session.warn(text)
     # The files were read here, so the report knows of rows alone.
     lines = [made.headline, *made.populations, *opened.report.summary(), *made.reading]
-    emit(session, Result(made.table, lines=lines), **writing)
+    emit(session, Result(made.table, lines=[in_options(line) for line in lines]), **writing)

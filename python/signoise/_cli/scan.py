@@ -32,10 +32,12 @@ def scan(session: Session, **options: Any) -> None:
     """
     from .._scan import scan as scan_table
     from ._output import Result, emit
+    from ._run import in_options
 
     reading, writing, given = split(options)
     opened = open_sources(session, **reading, strict=given.get("strict"), warn=False)
     found = scan_table(opened.frame, **given)
     for text in found.problems:
         session.warn(text)
-    emit(session, Result(found.table, lines=[*opened.report.summary(), *found.lines]), **writing)
+    lines = [in_options(line) for line in (*opened.report.summary(), *found.lines)]
+    emit(session, Result(found.table, lines=lines), **writing)
