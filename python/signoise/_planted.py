@@ -95,8 +95,8 @@ class Suite:
         for name in metrics:
             if not (_is_fraction(name) or direction(name) == -1):
                 raise OptionError(
-                    f"metric: found {name!r}, needed a known fraction (acc, exact_match, ..) or a metric where lower is "
-                    "better (bits_per_byte, loss, ..)"
+                    f"metric: found {name!r}, needed a known fraction (acc, exact_match, ..) or a metric where "
+                    "lower is better (bits_per_byte, loss, ..)"
                 )
         keys = list(zip(task_names, metrics, strict=True))
         _unique("tasks", keys)
