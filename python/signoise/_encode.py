@@ -284,7 +284,7 @@ def _deduplicate(
     conflicts = none
     if conflicting.height:
         if duplicates in ("raise", "status"):
-            text = _describe_conflicts(conflicting, key)
+            text = describe_conflicts(conflicting, key)
             if duplicates == "raise":
                 raise DuplicateKeyError(text)
             notes.append(text)
@@ -324,10 +324,11 @@ def _settle(frame: pl.DataFrame, conflicting: pl.DataFrame, how: str) -> tuple[p
 def raise_conflicts(rows: pl.DataFrame, key: Sequence[str]) -> None:
     """Raise ``DuplicateKeyError`` about rows that share a key but not a value."""
     rows = rows.with_row_index("__row").with_columns(pl.col("__row").min().over(key).alias("__key"))
-    raise DuplicateKeyError(_describe_conflicts(rows, key))
+    raise DuplicateKeyError(describe_conflicts(rows, key))
 
 
-def _describe_conflicts(conflicting: pl.DataFrame, key: Sequence[str]) -> str:
+def describe_conflicts(conflicting: pl.DataFrame, key: Sequence[str]) -> str:
+    """How many keys carry different values, the first ones named; rows of a key share `__key`."""
     examples = []
     firsts = conflicting.group_by("__key", maintain_order=True).agg(
         *(pl.col(name).first() for name in key),

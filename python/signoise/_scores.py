@@ -76,7 +76,7 @@ def load_instances(
     threads: int | None = None,
 ) -> tuple[pl.DataFrame, list[str]]:
     """Instance rows, filtered; result rows where there are no instances at all."""
-    rows, _ = _filtered(scores, columns, where, use, strict=strict, threads=threads)
+    rows, _ = rows_of(scores, columns, where, use, strict=strict, threads=threads)
     if "instance_id" not in rows.columns or rows["instance_id"].null_count() == rows.height:
         return rows, []
     results = rows["instance_id"].null_count()
@@ -103,7 +103,7 @@ def load(
     use
         Further columns, or expressions over them, that the verb needs.
     """
-    rows, report = _filtered(scores, columns, where, use, strict=strict, threads=threads)
+    rows, report = rows_of(scores, columns, where, use, strict=strict, threads=threads)
     notes: list[str] = []
     if "instance_id" in rows.columns and rows["instance_id"].null_count() < rows.height:
         from ._aggregate import results_from_instances
@@ -116,14 +116,14 @@ def load(
     return Table(rows, notes, report)
 
 
-def _filtered(
+def rows_of(
     scores: Scores,
     columns: Mapping[str, str] | None,
     where: Filter,
-    use: Sequence[pl.Expr | str],
+    use: Sequence[pl.Expr | str] = (),
     *,
-    strict: bool,
-    threads: int | None,
+    strict: bool = False,
+    threads: int | None = None,
 ) -> tuple[pl.DataFrame, ReadReport | None]:
     """Rows that satisfy `where`, with our columns and those in `use`."""
     check_threads(threads)
