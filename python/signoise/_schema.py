@@ -146,14 +146,17 @@ def recognise(frame: pl.LazyFrame, columns: Mapping[str, str] | None = None) -> 
     found = find_columns(schema.names(), columns)
     if "value" not in found:
         frame, schema, found = _unpivot_metrics(frame, schema, found, columns)
-    for needed, example in (("run", "model"), ("task", "benchmark"), ("value", "score")):
+    for needed in ("run", "task", "value"):
         if needed not in found:
+            # Leaderboards often call the benchmark a metric.
+            likely = _likely(needed, schema) or (
+                "metric" if needed == "task" and "metric" in found else "YOURS"
+            )
             raise SchemaError(
                 f"the table has no column for {needed!r}: none of "
                 f"{', '.join((needed, *SYNONYMS.get(needed, ())))} is among its columns "
                 f"({', '.join(schema.names())}); say which one it is, e.g. "
-                f'columns={{"{_likely(needed, schema) or example}": "{needed}"}} '
-                f"or --columns {_likely(needed, schema) or example}={needed}"
+                f'columns={{"{likely}": "{needed}"}} or --columns {likely}={needed}'
             )
     expressions = []
     for our, theirs in found.items():
