@@ -1,24 +1,30 @@
 """Accuracy of guessing on well-known multiple-choice tasks.
 
-Only tasks with one fixed number of options are listed, where no choice is controversial; everything else is None,
-never 0. ARC has a few items with 3 or 5 options (mean chance 0.2503 and 0.2508 in the usual splits): 0.25 is close
-enough for a flag. Generation tasks have no chance level. Tasks whose classes are unbalanced are listed at the level of
-uniform guessing, not of the majority class.
+Only tasks with one fixed number of options are listed, where no choice is controversial; everything else is
+None, never 0. ARC has a few items with 3 or 5 options (mean chance 0.2503 and 0.2508 in the usual splits):
+0.25 is close enough for a flag. Generation tasks have no chance level. Tasks whose classes are unbalanced are
+listed at the level of uniform guessing, not of the majority class.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
 from ._errors import OptionError
 
-_HALF = "boolq piqa winogrande wsc wsc273 winograd copa storycloze xstorycloze xcopa rte wic qnli mrpc sst2 cola blimp"
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_HALF = (
+    "boolq piqa winogrande wsc wsc273 winograd copa storycloze xstorycloze xcopa rte wic qnli mrpc sst2 cola "
+    "blimp"
+)
 _THIRD = "socialiqa social_iqa siqa mnli mnli_mismatch anli_r1 anli_r2 anli_r3 pubmedqa xnli"
 _QUARTER = (
-    "arc_easy arc_challenge arc_e arc_c hellaswag swag openbookqa obqa sciq mmlu logiqa logiqa2 race race_high race_middle "
-    "medmcqa medqa medqa_4options cosmosqa cmmlu"
+    "arc_easy arc_challenge arc_e arc_c hellaswag swag openbookqa obqa sciq mmlu logiqa logiqa2 race "
+    "race_high race_middle medmcqa medqa medqa_4options cosmosqa cmmlu"
 )
 _FIFTH = "csqa commonsense_qa commonsenseqa mathqa"
 

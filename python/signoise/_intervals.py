@@ -19,6 +19,10 @@ Ints = NDArray[np.intp]
 
 #: Fewer values than this say nothing about autocorrelation.
 LEAST_VALUES = 30
+#: With this many values a group's own estimate is good enough (standard error below 0.2 for windows of 5).
+OWN_VALUES = 150
+#: A group that trends this surely is no witness for the autocorrelation of others.
+TREND_LEVEL = 0.999
 
 
 @dataclass(frozen=True)
@@ -33,18 +37,42 @@ class CheckpointError:
     """Lag-1 autocorrelation used."""
 
 
-def pooled_autocorrelation(n: Floats, rho: Floats, stratum: Ints, n_strata: int) -> Floats:
-    """Lag-1 autocorrelation of each stratum, pooled over its runs and corrected for the bias of short runs.
+def pooled_autocorrelation(
+    n: Floats, rho: Floats, group: Ints, stratum: Ints, trending: NDArray[np.bool_]
+) -> Floats:
+    """Lag-1 autocorrelation of each group, pooled over runs and corrected for the bias of short runs.
 
     A run of n checkpoints underestimates: E[rho_hat] is about rho - (1 + 3 rho)/n. Inverted and averaged with weights
-    n - 3: sum(n rho_hat + 1) / sum(n - 3), clipped to [0, .95]. NaN where a stratum has fewer than 30 values.
+    n - 3: sum(n rho_hat + 1) / sum(n - 3), clipped to [0, .95]. A group with at least 150 values stands on its own;
+    a smaller one shares the estimate of all groups of its stratum (one metric), those with a plain trend left out,
+    since a trend looks like autocorrelation. NaN below 30 values.
+
+    Parameters
+    ----------
+    n, rho, group
+        Checkpoints, raw lag-1 autocorrelation and group of each run.
+    stratum, trending
+        Stratum of each group, and whether it trends beyond doubt.
     """
+    own, values = _corrected(n, rho, group, len(stratum))
+    n_strata = int(stratum.max(initial=-1)) + 1
+    steady = ~trending[group]
+    shared, total = _corrected(n[steady], rho[steady], stratum[group[steady]], n_strata)
+    everything, all_values = _corrected(n, rho, stratum[group], n_strata)
+    shared = np.where(total >= LEAST_VALUES, shared, everything)
+    total = np.maximum(total, all_values)
+    pooled = np.where(total >= LEAST_VALUES, shared, np.nan)[stratum]
+    return np.where((values >= OWN_VALUES) & ~trending, own, pooled)
+
+
+def _corrected(n: Floats, rho: Floats, label: Ints, labels: int) -> tuple[Floats, Floats]:
+    """Bias-corrected pooled estimate and number of values by label."""
     usable = (n >= 4) & np.isfinite(rho)
-    top = np.bincount(stratum[usable], weights=n[usable] * rho[usable] + 1, minlength=n_strata)
-    bottom = np.bincount(stratum[usable], weights=n[usable] - 3, minlength=n_strata)
-    count = np.bincount(stratum[usable], weights=n[usable], minlength=n_strata)
+    n, rho, label = n[usable], rho[usable], label[usable]
+    top = np.bincount(label, weights=n * rho + 1, minlength=labels)
+    bottom = np.bincount(label, weights=n - 3, minlength=labels)
     with np.errstate(all="ignore"):
-        return np.where(count >= LEAST_VALUES, np.clip(top / bottom, 0.0, 0.95), np.nan)
+        return np.clip(top / bottom, 0.0, 0.95), np.bincount(label, weights=n, minlength=labels)
 
 
 def checkpoint_error(

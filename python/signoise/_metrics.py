@@ -1,18 +1,20 @@
 """What is known about a metric: direction, bounds, unit, how instances aggregate. The only home of direction.
 
-A metric that is not known here has no direction: it can be described, but a verb that ranks refuses it until the
-user declares one.
+A metric that is not known here has no direction: it can be described, but a verb that ranks refuses it until
+the user declares one.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ._errors import OptionError, UnknownMetricError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 Direction = Literal["higher", "lower"]
 Aggregate = Literal["mean", "ratio", "perplexity", "corpus"]
@@ -33,8 +35,8 @@ class Metric:
     unit : str
         ``fraction``, ``points`` (0 to 100 or 0 to 1, by tool), ``bits/byte``, ``nats``, ``perplexity``, ...
     aggregate : {"mean", "ratio", "perplexity", "corpus"}
-        From instances to a task: mean of instances; sum(value*weight)/sum(weight); exp of a mean or ratio; or a
-        statistic of the whole corpus that instances do not determine (BLEU, F1 over classes, correlations).
+        From instances to a task: mean of instances; sum(value*weight)/sum(weight); exp of a mean or ratio; or
+        a statistic of the whole corpus that instances do not determine (BLEU, F1 over classes, correlations).
     accuracy : bool
         Share of items answered right, so that a chance level makes sense.
     """
@@ -48,86 +50,109 @@ class Metric:
     accuracy: bool = False
 
 
-def _metric(
+_Bounds = tuple[float | None, float | None]
+
+_FRACTION: _Bounds = (0.0, 1.0)
+_AT_MOST_ZERO: _Bounds = (None, 0.0)
+_AT_LEAST_ZERO: _Bounds = (0.0, None)
+
+
+def _family(
     unit: str,
     direction: Direction | None,
-    low: float | None,
-    high: float | None,
+    bounds: _Bounds,
     names: str,
+    *,
     aggregate: Aggregate = "mean",
     accuracy: bool = False,
 ) -> list[Metric]:
-    return [Metric(name, direction, low, high, unit, aggregate, accuracy) for name in names.split()]
+    return [Metric(name, direction, *bounds, unit, aggregate, accuracy) for name in names.split()]
 
 
 _TABLE: list[Metric] = [
-    # Shares of items answered right. `soft` and `len_norm` are names of in-loop evaluations.
-    *_metric(
+    # Shares of items answered right. `len_norm` and `soft` are names of in-loop evaluations.
+    *_family(
         "fraction",
         "higher",
-        0.0,
-        1.0,
-        "acc acc_norm acc_raw acc_per_char acc_per_token acc_per_byte acc_uncond acc_norm_nospace acc_mutual_info "
-        "acc_bytes acc_completion accuracy balanced_accuracy len_norm mc1 mc2 loglikelihood_acc",
+        _FRACTION,
+        "acc acc_norm acc_raw acc_per_char acc_per_token acc_per_byte acc_uncond acc_norm_nospace acc_bytes "
+        "acc_mutual_info acc_completion accuracy balanced_accuracy len_norm mc1 mc2 loglikelihood_acc",
         accuracy=True,
     ),
-    *_metric(
+    *_family(
         "fraction",
         "higher",
-        0.0,
-        1.0,
+        _FRACTION,
         "exact_match em qem pem pqem quasi_exact_match prefix_exact_match prefix_quasi_exact_match "
         "quasi_prefix_exact_match final_number_exact_match exact_match_indicator extractive_match math_equiv "
-        "math_equiv_chain_of_thought math_verify code_eval_acc contains contains_match is_correct correct f1_set_match "
-        "pass_rate win_rate resolved anls relaxed_accuracy",
+        "math_equiv_chain_of_thought math_verify code_eval_acc contains contains_match is_correct correct "
+        "f1_set_match pass_rate win_rate resolved anls relaxed_accuracy",
     ),
-    *_metric("fraction", "higher", 0.0, 1.0, "f1 f1_score f1a recall precision iou_set_match"),
-    *_metric(
+    *_family("fraction", "higher", _FRACTION, "f1 f1_score f1a recall precision iou_set_match"),
+    *_family("fraction", "higher", _FRACTION, "mrr ndcg ndcg@10 rr@10 map"),
+    *_family(
         "fraction",
         "higher",
-        0.0,
-        1.0,
-        "macro_f1 micro_f1 f1_macro f1_micro classification_macro_f1",
-        "corpus",
+        _FRACTION,
+        "macro_f1 micro_f1 f1_macro f1_micro classification_macro_f1 classification_micro_f1 "
+        "auroc auc roc_auc",
+        aggregate="corpus",
     ),
-    *_metric("fraction", "higher", 0.0, 1.0, "classification_micro_f1 auroc auc roc_auc", "corpus"),
-    *_metric("fraction", "higher", 0.0, 1.0, "mrr ndcg ndcg@10 rr@10 map"),
-    *_metric("correlation", "higher", -1.0, 1.0, "mcc matthews_correlation matthews_corrcoef", "corpus"),
-    *_metric(
+    *_family(
         "correlation",
         "higher",
-        -1.0,
-        1.0,
-        "pearson pearsonr pearson_correlation spearman spearmanr spearman_correlation kendall_tau kappa cohen_kappa",
-        "corpus",
+        (-1.0, 1.0),
+        "mcc matthews_correlation matthews_corrcoef pearson pearsonr pearson_correlation spearman "
+        "spearmanr spearman_correlation kendall_tau kappa cohen_kappa",
+        aggregate="corpus",
     ),
     # Probability of the right continuation, and differences of such.
-    *_metric("fraction", "higher", 0.0, 1.0, "soft likelihood total_prob"),
-    *_metric("fraction", "higher", -1.0, 1.0, "margin"),
-    # Log-probabilities, at most 0.
-    *_metric(
-        "nats", "higher", None, 0.0, "logprob log_prob loglikelihood soft_log sum_logits_corr correct_logit"
+    *_family("fraction", "higher", _FRACTION, "soft likelihood total_prob"),
+    *_family("fraction", "higher", (-1.0, 1.0), "margin"),
+    # Log-probabilities.
+    *_family(
+        "nats",
+        "higher",
+        _AT_MOST_ZERO,
+        "logprob log_prob loglikelihood soft_log sum_logits_corr correct_logit logits_per_token_corr "
+        "logits_per_char_corr",
     ),
-    *_metric("nats", "higher", None, 0.0, "logits_per_token_corr logits_per_char_corr"),
     # Losses.
-    *_metric(
-        "nats", "lower", 0.0, None, "loss ce_loss cross_entropy crossentropyloss cross_entropy_loss nll ce"
+    *_family(
+        "nats",
+        "lower",
+        _AT_LEAST_ZERO,
+        "loss ce_loss cross_entropy crossentropyloss cross_entropy_loss nll ce",
     ),
-    *_metric("bits/byte", "lower", 0.0, None, "bits_per_byte", "ratio"),
-    *_metric("perplexity", "lower", 1.0, None, "perplexity word_perplexity byte_perplexity", "perplexity"),
+    *_family("bits/byte", "lower", _AT_LEAST_ZERO, "bits_per_byte", aggregate="ratio"),
+    *_family(
+        "perplexity",
+        "lower",
+        (1.0, None),
+        "perplexity word_perplexity byte_perplexity",
+        aggregate="perplexity",
+    ),
     # Text overlap. Tools disagree about the scale (0 to 100 or 0 to 1): the wider one is the bound.
-    *_metric("points", "higher", 0.0, 100.0, "bleu sacrebleu chrf chrf++ gleu bleu_max", "corpus"),
-    *_metric("points", "higher", 0.0, 100.0, "bleu_1 bleu_4 meteor"),
-    *_metric("points", "lower", 0.0, None, "ter wer cer", "corpus"),
+    *_family(
+        "points", "higher", (0.0, 100.0), "bleu sacrebleu chrf chrf++ gleu bleu_max", aggregate="corpus"
+    ),
+    *_family("points", "higher", (0.0, 100.0), "bleu_1 bleu_4 meteor"),
+    *_family("points", "lower", _AT_LEAST_ZERO, "ter wer cer", aggregate="corpus"),
     # Calibration and harm.
-    *_metric("fraction", "lower", 0.0, 2.0, "brier brier_score"),
-    *_metric("fraction", "lower", 0.0, 1.0, "ece ece_1_bin ece_10_bin expected_calibration_error", "corpus"),
-    *_metric("fraction", "lower", 0.0, 1.0, "error error_rate err toxicity toxic_frac expected_max_toxicity"),
+    *_family("fraction", "lower", (0.0, 2.0), "brier brier_score"),
+    *_family(
+        "fraction",
+        "lower",
+        _FRACTION,
+        "ece ece_1_bin ece_10_bin expected_calibration_error",
+        aggregate="corpus",
+    ),
+    *_family("fraction", "lower", _FRACTION, "error error_rate err toxicity toxic_frac"),
     # CrowS-Pairs: the harness declares both lower-is-better; the ideal share of stereotypes is one half.
-    *_metric("fraction", "lower", 0.0, 1.0, "pct_stereotype"),
-    *_metric("nats", "lower", 0.0, None, "likelihood_difference"),
+    *_family("fraction", "lower", _FRACTION, "pct_stereotype"),
+    *_family("nats", "lower", _AT_LEAST_ZERO, "likelihood_difference"),
     # The main metric of a task as its authors chose it; the tool that writes the name makes higher better.
-    *_metric("task's own", "higher", None, None, "primary_score"),
+    *_family("task's own", "higher", (None, None), "primary_score"),
 ]
 
 _ALIASES = {
@@ -183,8 +208,8 @@ def lookup(name: str) -> Metric | None:
     Returns
     -------
     Metric or None
-        Its ``name`` is the canonical one for aliases (``bpb`` -> ``bits_per_byte``) and the name asked for where a
-        whole family shares a rule (``pass@10``).
+        Its ``name`` is the canonical one for aliases (``bpb`` -> ``bits_per_byte``) and the name asked for
+        where a whole family shares a rule (``pass@10``).
 
     Examples
     --------
@@ -216,7 +241,7 @@ def _lookup_bare(bare: str) -> Metric | None:
 
 
 def is_known(name: str) -> bool:
-    """Whether a column of this name holds scores of a metric of the table (how wide tables are recognised)."""
+    """Whether the table knows this metric (so that a column of that name holds scores)."""
     return lookup(name) is not None
 
 
@@ -272,8 +297,8 @@ def require_direction(names: Iterable[str], declared: Mapping[str, str] | None =
         listed = ", ".join(repr(name) for name in unknown[:5]) + (", ..." if len(unknown) > 5 else "")
         first = unknown[0]
         raise UnknownMetricError(
-            f"{len(unknown)} metric(s) without a known direction: {listed}. Ranking needs to know which way is better: "
-            f'pass direction={{"{first}": "higher"}} or --direction {first}=higher ("lower" for losses and errors), '
-            f"or leave the metric out with where"
+            f"{len(unknown)} metric(s) without a known direction: {listed}. Ranking needs to know which way "
+            f'is better: pass direction={{"{first}": "higher"}} or --direction {first}=higher ("lower" for '
+            f"losses and errors), or leave the metric out with where"
         )
     return {name: sign for name, sign in found.items() if sign is not None}

@@ -2,13 +2,15 @@
 
 Grammar (upper and lower case alike; pieces are joined by ``-``, ``_``, ``.``, ``/``, ``@`` or ``:``):
 
-    step     step1000, step_1000, step=1000, step-955k, global_step1000, checkpoint-500, ckpt_1000, iter_0001000, ba1000
-    tokens   tokens3377B, tokens-21M, token-2T (K, M, B, T; a bare number only from a million on); 300B-tokens in a revision
+    step     step1000, step_1000, step=1000, step-955k, global_step1000, checkpoint-500, ckpt_1000,
+             iter_0001000, ba1000
+    tokens   tokens3377B, tokens-21M, token-2T (K, M, B, T; a bare number only from a million on);
+             300B-tokens in a revision
     seed     seed1, seed-01345, seed-default, seed-small-aux-2
     stage    stage1, ingredient3 (part of the revision, not of the run)
 
-A number counts only as a whole piece: ``0.5MtokBS`` is a batch size, ``7B`` a model size, ``2-step`` a method, ``stepfun``
-a company (whose models are called ``step3``: below 100 such a number is a version there).
+A number counts only as a whole piece: ``0.5MtokBS`` is a batch size, ``7B`` a model size, ``2-step`` a
+method, ``stepfun`` a company (whose models are called ``step3``: below 100 such a number is a version there).
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ _POWERS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
 _LARGEST = 2**63 - 1
 _LONGEST = 1000  # characters; nothing longer is a name
 
-# A piece starts after, and ends before, anything that is not a letter or digit; a following decimal is not an end.
+# A piece starts after, and ends before, what is not a letter or digit; before a decimal it does not end.
 _START = r"(?<![a-z0-9])"
 _END = r"(?![a-z0-9])(?!\.\d)"
 
@@ -188,15 +190,16 @@ def split_checkpoint(name: str) -> tuple[str | None, str | None]:
 def parse_name(name: str, revision: str | None = None, file: str | None = None) -> ParsedName:
     """What name, revision and file say about a checkpoint.
 
-    Step, tokens and stage come from the revision first, then from a checkpoint at the end of the name, then from the file
-    name and the folders above it, nearest first.
+    Step, tokens and stage come from the revision first, then from a checkpoint at the end of the name, then
+    from the file name and the folders above it, nearest first.
 
     Parameters
     ----------
     name : str
         Model name as recorded: ``org/model``, ``org/model-step1000``, a path.
     revision : str, optional
-        Branch, tag or commit it was loaded from. ``main`` says nothing and gives way to a checkpoint in the name.
+        Branch, tag or commit it was loaded from. ``main`` says nothing and gives way to a checkpoint in the
+        name.
     file : str, optional
         Path of the file that holds the scores, with ``/`` between its parts.
 

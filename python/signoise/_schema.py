@@ -205,11 +205,14 @@ def _cast(our: str, theirs: str, dtype: pl.DataType) -> pl.Expr:
     if our in ("params", "params_nonembedding") and dtype == pl.String:
         return column.map_elements(_size_or_raise, return_dtype=pl.Int64).alias(our)
     if our == "seed" and dtype == pl.String:
-        # The seed may be a name ("default", "small-aux-2"): names in lexical order become 0, 1, ..
-        number = column.cast(pl.Int64, strict=False)
-        named = column.rank("dense").cast(pl.Int64) - 1
-        all_numbers = (number.is_not_null() | column.is_null()).all()
-        return pl.when(all_numbers).then(number).otherwise(named).alias(our)
+        # A seed may be a name: `default` is 1 and `small-aux-2` is 2, as in revisions; other names are ranked.
+        number = (
+            pl.when(column == "default").then(1).otherwise(column.str.extract(r"(\d{1,18})$").cast(pl.Int64))
+        )
+        ranked = column.rank("dense").cast(pl.Int64) - 1
+        return (
+            pl.when((number.is_not_null() | column.is_null()).all()).then(number).otherwise(ranked).alias(our)
+        )
     target = COLUMNS.get(our, pl.Int64())
     if dtype == target and our == theirs:
         return column

@@ -187,11 +187,14 @@ def _noise_side(encoded: Encoded, settings: Settings, mask: str | None, threads:
     inputs = [columns[name] for name in ("n", "mean", "m2", "slope", "sxx", "residual", "successive")]
     combined = kernels().group_noise(*inputs, offsets, settings.noise, settings.ddof, threads=threads)
     run_n = columns["n"].astype(float)
-    stratum, n_strata = _metric_strata(encoded)
     if isinstance(settings.autocorrelation, str):
-        rho = _intervals.pooled_autocorrelation(run_n, columns["rho"], stratum[series.group], n_strata)[
-            stratum
-        ]
+        limit = kernels().t_quantile(
+            np.full(n_groups, (1 + _intervals.TREND_LEVEL) / 2), combined["trend_df"]
+        )
+        with np.errstate(invalid="ignore"):
+            trending = np.abs(combined["trend_t"]) > limit
+        strata = _metric_strata(encoded)
+        rho = _intervals.pooled_autocorrelation(run_n, columns["rho"], series.group, strata, trending)
     else:
         rho = np.full(n_groups, float(settings.autocorrelation))
     error = None
@@ -220,12 +223,11 @@ def _noise_side(encoded: Encoded, settings: Settings, mask: str | None, threads:
     )
 
 
-def _metric_strata(encoded: Encoded) -> tuple[Ints, int]:
+def _metric_strata(encoded: Encoded) -> Ints:
     """Groups that share a metric share an autocorrelation estimate."""
-    if "metric" not in encoded.groups.columns or encoded.groups.height == 0:
-        return np.zeros(encoded.groups.height, dtype=np.intp), 1
-    stratum = encoded.groups["metric"].rank("dense").fill_null(0).to_numpy().astype(np.intp)
-    return stratum, int(stratum.max()) + 1
+    if "metric" not in encoded.groups.columns:
+        return np.zeros(encoded.groups.height, dtype=np.intp)
+    return encoded.groups["metric"].rank("dense").fill_null(0).to_numpy().astype(np.intp)
 
 
 def member_scores(
@@ -424,8 +426,9 @@ def snr(
     confidence_level
         Of ``snr_low, snr_high`` and their like.
     autocorrelation
-        Lag-1 autocorrelation of checkpoint noise for the intervals: ``"pooled"`` over all runs of the call that
-        share the metric, corrected for the bias of short runs, or a known value (0: independent checkpoints).
+        Lag-1 autocorrelation of checkpoint noise for the intervals: ``"pooled"`` over the runs of a group where they
+        have 150 values, else over all groups of the call that share the metric, corrected for the bias of short
+        runs; or a known value (0: independent checkpoints).
     groups
         ``{"mmlu57": "hendrycksTest-*"}``: tasks that become one, the unweighted mean within each checkpoint.
     columns
@@ -463,7 +466,9 @@ def snr(
     -----
     ``snr_low, snr_high`` hold the interval of the expected range of this many members over the noise, for members
     drawn from a normal population (random models): SNR / q with q quantiles of the studentised range. Simulated
-    coverage at 95 %: .951 to .964 for 5 to 25 members; it is not robust to populations far from normal.
+    coverage at 95 %: .951 to .964 for 5 to 25 members; it is not robust to populations far from normal. It rests on
+    the noise corrected for autocorrelation, which the estimate is not: where checkpoints are ``autocorrelated`` the
+    plain SNR can lie above its interval.
     ``signal_low, signal_high`` are for these members (fixed models) and conservative; ``noise_low, noise_high`` are
     chi-square limits. All correct for autocorrelation. Variants, ``pooled`` and ``successive_difference`` have none.
     The range grows with the number of members: compare benchmarks at equal ``n_runs``.
@@ -826,7 +831,7 @@ def measure_encoded(
         "negative_mean": mean < 0,
         "missing_values": (encoded.n_missing + encoded.n_nan) > 0,
         "mixed_config": _mixed_config(encoded),
-        "autocorrelated": np.nan_to_num(noise_side.rho) >= AUTOCORRELATED,
+        "autocorrelated": (np.nan_to_num(noise_side.rho) >= AUTOCORRELATED) & (noise_side.absolute > 0),
     }
     if wants_signal:
         flags["few_members"] = side.n < FEW_MEMBERS

@@ -1,7 +1,7 @@
 """From files to the score table, with a report of what was read and what was left out.
 
-``read`` finds the files, tells each one's format by its content, and hands it to the module of that format. Results of one
-harness come out in canonical columns; tables go through ``signoise._schema.recognise``.
+``read`` finds the files, tells each one's format by its content, and hands it to the module of that format.
+Results of one harness come out in canonical columns; tables go through ``signoise._schema.recognise``.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ __all__ = ["FORMATS", "Dropped", "Place", "ReadReport", "Rerun", "read"]
 
 FORMATS = ("auto", "lm_eval", "table")
 
+_OTHER_LAYOUT = "JSON file{s} of another layout"
+
 MAX_JSON_BYTES = 256 * 2**20
-"""A results file is a few kilobytes. A larger document is something else, and parsing it would take all memory."""
+"""A results file has a few kilobytes. A larger document is something else, and would take all memory."""
 
 
 def read(
@@ -49,7 +51,7 @@ def read(
     Returns
     -------
     LazyFrame
-        One row per score. ``source`` is the file relative to the given path (to the common folder for a list).
+        One row per score. ``source`` is the file relative to the given path (a list: to the common folder).
     ReadReport
 
     Raises
@@ -95,7 +97,7 @@ def read(
 
 def _read_file(
     file: Found,
-    format: str,  # noqa: A002
+    wanted: str,
     columns: Mapping[str, str] | None,
     report: ReadReport,
     results: _lm_eval.Collector,
@@ -105,11 +107,11 @@ def _read_file(
     if kind == "empty":
         report.skip(file.label, reason)
     elif kind == "other":
-        report.ignored[reason] += 1
+        report.ignore(file.label, reason)
     elif kind == "json":
-        return _read_json(file, format, columns, report, results)
-    elif format == "lm_eval":
-        report.ignored["table{s} (another format was asked for)"] += 1
+        return _read_json(file, wanted, columns, report, results)
+    elif wanted == "lm_eval":
+        report.ignore(file.label, "table{s}, while format='lm_eval' was asked for")
     else:
         return _tables.read_table(file, kind, columns, report)
     return None
@@ -117,7 +119,7 @@ def _read_file(
 
 def _read_json(
     file: Found,
-    format: str,  # noqa: A002
+    wanted: str,
     columns: Mapping[str, str] | None,
     report: ReadReport,
     results: _lm_eval.Collector,
@@ -133,22 +135,21 @@ def _read_json(
         return None
     kind: Kind = "json"
     if _lm_eval.is_results(document):
-        if format == "table":
-            report.ignored["lm-eval results file{s} (another format was asked for)"] += 1
+        if wanted == "table":
+            report.ignore(file.label, "lm-eval results file{s}, while format='table' was asked for")
         else:
             results.add(file, document)
-    elif _tables.is_records(document) and format != "lm_eval":
-        return _tables.read_table(file, kind, columns, report, document)
+    elif _tables.is_records(document) and wanted != "lm_eval":
+        try:
+            return _tables.read_table(file, kind, columns, report, document)
+        except SchemaError:
+            if file.explicit:
+                raise
+            # Harnesses write many lists of objects that were never meant as tables.
+            report.ignore(file.label, _OTHER_LAYOUT)
     else:
-        report.ignored[_layout(document)] += 1
+        report.ignore(file.label, _OTHER_LAYOUT)
     return None
-
-
-def _layout(document: object) -> str:
-    if isinstance(document, dict):
-        keys = ", ".join(str(key)[:30] for key in list(document)[:4])
-        return f"JSON file{{s}} of another layout (keys: {keys}{', ...' if len(document) > 4 else ''})"
-    return "JSON file{s} of another layout"
 
 
 def _nothing(source: Source | Sequence[Source], files: list[Found], report: ReadReport) -> str:
@@ -168,4 +169,4 @@ def _nothing(source: Source | Sequence[Source], files: list[Found], report: Read
         parts.append("found " + ", ".join(report.ignored_lines()))
     if INSTANCE_DUMPS in report.ignored:
         parts.append("give the results files of these runs instead")
-    return ". ".join(parts)
+    return "; ".join(parts)

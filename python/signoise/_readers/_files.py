@@ -1,4 +1,4 @@
-"""Which files a source names, and what each of them is: by content first, by name where content cannot tell."""
+"""Which files a source names, and what each of them is: by content, by name where content cannot tell."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from .._errors import ReadError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
 Source = str | os.PathLike[str]
 
-LOOKED_FOR = "lm-eval results JSON, and tables in Parquet, Arrow IPC, CSV, TSV, NDJSON or JSON (also .gz and .zst of the last four)"
+LOOKED_FOR = (
+    "lm-eval results JSON, and tables in Parquet, Arrow IPC, CSV, TSV, NDJSON or JSON (text also as .gz "
+    "or .zst)"
+)
 
 Kind = Literal["json", "parquet", "ipc", "ipc_stream", "csv", "tsv", "ndjson", "empty", "other"]
 
@@ -27,11 +32,12 @@ _DELIMITED = {".csv": "csv", ".tsv": "tsv"}
 _LINES = (".jsonl", ".ndjson")
 _COMPRESSED = (".gz", ".zst", ".zstd")
 
-INSTANCE_DUMPS = "instance dump{s} (instance dumps are not read yet)"
+INSTANCE_DUMPS = "instance dump{s}, which are not read yet"
+_INSPECT_LOGS = "inspect log{s}, which are not read yet"
 _OTHER_NAMES = {
     "samples_*.jsonl*": INSTANCE_DUMPS,
     "details_*.parquet": INSTANCE_DUMPS,
-    "*.eval": INSTANCE_DUMPS,
+    "*.eval": _INSPECT_LOGS,
     "per_instance_stats.json": INSTANCE_DUMPS,
     "task-*-predictions.jsonl*": INSTANCE_DUMPS,
     "task-*-requests.jsonl*": INSTANCE_DUMPS,
@@ -100,7 +106,7 @@ def find(source: Source | Sequence[Source]) -> list[Found]:
 
 
 def _walk(root: Path) -> list[Path]:
-    """Files below a directory in path order, hidden ones left out; a link to a directory above is not followed."""
+    """Files below a directory in path order without hidden ones; no folder is entered twice."""
     files: list[Path] = []
     seen: set[str] = set()
     for folder, folders, names in os.walk(root, followlinks=True):
@@ -131,7 +137,7 @@ def _relative(path: Path, base: Path) -> str:
 
 
 def clean(text: str) -> str:
-    """Text that any column can hold: what is not Unicode (odd file names, lone surrogates in JSON) is escaped."""
+    """Text that any column can hold: lone surrogates (odd file names, JSON escapes) are escaped."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -183,7 +189,7 @@ def _by_extension(name: str) -> tuple[Kind, str] | None:
 def _kind_of_text(name: str, head: bytes, *, explicit: bool) -> tuple[Kind, str]:
     extension = inner_extension(name)
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "other", "text file{s} in UTF-16 (save as UTF-8)"
+        return "other", "text file{s} in UTF-16 instead of UTF-8"
     body = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if body.startswith(b"{"):
         return _kind_of_objects(extension, body)

@@ -1,8 +1,9 @@
 """Results files of lm-evaluation-harness, of every version, told apart by their keys.
 
-``results.<task>`` maps metrics to numbers. In the 2022-23 layout (``results``, ``versions``, ``config``) a key is ``acc``
-and its error ``acc_stderr``; since 0.4 it is ``acc,none`` (metric, filter) and ``acc_stderr,none``, beside bookkeeping
-such as ``alias``. Groups stand in ``results`` beside their members: they are left out, and name the task of the members.
+``results.<task>`` maps metrics to numbers. In the 2022-23 layout (``results``, ``versions``, ``config``) a
+key is ``acc`` and its error ``acc_stderr``; since 0.4 it is ``acc,none`` (metric, filter) and
+``acc_stderr,none``, beside bookkeeping such as ``alias``. Groups stand in ``results`` beside their members:
+they are left out, and name the task of the members.
 """
 
 from __future__ import annotations
@@ -10,11 +11,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable
 from datetime import datetime, timezone
 from functools import lru_cache
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -22,27 +21,43 @@ from .._names import ParsedName, parse_name, parse_size, split_checkpoint
 from ._files import Found, clean
 from ._report import ReadReport, Rerun
 
-SCHEMA: dict[str, Any] = {
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+# Three tables while reading, one row per file, per task of a file, and per score: most columns repeat far
+# less often than scores, and appending them once is most of the speed.
+_FILE_COLUMNS: dict[str, Any] = {
     "run": pl.String,
     "revision": pl.String,
     "step": pl.Int64,
     "tokens": pl.Float64,
     "params": pl.Int64,
     "seed": pl.Int64,
+    "source": pl.String,
+    "model": pl.String,
+}
+_TASK_COLUMNS: dict[str, Any] = {
+    "_file": pl.UInt32,
     "task": pl.String,
     "subtask": pl.String,
     "config": pl.String,
+    "n": pl.Int64,
+    "task_version": pl.String,
+}
+_SCORE_COLUMNS: dict[str, Any] = {
+    "_task": pl.UInt32,
     "metric": pl.String,
     "filter": pl.String,
     "value": pl.Float64,
     "stderr": pl.Float64,
-    "n": pl.Int64,
-    "source": pl.String,
-    "model": pl.String,
-    "task_version": pl.String,
     "higher_is_better": pl.Boolean,
 }
-"""The canonical columns this format can fill, then what it records besides (``model``: the name before parsing)."""
+COLUMNS = [
+    *("run", "revision", "step", "tokens", "params", "seed", "task", "subtask", "config", "metric", "filter"),
+    *("value", "stderr", "n", "source", "model", "task_version", "higher_is_better"),
+]
+"""The canonical columns this format can fill, then what it records besides (``model``: name as recorded)."""
 
 _KEY = ["run", "revision", "step", "tokens", "seed", "task", "subtask", "config", "metric", "filter"]
 
@@ -78,7 +93,9 @@ class Collector:
 
     def __init__(self, report: ReadReport) -> None:
         self._report = report
-        self._columns: dict[str, list[Any]] = {name: [] for name in SCHEMA}
+        self._files: list[tuple[Any, ...]] = []
+        self._tasks: list[tuple[Any, ...]] = []
+        self._scores: dict[str, list[Any]] = {name: [] for name in _SCORE_COLUMNS}
         self._stamps: dict[str, float | None] = {}
         self._checkpoints: dict[tuple[Any, ...], str] = {}
         self._repeated = False
@@ -104,101 +121,108 @@ class Collector:
             )
         model = _recorded_name(document, arguments)
         seed = parsed.seed if parsed.seed is not None else _training_seed(config, arguments)
-        common = {
-            "run": clean(parsed.run or "unknown"),
-            "revision": None if parsed.revision is None else clean(parsed.revision),
-            "step": parsed.step,
-            "tokens": parsed.tokens,
-            "params": _count(config.get("model_num_parameters")),
-            "seed": seed,
-            "source": file.label,
-            "model": None if model is None else clean(model),
-        }
-        rows = self._add_rows(file.label, document, common, variant, folder_shots)
+        run = clean(parsed.run or "unknown")
+        revision = None if parsed.revision is None else clean(parsed.revision)
+        params = _count(config.get("model_num_parameters"))
+        rows = self._add_rows(file.label, document, variant, folder_shots)
         if rows == 0:
             self._report.skip(file.label, "no task has a score (for example a run that only predicts)")
             return
+        self._files.append(
+            (
+                run,
+                revision,
+                parsed.step,
+                parsed.tokens,
+                params,
+                seed,
+                file.label,
+                None if model is None else clean(model),
+            )
+        )
         self._report.files["lm_eval"] += 1
         self._report.rows += rows
         self._stamps[file.label] = _time_stamp(file.path.name, document)
-        checkpoint = (common["run"], common["revision"], common["step"], common["tokens"], seed, variant)
+        shots = _count(config.get("num_fewshot"), folder_shots)
+        checkpoint = (run, revision, parsed.step, parsed.tokens, seed, variant, shots)
         self._repeated |= self._checkpoints.setdefault(checkpoint, file.label) != file.label
 
     def _add_rows(
-        self,
-        label: str,
-        document: dict[str, Any],
-        common: dict[str, Any],
-        variant: str | None,
-        folder_shots: int | None,
+        self, label: str, document: dict[str, Any], variant: str | None, folder_shots: int | None
     ) -> int:
         results = document["results"]
         config = _mapping(document.get("config"))
         configs = _mapping(document.get("configs"))
         shots_of, samples_of = _mapping(document.get("n-shot")), _mapping(document.get("n-samples"))
         versions, directions = _mapping(document["versions"]), _mapping(document.get("higher_is_better"))
-        groups = Groups(_mapping(document.get("group_subtasks")))
-        scored = {name for name, scores in results.items() if isinstance(scores, dict) and _has_score(scores)}
-        columns = self._columns
-        limit, rows = config.get("limit"), 0
+        groups = Groups(_mapping(document.get("group_subtasks")), results)
+        columns = self._scores
+        task_at, metrics, filters = columns["_task"], columns["metric"], columns["filter"]
+        values, errors, betters = columns["value"], columns["stderr"], columns["higher_is_better"]
+        limit, before = config.get("limit"), len(values)
         for name, scores in results.items():
             if not isinstance(scores, dict):
-                self._report.drop(
-                    "the scores of a task must be an object", label, 0, f"results.{name}", scores
-                )
+                reason = "the scores of a task must be an object"
+                self._report.drop(reason, label, column=f"results.{name}", found=scores)
                 continue
-            if groups.is_covered(name, scored):
+            if groups.is_covered(name):
                 continue
-            task, subtask = groups.place(name)
-            if len(roots := groups.roots(name)) > 1:
-                self._report.note(
-                    f"{name} belongs to several groups ({', '.join(roots)}): its task is the first by name, {task}"
-                )
+            roots = groups.roots(name)
+            if len(roots) > 1:
+                several = f"{name} belongs to several groups ({', '.join(roots)})"
+                self._report.note(f"{several}: its task is the first by name, {roots[0]}")
             task_config = _mapping(configs.get(name))
             shots = _count(
                 shots_of.get(name), config.get("num_fewshot"), task_config.get("num_fewshot"), folder_shots
             )
             samples = _mapping(samples_of.get(name))
-            line = {
-                **common,
-                "task": clean(task),
-                "subtask": None if subtask is None else clean(subtask),
-                "config": _config_text(shots, limit, variant),
-                "n": _count(samples.get("effective"), scores.get("sample_len"), samples.get("original")),
-                "task_version": None if versions.get(name) is None else clean(str(versions[name])),
-            }
+            n = _count(samples.get("effective"), scores.get("sample_len"), samples.get("original"))
+            version = versions.get(name)
             better = _directions(directions.get(name), task_config)
+            at, first = len(self._tasks), len(values)
             for key, value in scores.items():
-                metric, _, filter_name = key.partition(",")
-                if metric.strip() in _BOOKKEEPING or metric.endswith("_stderr"):
+                metric, comma, filter_name = key.partition(",")
+                if metric.endswith("_stderr") or metric.strip() in _BOOKKEEPING:
                     continue
                 number = _number(value)
                 if number is _NOT_A_NUMBER:
                     reason = "a score must be a number; lists, objects and text are left out"
-                    self._report.drop(reason, label, 0, f"results.{name}.{key}", value)
+                    self._report.drop(reason, label, column=f"results.{name}.{key}", found=value)
                     continue
-                line["metric"] = clean(metric)
-                line["filter"] = None if filter_name in ("", "none") else clean(filter_name)
-                line["value"] = number
-                error = _number(
-                    scores.get(f"{metric}_stderr,{filter_name}" if "," in key else f"{metric}_stderr")
+                error = _number(scores.get(f"{metric}_stderr{comma}{filter_name}"))
+                task_at.append(at)
+                metrics.append(clean(metric))
+                filters.append(None if filter_name in ("", "none") else clean(filter_name))
+                values.append(number)
+                errors.append(None if error is _NOT_A_NUMBER else error)
+                betters.append(better.get(metric))
+            if len(values) > first:
+                task, subtask = (roots[0], clean(name)) if roots else (name, None)
+                self._tasks.append(
+                    (
+                        len(self._files),
+                        clean(task),
+                        subtask,
+                        _config_text(shots, limit, variant),
+                        n,
+                        None if version is None else clean(str(version)),
+                    )
                 )
-                line["stderr"] = None if error is _NOT_A_NUMBER else error
-                line["higher_is_better"] = better.get(metric)
-                for column, values in columns.items():
-                    values.append(line[column])
-                rows += 1
-        return rows
+        return len(values) - before
 
     def frame(self) -> pl.DataFrame | None:
         """All rows, re-runs resolved; None if there are none."""
-        if not self._columns["run"]:
+        if not self._files:
             return None
-        frame = pl.DataFrame(self._columns, schema=SCHEMA)
+        files = pl.DataFrame(self._files, schema=_FILE_COLUMNS, orient="row")
+        tasks = pl.DataFrame(self._tasks, schema=_TASK_COLUMNS, orient="row")
+        scores = pl.DataFrame(self._scores, schema=_SCORE_COLUMNS)
+        tasks = tasks.hstack(files[tasks["_file"]])
+        frame = scores.hstack(tasks[scores["_task"]]).select(COLUMNS)
         return self._newest(frame) if self._repeated else frame
 
     def _newest(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Of the rows with one key, those of the newest time stamp; equal stamps are left to the key check."""
+        """Of the rows with one key, those of the newest time stamp; equal stamps stay for the key check."""
         stamps = pl.DataFrame(
             {"source": list(self._stamps), "_stamp": list(self._stamps.values())},
             schema={"source": pl.String, "_stamp": pl.Float64},
@@ -212,7 +236,7 @@ class Collector:
         lost = frame.filter(older).group_by(["run", "revision", "_kept", "source"], maintain_order=True).len()
         for run, revision, kept, source, rows in lost.iter_rows():
             self._report.reruns.append(Rerun(run, revision, kept, source, rows))
-        left = frame.filter(~older).sort("_row").select(list(SCHEMA))
+        left = frame.filter(~older).sort("_row").select(COLUMNS)
         if left.select(_KEY).is_duplicated().any():
             self._report.note(
                 "some checkpoints were evaluated more than once and nothing tells which evaluation is newer: "
@@ -224,11 +248,11 @@ class Collector:
 class Groups:
     """Which task a name in ``results`` belongs to.
 
-    The outermost group is the task and the leaf the subtask. A name in several outermost groups goes to the first of them in
-    lexical order, so that files agree whatever order they list their groups in.
+    The outermost group is the task and the leaf the subtask. A name in several outermost groups goes to the
+    first of them in lexical order, so that files agree whatever order they list their groups in.
     """
 
-    def __init__(self, group_subtasks: dict[str, Any]) -> None:
+    def __init__(self, group_subtasks: dict[str, Any], results: dict[str, Any]) -> None:
         # A plain task may be listed as a group without members.
         self._members = {
             group: [member for member in members if isinstance(member, str) and member != group]
@@ -239,19 +263,19 @@ class Groups:
         for group, members in self._members.items():
             for member in members:
                 self._parents.setdefault(member, []).append(group)
+        self._results = results
 
     def roots(self, name: str) -> list[str]:
         """Outermost groups above a name, in lexical order."""
-        return sorted(group for group in _reach(name, self._parents) if not self._parents.get(group))
+        if name not in self._parents:
+            return []
+        return sorted(group for group in _reach(name, self._parents) if group not in self._parents)
 
-    def place(self, name: str) -> tuple[str, str | None]:
-        """(task, subtask)."""
-        roots = self.roots(name)
-        return (roots[0], name) if roots else (name, None)
-
-    def is_covered(self, name: str, scored: set[str]) -> bool:
+    def is_covered(self, name: str) -> bool:
         """Whether this is a group's row that its own parts make superfluous."""
-        return name in self._members and bool(_reach(name, self._members) & scored)
+        if name not in self._members:
+            return False
+        return any(_has_score(self._results.get(part)) for part in _reach(name, self._members))
 
 
 def _reach(start: str, edges: dict[str, list[str]]) -> set[str]:
@@ -266,7 +290,7 @@ def _reach(start: str, edges: dict[str, list[str]]) -> set[str]:
     return seen
 
 
-# --- names -----------------------------------------------------------------------------------------------------------
+# --- names
 
 
 def _model_arguments(recorded: Any) -> dict[str, Any]:
@@ -295,7 +319,7 @@ def _recorded_name(document: dict[str, Any], arguments: dict[str, Any]) -> str |
 def _name_by_record(
     document: dict[str, Any], config: dict[str, Any], arguments: dict[str, Any], path: Path
 ) -> ParsedName:
-    """From the recorded model name and revision; from the folder where the name is nothing but a checkpoint."""
+    """From the recorded name and revision; from the folder where the name is nothing but a checkpoint."""
     name = _recorded_name(document, arguments)
     revision = _text(arguments.get("revision")) or _text(config.get("model_revision"))
     if name is None:
@@ -314,9 +338,10 @@ def _name_by_place(
 ) -> tuple[ParsedName, str | None, int | None]:
     """The 2022-23 layout: (name, variant, shots) from folder, file name and model arguments.
 
-    The run is the nearest folder, else the file name, that names the model of the arguments: it holds the same size and
-    begins with one of its words. Folders below it and words of the file name that say neither model, task, shots nor step
-    are the variant (``baseline``, ``intervention``). Where neither folder nor file names the model, the arguments do.
+    The run is the nearest folder, else the file name, that names the model of the arguments: it holds the
+    same size and begins with one of its words. Folders below it and words of the file name that say neither
+    model, task, shots nor step are the variant (``baseline``, ``intervention``). Where neither folder nor
+    file names the model, the arguments do.
     """
     recorded = next((text for key in _NAME_ARGUMENTS if (text := _text(arguments.get(key)))), None)
     revision = _text(arguments.get("revision"))
@@ -392,7 +417,7 @@ def _shots_in(part: str) -> int | None:
     return _SHOTS_WORDS[word] if word in _SHOTS_WORDS else int(word[:9])
 
 
-# --- values ----------------------------------------------------------------------------------------------------------
+# --- values
 
 
 _NOT_A_NUMBER: Any = object()
@@ -410,8 +435,8 @@ def _number(value: Any) -> Any:
     return _NOT_A_NUMBER
 
 
-def _has_score(scores: dict[str, Any]) -> bool:
-    return any(
+def _has_score(scores: Any) -> bool:
+    return isinstance(scores, dict) and any(
         key.partition(",")[0].strip() not in _BOOKKEEPING and isinstance(value, (int, float))
         for key, value in scores.items()
     )
@@ -459,6 +484,8 @@ def _one_word(text: str) -> str:
 
 def _directions(recorded: Any, task_config: dict[str, Any]) -> dict[str, bool]:
     """Metric to higher-is-better, as the dump has it."""
+    if not recorded and not task_config:
+        return {}
     found: dict[str, bool] = {}
     listed = task_config.get("metric_list")
     for entry in listed if isinstance(listed, list) else []:

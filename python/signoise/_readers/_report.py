@@ -17,7 +17,7 @@ FORMAT_LABELS = {"lm_eval": "lm-eval results", "table": "table"}
 
 @dataclass(frozen=True)
 class Place:
-    """Where something was found: file, line or row (from 1; 0 = the file as a whole), column, and what stood there."""
+    """Where something was found: file, line (from 1; 0 = the whole file), column, and what stood there."""
 
     file: str
     row: int
@@ -60,8 +60,8 @@ class ReadReport:
         Files read, by format.
     skipped : list of (file, reason)
         Files that should have been readable and were not.
-    ignored : Counter
-        Files that are not results, by kind; no problem.
+    ignored : dict of kind to files
+        Files that are not results; no problem. A ``{s}`` in the kind is its plural.
     rows : int
         Rows read, before any were dropped or superseded.
     dropped : dict of reason to Dropped
@@ -72,7 +72,7 @@ class ReadReport:
     strict: bool = False
     files: Counter[str] = field(default_factory=Counter)
     skipped: list[tuple[str, str]] = field(default_factory=list)
-    ignored: Counter[str] = field(default_factory=Counter)
+    ignored: dict[str, list[str]] = field(default_factory=dict)
     rows: int = 0
     dropped: dict[str, Dropped] = field(default_factory=dict)
     reruns: list[Rerun] = field(default_factory=list)
@@ -84,15 +84,17 @@ class ReadReport:
             raise ReadError(f"{file}: {reason}")
         self.skipped.append((file, reason))
 
-    def drop(
-        self, reason: str, file: str, row: int = 0, column: str = "", found: Any = "", count: int = 1
-    ) -> None:
+    def ignore(self, file: str, kind: str) -> None:
+        """Pass over a file that holds no results."""
+        self.ignored.setdefault(kind, []).append(file)
+
+    def drop(self, reason: str, file: str, row: int = 0, *, column: str = "", found: Any = "") -> None:
         """Leave rows out; ``reason`` says what is wrong and what to do about it."""
         place = Place(file, row, column, _short(found))
         if self.strict:
             raise ReadError(f"{place}: {reason}")
         entry = self.dropped.setdefault(reason, Dropped())
-        entry.count += count
+        entry.count += 1
         if len(entry.examples) < _EXAMPLES:
             entry.examples.append(place)
 
@@ -119,23 +121,21 @@ class ReadReport:
         for reason, files in by_reason.items():
             lines.append(f"skipped {len(files)} file{'s' * (len(files) != 1)}: {reason} ({_first(files)})")
         for reason, entry in self.dropped.items():
-            lines.append(
-                f"dropped {entry.count} row{'s' * (entry.count != 1)}: {reason} ({_first([str(p) for p in entry.examples])})"
-            )
+            first = _first([str(place) for place in entry.examples])
+            lines.append(f"dropped {entry.count} row{'s' * (entry.count != 1)}: {reason} ({first})")
         if self.reruns:
             total = sum(rerun.rows for rerun in self.reruns)
             named = [f"{rerun.superseded} gave way to {rerun.kept}" for rerun in self.reruns]
-            lines.append(
-                f"re-runs: {total} older row{'s' * (total != 1)} left out, the newest time stamp wins ({_first(named)})"
-            )
+            rows = f"{total} older row{'s' * (total != 1)} left out"
+            lines.append(f"re-runs: {rows}, the newest time stamp wins ({_first(named)})")
         lines += [f"not read: {line}" for line in self.ignored_lines()]
         return lines + self.notes
 
     def ignored_lines(self) -> list[str]:
-        """``33 instance dumps (...)``; a ``{s}`` in the kind is its plural."""
+        """``33 instance dumps, not read yet (first: samples_a.jsonl)``."""
         return [
-            f"{count} {kind.replace('{s}', 's' * (count != 1))}"
-            for kind, count in sorted(self.ignored.items())
+            f"{len(files)} {kind.replace('{s}', 's' * (len(files) != 1))} (first: {files[0]})"
+            for kind, files in sorted(self.ignored.items())
         ]
 
     def warn(self, stacklevel: int = 2) -> None:

@@ -1,7 +1,8 @@
 """Tidy tables: Parquet, Arrow IPC, CSV, TSV, NDJSON and JSON lists of rows.
 
-Only raw columns are read here; ``signoise._schema.recognise`` gives them their meaning. Parquet and IPC stay lazy. Text
-formats are parsed at once, so that a bad line is reported with its number and not as a failure of some later step.
+Only raw columns are read here; ``signoise._schema.recognise`` gives them their meaning. Parquet and IPC stay
+lazy. Text formats are parsed at once, so that a bad line is reported with its number and not as a failure of
+some later step.
 """
 
 from __future__ import annotations
@@ -10,19 +11,23 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from polars.exceptions import PolarsError
 
+from .._errors import ReadError
 from ._files import INSTANCE_DUMPS, Found, Kind, is_instance_row
-from ._report import ReadReport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from ._report import ReadReport
 
 
-class NotATable(Exception):  # noqa: N818 (a signal between two functions, not an error a user sees)
-    """The file holds something else; the text is the kind for ``ReadReport.ignored`` or the reason for skipping."""
+class NotATable(Exception):
+    """The file holds something else; the text is its kind in ``ReadReport.ignored``."""
 
 
 def read_table(
@@ -35,30 +40,31 @@ def read_table(
     SchemaError
         If its columns are not those of a score table.
     """
-    from signoise._schema import recognise  # the schema knows metric names, and the readers know the schema
-
     try:
         raw = _raw(file, kind, report, document)
         names = raw.collect_schema().names()
         rows = int(raw.select(pl.len()).collect().item())
     except NotATable as found:
-        report.ignored[str(found)] += 1
+        report.ignore(file.label, str(found))
         return None
+    except ReadError:  # strict
+        raise
     except (PolarsError, OSError, ValueError, EOFError) as error:
         report.skip(file.label, f"cannot be read as {kind}: {_first_line(error)}")
         return None
     if {"doc", "model_response", "metric"} <= set(names):
-        report.ignored[INSTANCE_DUMPS] += 1
+        report.ignore(file.label, INSTANCE_DUMPS)
         return None
     if rows == 0:
         report.skip(file.label, "the table has no rows")
         return None
-    if "source" not in names:
-        raw = raw.with_columns(source=pl.lit(file.label))
+    from signoise._schema import recognise
+
     table = recognise(raw, columns)
     report.files["table"] += 1
     report.rows += rows
-    return table
+    own = "source" in table.collect_schema().names()
+    return table if own else table.with_columns(source=pl.lit(file.label))
 
 
 def _raw(file: Found, kind: Kind, report: ReadReport, document: Any) -> pl.LazyFrame:
@@ -75,11 +81,11 @@ def _raw(file: Found, kind: Kind, report: ReadReport, document: Any) -> pl.LazyF
     return records(document).lazy()
 
 
-# --- delimited text --------------------------------------------------------------------------------------------------
+# --- delimited text
 
 
 def _delimited(file: Found, separator: str, report: ReadReport) -> pl.DataFrame:
-    """A CSV or TSV with types inferred from all rows; lines with a wrong number of fields are dropped and named."""
+    """A CSV or TSV, types inferred from all rows; lines with a wrong number of fields are dropped."""
 
     def parse(source: Path | io.BytesIO) -> pl.DataFrame:
         return pl.read_csv(source, separator=separator, infer_schema_length=None, glob=False)
@@ -88,25 +94,19 @@ def _delimited(file: Found, separator: str, report: ReadReport) -> pl.DataFrame:
         frame = parse(file.path)
     except PolarsError:
         return _salvage(file, separator, report, parse)
-    # The parser fills a short line with nulls. A file cut in the middle of its last line would lose a field in silence.
-    return (
-        _salvage(file, separator, report, parse)
-        if _last_line_is_short(file.path, separator, frame.width)
-        else frame
-    )
+    # The parser fills a short line with nulls, so a file cut in its last line would lose fields in silence.
+    return frame if _is_full(file.path, separator, frame) else _salvage(file, separator, report, parse)
 
 
-def _last_line_is_short(path: Path, separator: str, width: int) -> bool:
+def _is_full(path: Path, separator: str, frame: pl.DataFrame) -> bool:
+    """Whether every line has all its fields; files with quotes or compression are taken at their word."""
+    seen = 0
     with path.open("rb") as handle:
-        if handle.read(4)[:2] in (b"\x1f\x8b", b"\x28\xb5"):
-            return False
-        size = handle.seek(0, io.SEEK_END)
-        handle.seek(max(0, size - (1 << 16)))
-        tail = handle.read()
-    if tail.endswith((b"\n", b"\r")) or b'"' in tail:
-        return False
-    last = tail.replace(b"\r", b"\n").rpartition(b"\n")[2]
-    return last.count(separator.encode()) + 1 < width
+        while block := handle.read(1 << 24):
+            if b'"' in block or block.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd")):
+                return True
+            seen += block.count(separator.encode())
+    return seen == (frame.height + 1) * (frame.width - 1)
 
 
 def _salvage(
@@ -129,7 +129,7 @@ def _salvage(
                 writer.writerow(fields)
             else:
                 reason = f"a line must have as many fields as the header ({width}); repair or delete it"
-                report.drop(reason, file.label, line, "", f"{len(fields)} fields")
+                report.drop(reason, file.label, line, found=f"{len(fields)} fields")
     except csv.Error as error:
         raise ValueError(f"line {reader.line_num}: {error}") from None
     return parse(io.BytesIO(kept.getvalue().encode()))
@@ -153,13 +153,13 @@ def _bytes(path: Path) -> bytes:
     return data
 
 
-# --- JSON ------------------------------------------------------------------------------------------------------------
+# --- JSON
 
 
 def _lines(file: Found, report: ReadReport) -> pl.DataFrame:
     """One JSON object per line; lines that are none are dropped and named."""
     if file.path.read_bytes()[:4] == b"\x28\xb5\x2f\xfd":
-        return pl.scan_ndjson(file.path, infer_schema_length=None, glob=False).collect()
+        return pl.scan_ndjson(file.path, infer_schema_length=None).collect()
     data = _bytes(file.path)
     try:
         frame = pl.read_ndjson(io.BytesIO(data), infer_schema_length=None)
@@ -184,7 +184,7 @@ def _salvage_lines(file: Found, data: bytes, report: ReadReport) -> pl.DataFrame
             rows.append(row)
         else:
             reason = "a line must hold one JSON object; it is cut or damaged: repair or delete it"
-            report.drop(reason, file.label, number, "", line[:200].decode("utf-8", "replace"))
+            report.drop(reason, file.label, number, found=line[:200].decode("utf-8", "replace"))
     return records(rows)
 
 

@@ -1,0 +1,62 @@
+# Two commands do everything from a clean clone, given Rust, Python >= 3.10 and make:
+#   make demo   build and run the main job on an embedded example
+#   make test   build, check formatting, lint, types and stubs, and run every test
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: demo test build lint rust-test python-test wheel-test bench clean
+
+demo: $(VENV)/.installed
+	$(BIN)/signoise demo
+
+test: build lint rust-test python-test wheel-test
+	@echo "all checks passed"
+
+# The package itself as a user would install it: compiled in release mode from the lock file.
+$(VENV)/.installed: Cargo.lock pyproject.toml $(shell find rust python -name '*.rs' -o -name '*.py' -o -name '*.toml')
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet .
+	touch $@
+
+$(VENV)/.dev: pyproject.toml
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --group dev
+	touch $@
+
+build: $(VENV)/.dev
+	$(BIN)/maturin develop --release --locked --quiet
+	rm -f $(VENV)/.installed
+
+lint: build
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	$(BIN)/ruff format --check python tests benches
+	$(BIN)/ruff check python tests benches
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/python -m mypy.stubtest signoise._core
+
+rust-test:
+	cargo test --locked --quiet -p signoise-core
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --quiet --no-deps -p signoise-core
+
+python-test: build
+	$(BIN)/python -m pytest -n auto
+
+# The wheel in an empty environment, away from the source tree.
+wheel-test: $(VENV)/.dev
+	rm -rf target/wheels target/empty
+	$(BIN)/maturin build --release --locked --quiet --out target/wheels
+	$(PYTHON) -m venv target/empty
+	target/empty/bin/python -m pip install --quiet target/wheels/*.whl
+	cd target/empty && bin/signoise demo > demo.txt && tail -n 3 demo.txt
+
+bench: build
+	$(BIN)/python benches/bench_paper_table.py
+	$(BIN)/python benches/bench_kernels.py
+	$(BIN)/python benches/bench_report.py
+
+clean:
+	rm -rf $(VENV) target dist
