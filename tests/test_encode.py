@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from signoise import example_scores
+from signoise import average_checkpoints, example_scores
 from signoise._encode import Encoded, encode
-from signoise._errors import DuplicateKeyError
+from signoise._errors import DroppedRowsWarning, DuplicateKeyError
 
 
 def series_of(encoded: Encoded) -> dict[tuple[object, ...], tuple[list[float], list[float]]]:
@@ -74,3 +74,11 @@ def test_masks_follow_the_rows() -> None:
     scores = example_scores().sample(fraction=1.0, shuffle=True, seed=5)
     found = encoded(scores, masks={"high": pl.col("value") > 0.5})
     assert np.array_equal(found.masks["high"], found.values > 0.5)
+
+
+def test_duplicates_in_a_verb_that_numbers_its_rows() -> None:
+    scores = example_scores()
+    doubled = pl.concat([scores, scores.head(50)])
+    with pytest.warns(DroppedRowsWarning, match="50 exact duplicate rows"):
+        averaged = average_checkpoints(doubled)
+    assert averaged.equals(average_checkpoints(scores))

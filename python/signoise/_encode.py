@@ -273,13 +273,13 @@ def _deduplicate(
     touched[:-1] |= same[1:]
     key = [name for name in KEY if name in frame.columns]
     key = list(dict.fromkeys([*series, *key]))
-    rows = frame.with_row_index("__row").filter(pl.Series(touched))
+    rows = frame.with_row_index("__place").filter(pl.Series(touched))
     rows = rows.with_columns(
-        pl.col("__row").min().over(key).alias("__key"),
+        pl.col("__place").min().over(key).alias("__key"),
         (pl.col("value").is_first_distinct().over(key)).alias("__first"),
         pl.col("value").n_unique().over(key).alias("__values"),
     )
-    exact = rows.filter(~pl.col("__first"))["__row"].to_numpy()
+    exact = rows.filter(~pl.col("__first"))["__place"].to_numpy()
     conflicting = rows.filter(pl.col("__first") & (pl.col("__values") > 1))
     notes = [f"{len(exact)} exact duplicate rows were dropped"] if len(exact) else []
     drop = none.copy()
@@ -292,7 +292,7 @@ def _deduplicate(
                 raise DuplicateKeyError(text)
             notes.append(text)
             conflicts = none.copy()
-            conflicts[conflicting["__row"].to_numpy()] = True
+            conflicts[conflicting["__place"].to_numpy()] = True
         else:
             frame, dropped = _settle(frame, conflicting, duplicates)
             drop[dropped] = True
@@ -313,10 +313,10 @@ def _settle(frame: pl.DataFrame, conflicting: pl.DataFrame, how: str) -> tuple[p
     """One row for each conflicting key: the first, the last, or the first with the mean value."""
     # "__order" is the row's place in the table as given; frames are sorted stably, so row order within a key is it.
     kept = conflicting.group_by("__key").agg(
-        (pl.col("__row").max() if how == "last" else pl.col("__row").min()).alias("__keep"),
+        (pl.col("__place").max() if how == "last" else pl.col("__place").min()).alias("__keep"),
         pl.col("value").sort().mean().alias("__mean"),
     )
-    dropped = conflicting.filter(~pl.col("__row").is_in(kept["__keep"].implode()))["__row"].to_numpy()
+    dropped = conflicting.filter(~pl.col("__place").is_in(kept["__keep"].implode()))["__place"].to_numpy()
     if how == "mean":
         values = frame["value"].to_numpy(writable=True)
         values[kept["__keep"].to_numpy()] = kept["__mean"].to_numpy()
@@ -326,7 +326,7 @@ def _settle(frame: pl.DataFrame, conflicting: pl.DataFrame, how: str) -> tuple[p
 
 def raise_conflicts(rows: pl.DataFrame, key: Sequence[str]) -> None:
     """Raise ``DuplicateKeyError`` about rows that share a key but not a value."""
-    rows = rows.with_row_index("__row").with_columns(pl.col("__row").min().over(key).alias("__key"))
+    rows = rows.with_row_index("__place").with_columns(pl.col("__place").min().over(key).alias("__key"))
     raise DuplicateKeyError(_describe_conflicts(rows, key))
 
 
