@@ -76,9 +76,9 @@ def bench(source: Scores | None = None, *, repeats: int = 3, threads: int | None
     Returns
     -------
     DataFrame
-        ``what``, ``n_rows`` (that went in), ``n_groups`` (rows that came out), ``compiled_s`` and ``twin_s``
+        ``what``, ``n_rows`` (in), ``n_groups`` (out), ``compiled_s`` and ``twin_s``
         (median wall seconds), ``ratio`` (the second over the first), ``same_answer``, ``threads``, and the
-        ``profile`` of the build. A verb that these scores do not allow has a row that says why, with null times.
+        ``profile`` of the build. A verb that these scores do not allow has a row that says why, without times.
 
     Raises
     ------

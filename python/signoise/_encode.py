@@ -244,11 +244,8 @@ def _sorted(frame: pl.DataFrame, series: Sequence[str], along: Sequence[str]) ->
     """Rows sorted by series, then along it, then by the rest of the key."""
     rest = [name for name in KEY if name in frame.columns and name not in series and name not in along]
     codes = [_codes(frame[name]).alias(f"__{i}") for i, name in enumerate([*series, *along, *rest])]
-    return frame[
-        pl.DataFrame(codes)
-        .select(pl.arg_sort_by([code.name for code in codes], maintain_order=True))
-        .to_series()
-    ]
+    order = pl.DataFrame(codes).select(pl.arg_sort_by(*(code.name for code in codes), maintain_order=True))
+    return frame[order.to_series()]
 
 
 def _codes(column: pl.Series) -> pl.Series:

@@ -200,7 +200,7 @@ def make_report(
     out = out.select(order).sort(["snr", *by], descending=[True, *[False] * len(by)], nulls_last=True)
     told = list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, SignoiseWarning)))
     reading = list(table.report.summary()) if table.report is not None else []
-    reading += [f"{frame.height} scores of {out.height} benchmarks went in"]
+    reading += [f"{frame.height} scores went into {out.height} rows"]
     _raise_if_strict(out, by, strict=strict)
     return Report(out, _headline(out), populations, reading, told)
 
@@ -382,7 +382,10 @@ def _headline(out: pl.DataFrame) -> str:
     defined = out.filter(pl.col("snr").is_not_null())
     chance = out.filter(pl.col("flags").list.contains("near_chance")).height
     undefined = out.height - defined.height
-    parts = [f"Of {out.height} benchmarks, {defined.height} have a signal-to-noise ratio"]
+    what = f"{out.height} benchmark{'s' * (out.height != 1)}"
+    if (tasks := out["task"].n_unique()) < out.height:
+        what = f"{out.height} scores of {tasks} tasks"
+    parts = [f"Of {what}, {defined.height} have a signal-to-noise ratio"]
     if defined.height:
         low, middle, high = (defined["snr"].quantile(q) for q in (0.0, 0.5, 1.0))
         parts.append(f"from {low:.3g} to {high:.3g} (median {middle:.3g})")

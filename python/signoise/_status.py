@@ -58,12 +58,14 @@ class Statuses:
 
 def flag_lists(flags: Mapping[str, NDArray[np.bool_]], n_groups: int) -> pl.Series:
     """Flags that are up, in a fixed order, as a list a group."""
-    lists: list[list[str]] = [[] for _ in range(n_groups)]
-    for name in FLAGS:
+    # Few combinations occur, so each is spelt out once.
+    codes = np.zeros(n_groups, dtype=np.intp)
+    for bit, name in enumerate(FLAGS):
         if name in flags:
-            for group in np.flatnonzero(flags[name]):
-                lists[group].append(name)
-    return pl.Series("flags", lists, dtype=pl.List(pl.String))
+            codes += flags[name].astype(np.intp) << bit
+    seen, index = np.unique(codes, return_inverse=True)
+    spelt = [[name for bit, name in enumerate(FLAGS) if code >> bit & 1] for code in seen.tolist()]
+    return pl.Series("flags", spelt, dtype=pl.List(pl.String))[index]
 
 
 def check_strict(table: pl.DataFrame, by: Sequence[str], *, strict: bool) -> None:
