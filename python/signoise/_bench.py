@@ -77,8 +77,8 @@ def bench(source: Scores | None = None, *, repeats: int = 3, threads: int | None
     -------
     DataFrame
         ``what``, ``n_rows`` (in), ``n_groups`` (out), ``compiled_s`` and ``twin_s``
-        (median wall seconds), ``ratio`` (the second over the first), ``same_answer``, ``threads``, and the
-        ``profile`` of the build. A verb that these scores do not allow has a row that says why, without times.
+        (median wall seconds), ``ratio`` (the second over the first), ``same_answer``, ``threads`` and build
+        ``profile``. A verb that these scores do not allow has a row that says why instead of times.
 
     Raises
     ------
