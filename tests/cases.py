@@ -116,7 +116,62 @@ def variant(rng: np.random.Generator, groups: int, name: str) -> Arguments:
     return (name, *scores, *last, *sds[0], *sds[1])
 
 
+def degrees_of_freedom(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Whole, fractional, infinite and (rarely) impossible ones."""
+    df = np.exp(rng.uniform(np.log(0.5), np.log(1e4), n))
+    whole, infinite, wrong = rng.random((3, n))
+    df = np.where(whole < 0.3, np.ceil(df), df)
+    df = np.where(infinite < 0.15, np.inf, df)
+    return np.where(wrong < 0.05, rng.choice([0.0, -1.0, np.nan], n), df)
+
+
+def probabilities(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Both tails, the middle, the ends and (rarely) impossible ones."""
+    p = rng.choice([0.0005, 0.025, 0.05, 0.5, 0.95, 0.975, 0.9995, rng.random()], n)
+    return np.where(rng.random(n) < 0.1, rng.choice([0.0, 1.0, -0.1, 1.1, np.nan], n), p)
+
+
+def members(rng: np.random.Generator, n: int) -> np.ndarray:
+    """How many values a range is taken over."""
+    return rng.choice([1.0, 2.0, 2.5, 3.0, 5.0, 8.0, 25.0, 200.0], n, p=[0.04, 0.16, 0.04, *[0.16] * 4, 0.12])
+
+
+def few(n: int) -> int:
+    """Number of rows for a twin that takes a fifth of a second a row."""
+    return 1 + n // 6
+
+
 CASES: list[Case] = [
+    Case("expected_range", lambda rng, n: (members(rng, n),), rtol=1e-12),
+    Case("normal_cdf", lambda rng, n: (rng.normal(0, 4, n),)),
+    Case("normal_quantile", lambda rng, n: (probabilities(rng, n),)),
+    Case("t_cdf", lambda rng, n: (rng.standard_t(2, n), degrees_of_freedom(rng, n)), rtol=1e-10),
+    Case("t_quantile", lambda rng, n: (probabilities(rng, n), degrees_of_freedom(rng, n)), rtol=1e-10),
+    Case("chi2_quantile", lambda rng, n: (probabilities(rng, n), degrees_of_freedom(rng, n)), rtol=1e-10),
+    Case(
+        "f_quantile",
+        lambda rng, n: (probabilities(rng, n), degrees_of_freedom(rng, n), degrees_of_freedom(rng, n)),
+        rtol=1e-10,
+    ),
+    Case(
+        "studentised_range_cdf",
+        lambda rng, n: (np.abs(rng.normal(0, 5, n)), members(rng, n), degrees_of_freedom(rng, n)),
+        rtol=1e-9,
+        atol=1e-12,
+    ),
+    Case(
+        "studentised_range_quantile",
+        lambda rng, n: (probabilities(rng, few(n)), members(rng, few(n)), degrees_of_freedom(rng, few(n))),
+        rtol=1e-8,
+    ),
+    Case(
+        "autocorrelation_factors",
+        lambda rng, n: (
+            rng.integers(1, 60, n).astype(float),
+            rng.choice([0.0, 0.3, 0.95, 1.0, *rng.random(3)], n),
+        ),
+        rtol=1e-10,
+    ),
     Case("agreement_decidable", decidable),
     Case("agreement_weighted", matched),
     Case("expected_agreement", noisy),

@@ -72,7 +72,9 @@ def test_every_parameter_is_documented(name: str) -> None:
 
 
 def test_import_is_light() -> None:
-    code = "import sys, signoise; print([m for m in ('polars', 'numpy', 'rich', 'click') if m in sys.modules])"
+    code = (
+        "import sys, signoise; print([m for m in ('polars', 'numpy', 'rich', 'click') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -4,6 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+
+
 __all__ = [
     "BUILD_PROFILE",
     "__version__",
@@ -22,6 +24,16 @@ __all__ = [
     "signal_variant_groups",
     "philox_uint64",
     "smoothness_groups",
+    "expected_range",
+    "normal_cdf",
+    "normal_quantile",
+    "t_cdf",
+    "t_quantile",
+    "f_quantile",
+    "chi2_quantile",
+    "studentised_range_cdf",
+    "studentised_range_quantile",
+    "autocorrelation_factors",
 ]
 
 __version__: str
@@ -30,6 +42,8 @@ BUILD_PROFILE: str
 _Floats = NDArray[np.float64]
 _Offsets = NDArray[np.uintp]
 _Addresses = NDArray[np.uint64]
+
+
 
 
 # checkpoints
@@ -41,6 +55,8 @@ def trailing_ema(
 ) -> _Floats: ...
 
 
+
+
 # moments
 def segment_moments(
     values: _Floats, offsets: _Offsets, *, threads: int | None = None
@@ -48,6 +64,8 @@ def segment_moments(
 def segment_weighted_mean(
     values: _Floats, weights: _Floats, offsets: _Offsets, *, threads: int | None = None
 ) -> _Floats: ...
+
+
 
 
 # snr
@@ -68,6 +86,8 @@ def group_noise(
     *,
     threads: int | None = None,
 ) -> dict[str, NDArray[Any]]: ...
+
+
 
 
 # decisions
@@ -108,6 +128,8 @@ def jackknife_interval(
     offsets: _Offsets,
     confidence_level: float,
 
+
+
 # dispersion
 def signal_variant_groups(
     name: str,
@@ -124,12 +146,36 @@ def signal_variant_groups(
 ) -> dict[str, _Floats]: ...
 
 
+
+
 # random
 def philox_uint64(
     rng_seed: int, purpose: int, replicate: int, unit: int, n: int, *, threads: int | None = None
 ) -> _Addresses: ...
 
+
+
 # smoothness
 def smoothness_groups(
     values: _Floats, offsets: _Offsets, *, threads: int | None = None
 ) -> dict[str, _Floats | NDArray[np.uint64]]: ...
+
+
+
+# distributions
+def expected_range(members: _Floats, *, threads: int | None = None) -> _Floats: ...
+def normal_cdf(x: _Floats, *, threads: int | None = None) -> _Floats: ...
+def normal_quantile(p: _Floats, *, threads: int | None = None) -> _Floats: ...
+def t_cdf(t: _Floats, df: _Floats, *, threads: int | None = None) -> _Floats: ...
+def t_quantile(p: _Floats, df: _Floats, *, threads: int | None = None) -> _Floats: ...
+def f_quantile(p: _Floats, df1: _Floats, df2: _Floats, *, threads: int | None = None) -> _Floats: ...
+def chi2_quantile(p: _Floats, df: _Floats, *, threads: int | None = None) -> _Floats: ...
+def studentised_range_cdf(
+    q: _Floats, members: _Floats, df: _Floats, *, threads: int | None = None
+) -> _Floats: ...
+def studentised_range_quantile(
+    p: _Floats, members: _Floats, df: _Floats, *, threads: int | None = None
+) -> _Floats: ...
+def autocorrelation_factors(
+    n: _Floats, rho: _Floats, *, threads: int | None = None
+) -> dict[str, _Floats]: ...

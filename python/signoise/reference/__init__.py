@@ -18,6 +18,18 @@ from ._decisions import (
     sampled_agreement,
 )
 from ._dispersion import signal_variant, signal_variant_groups
+from ._distributions import (
+    autocorrelation_factors,
+    chi2_quantile,
+    expected_range,
+    f_quantile,
+    normal_cdf,
+    normal_quantile,
+    studentised_range_cdf,
+    studentised_range_quantile,
+    t_cdf,
+    t_quantile,
+)
 from ._moments import segment_moments, segment_weighted_mean
 from ._random import philox_uint64
 from ._smoothness import smoothness_groups
@@ -39,12 +51,18 @@ __all__ = [
     "aggregate",
     "agreement_decidable",
     "agreement_weighted",
+    "autocorrelation_factors",
     "average_checkpoints",
+    "chi2_quantile",
     "decision_accuracy",
     "expected_agreement",
+    "expected_range",
+    "f_quantile",
     "group_noise",
     "jackknife_interval",
     "noise",
+    "normal_cdf",
+    "normal_quantile",
     "pair_agreement",
     "philox_uint64",
     "roll_up",
@@ -57,6 +75,10 @@ __all__ = [
     "smoothness",
     "smoothness_groups",
     "snr",
+    "studentised_range_cdf",
+    "studentised_range_quantile",
+    "t_cdf",
+    "t_quantile",
     "trailing_ema",
     "trailing_mean",
     "window_summary",

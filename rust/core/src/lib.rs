@@ -8,6 +8,7 @@
 pub mod checkpoints;
 pub mod decisions;
 pub mod dispersion;
+pub mod distributions;
 pub mod error;
 pub mod moments;
 pub mod parallel;

@@ -6,6 +6,7 @@ mod checkpoints;
 mod convert;
 mod decisions;
 mod dispersion;
+mod distributions;
 mod door;
 mod moments;
 mod random;
@@ -20,6 +21,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("BUILD_PROFILE", if cfg!(debug_assertions) { "debug" } else { "release" })?;
     checkpoints::register(module)?;
     dispersion::register(module)?;
+    distributions::register(module)?;
     moments::register(module)?;
     smoothness::register(module)?;
     snr::register(module)?;
