@@ -35,7 +35,7 @@ lint: build
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(BIN)/ruff format --check python tests benches
 	$(BIN)/ruff check python tests benches
-	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/python -m mypy
 	$(BIN)/python -m mypy.stubtest signoise._core
 
 rust-test:

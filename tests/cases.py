@@ -183,7 +183,7 @@ CASES: list[Case] = [
     Case("sampled_agreement", checkpoint_windows),
     Case("trailing_mean", lambda rng, n: (*ragged(rng, n), 5)),
     Case("trailing_ema", lambda rng, n: (*ragged(rng, n), 5)),
-    Case("segment_moments", lambda rng, n: ragged(rng, n)),
+    Case("segment_moments", ragged),
     Case("segment_weighted_mean", weighted),
     Case("window_summary", lambda rng, n: (*spaced(rng, n), 5), rtol=1e-9, atol=1e-13),
     *(

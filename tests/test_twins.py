@@ -6,9 +6,9 @@ import inspect
 
 import numpy as np
 import pytest
-from cases import CASES, Case
 
 import signoise._core as core
+from cases import CASES, Case
 from signoise import reference
 
 

@@ -158,9 +158,9 @@ def with_usable(frame: pl.DataFrame) -> pl.DataFrame:
     bounded = (
         [m for m in frame["metric"].unique().drop_nulls() if _bounded(m)] if "metric" in frame.columns else []
     )
-    infinite = pl.col("value").is_infinite().fill_null(False)  # noqa: FBT003
+    infinite = pl.col("value").is_infinite().fill_null(False)
     missing = pl.col("value").is_null() | (infinite & pl.col("metric").is_in(bounded))
-    nan = pl.col("value").is_nan().fill_null(False)  # noqa: FBT003
+    nan = pl.col("value").is_nan().fill_null(False)
     return frame.with_columns(
         (~missing & ~nan).alias("__usable"), (missing | infinite).alias("__missing"), nan.alias("__nan")
     )
@@ -198,7 +198,7 @@ def results_from_instances(frame: pl.DataFrame, threads: int | None = None) -> t
     if carried:
         constant = instances.group_by(key).agg(pl.col(c).first() for c in carried)
         table = table.join(constant, on=key, how="left", nulls_equal=True)
-    missing = int(table["n_missing"].sum() + table["n_nan"].sum())
+    missing = int(table["n_missing"].sum()) + int(table["n_nan"].sum())
     if missing:
         notes.append(f"{missing} instance rows have no score and were left out of their means")
     table = table.with_columns(pl.col("mean").alias("value")).drop(

@@ -3,37 +3,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-
-
-
 __all__ = [
     "BUILD_PROFILE",
     "__version__",
-    "trailing_mean",
-    "trailing_ema",
-    "segment_moments",
-    "segment_weighted_mean",
-    "window_summary",
-    "group_noise",
-    "pair_agreement",
-    "agreement_weighted",
     "agreement_decidable",
+    "agreement_weighted",
+    "autocorrelation_factors",
+    "chi2_quantile",
     "expected_agreement",
-    "sampled_agreement",
-    "jackknife_interval",
-    "signal_variant_groups",
-    "philox_uint64",
-    "smoothness_groups",
     "expected_range",
+    "f_quantile",
+    "group_noise",
+    "jackknife_interval",
     "normal_cdf",
     "normal_quantile",
-    "t_cdf",
-    "t_quantile",
-    "f_quantile",
-    "chi2_quantile",
+    "pair_agreement",
+    "philox_uint64",
+    "sampled_agreement",
+    "segment_moments",
+    "segment_weighted_mean",
+    "signal_variant_groups",
+    "smoothness_groups",
     "studentised_range_cdf",
     "studentised_range_quantile",
-    "autocorrelation_factors",
+    "t_cdf",
+    "t_quantile",
+    "trailing_ema",
+    "trailing_mean",
+    "window_summary",
 ]
 
 __version__: str
@@ -43,9 +40,6 @@ _Floats = NDArray[np.float64]
 _Offsets = NDArray[np.uintp]
 _Addresses = NDArray[np.uint64]
 
-
-
-
 # checkpoints
 def trailing_mean(
     values: _Floats, offsets: _Offsets, window: int, *, threads: int | None = None
@@ -54,9 +48,6 @@ def trailing_ema(
     values: _Floats, offsets: _Offsets, window: int, *, threads: int | None = None
 ) -> _Floats: ...
 
-
-
-
 # moments
 def segment_moments(
     values: _Floats, offsets: _Offsets, *, threads: int | None = None
@@ -64,9 +55,6 @@ def segment_moments(
 def segment_weighted_mean(
     values: _Floats, weights: _Floats, offsets: _Offsets, *, threads: int | None = None
 ) -> _Floats: ...
-
-
-
 
 # snr
 def window_summary(
@@ -86,9 +74,6 @@ def group_noise(
     *,
     threads: int | None = None,
 ) -> dict[str, NDArray[Any]]: ...
-
-
-
 
 # decisions
 def pair_agreement(
@@ -127,8 +112,9 @@ def jackknife_interval(
     t_critical: _Floats,
     offsets: _Offsets,
     confidence_level: float,
-
-
+    *,
+    threads: int | None = None,
+) -> dict[str, _Floats]: ...
 
 # dispersion
 def signal_variant_groups(
@@ -145,22 +131,15 @@ def signal_variant_groups(
     threads: int | None = None,
 ) -> dict[str, _Floats]: ...
 
-
-
-
 # random
 def philox_uint64(
     rng_seed: int, purpose: int, replicate: int, unit: int, n: int, *, threads: int | None = None
 ) -> _Addresses: ...
 
-
-
 # smoothness
 def smoothness_groups(
     values: _Floats, offsets: _Offsets, *, threads: int | None = None
 ) -> dict[str, _Floats | NDArray[np.uint64]]: ...
-
-
 
 # distributions
 def expected_range(members: _Floats, *, threads: int | None = None) -> _Floats: ...

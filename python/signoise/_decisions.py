@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from ._encode import Duplicates, Encoded, Series, encode
 from ._errors import DroppedRowsWarning, InsufficientDataError, MixedKeyWarning, OptionError, SchemaError
 from ._kernels import kernels
+from ._measure import member_scores
 from ._metrics import require_direction
 from ._options import as_columns, check_choice, check_count, check_level, signature
-from ._schema import SCORE_IDENTITY, SYNONYMS, config_sources, predicate
+from ._schema import SCORE_IDENTITY, SYNONYMS, as_expression, config_sources, predicate
 from ._scores import Filter, Groups, Scores, load, note_key, warn_notes
-from ._snr import member_scores
 from ._status import Statuses, check_strict, flag_lists
 
 Floats = NDArray[np.float64]
@@ -164,9 +164,14 @@ def decision_accuracy(
 
     by = as_columns(by)
     sides = {"small": small, "target": target}
-    expressions = {name: predicate_of(value, name) for name, value in sides.items()}
+    expressions = {name: as_expression(value, name) for name, value in sides.items()}
     named = list(dict.fromkeys(root for e in expressions.values() for root in e.meta.root_names()))
-    wanted = [*by, *(as_columns(match) if match else ("recipe", "run")), order, *expressions.values()]
+    wanted: list[pl.Expr | str] = [
+        *by,
+        *(as_columns(match) if match else ("recipe", "run")),
+        order,
+        *expressions.values(),
+    ]
     table = load(
         scores, columns=columns, where=where, groups=groups, use=wanted, strict=strict, threads=threads
     )
@@ -176,7 +181,7 @@ def decision_accuracy(
         for name, value in sides.items()
         if (checked := predicate(value, name, names)) is not None
     }
-    frame = table.frame.filter(masks["small"].fill_null(False) | masks["target"].fill_null(False))  # noqa: FBT003
+    frame = table.frame.filter(masks["small"].fill_null(False) | masks["target"].fill_null(False))
     for name, mask in masks.items():
         if frame.filter(mask).height == 0:
             raise SchemaError(
@@ -237,14 +242,6 @@ def decision_accuracy(
     return result
 
 
-def predicate_of(value: Filter, name: str) -> pl.Expr:
-    """A filter as an expression, before the table is known."""
-    try:
-        return pl.sql_expr(value) if isinstance(value, str) else value  # type: ignore[return-value]
-    except Exception as error:
-        raise OptionError(f"{name}: cannot read {value!r} as a SQL predicate ({error})") from None
-
-
 def _columns_that_leave(named: Sequence[str], columns: Mapping[str, str] | None) -> list[str]:
     """Columns that the filters speak of, under any of their names."""
     ours = {their: our for our, theirs in SYNONYMS.items() for their in theirs} | dict(columns or {})
@@ -282,7 +279,7 @@ def _side(
 ) -> _Side:
     series = encoded.series(window, name, threads)
     labels = encoded.heads[series.block]
-    _check_unmixed(encoded, series, labels, name, left)
+    _check_unmixed(series, labels, name, left)
     kind = "mean" if score == "mean" else "last"
     n_groups = len(encoded.groups)
     values, group, member, _, runs = member_scores(
@@ -307,9 +304,7 @@ def _side(
     return _Side(series, values * sign[group], group, member, sd, sign, window)
 
 
-def _check_unmixed(
-    encoded: Encoded, series: Series, labels: pl.DataFrame, side: str, left: Sequence[str]
-) -> None:
+def _check_unmixed(series: Series, labels: pl.DataFrame, side: str, left: Sequence[str]) -> None:
     """Each side of a group must hold one metric, task, ..; a member that holds several scales is averaged aloud."""
     frame = labels.with_columns(pl.Series("__group", series.group), pl.Series("__member", series.member))
     for column in left:
@@ -328,7 +323,7 @@ def _check_unmixed(
                 f"{side} selects several values of {column} ({values}); narrow the filter to one, or add where=..."
             )
         warnings.warn(
-            f"{side} selects several values of {column} ({values}) for {mixed.height} members; their scores are averaged",
+            f"{side} selects several values of {column} ({values}) for {mixed.height} members: averaged",
             MixedKeyWarning,
             stacklevel=4,
         )

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from ._errors import DuplicateKeyError, OptionError, SchemaError
 from ._kernels import kernels
 from ._metrics import lookup
-from ._scores import new_segments
 from ._schema import KEY, RUN_IDENTITY, SCORE_IDENTITY, did_you_mean
+from ._scores import new_segments
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -160,7 +160,7 @@ def encode(
     along = [name for name in dict.fromkeys([order, "step"]) if name in frame.columns and name not in by]
     names = [f"__mask_{name}" for name in masks or {}]
     frame = frame.with_columns(
-        (pl.lit(True) if mask is None else mask.fill_null(False)).alias(column)  # noqa: FBT003
+        (pl.lit(True) if mask is None else mask.fill_null(False)).alias(column)
         for column, mask in zip(names, (masks or {}).values(), strict=True)
     )
     needed = dict.fromkeys([*series_columns, *along, *KEY, "value", "source", "__row", *names])

@@ -72,7 +72,8 @@ def _corrected(n: Floats, rho: Floats, label: Ints, labels: int) -> tuple[Floats
     top = np.bincount(label, weights=n * rho + 1, minlength=labels)
     bottom = np.bincount(label, weights=n - 3, minlength=labels)
     with np.errstate(all="ignore"):
-        return np.clip(top / bottom, 0.0, 0.95), np.bincount(label, weights=n, minlength=labels)
+        values: Floats = np.bincount(label, weights=n, minlength=labels).astype(float)
+        return np.clip(top / bottom, 0.0, 0.95), values
 
 
 def checkpoint_error(

@@ -87,7 +87,7 @@ class Suite:
     ) -> Suite:
         task_names, recipe_names = _names("tasks", tasks, "task"), _names("recipes", recipes, "recipe")
         n_tasks = len(task_names)
-        metrics = _spread("metric", metric, n_tasks)
+        metrics: list[str] = _spread("metric", metric, n_tasks)
         for name in metrics:
             if name not in _FRACTIONS | _LOWER_IS_BETTER:
                 needed = ", ".join(sorted(_FRACTIONS | _LOWER_IS_BETTER))

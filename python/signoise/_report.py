@@ -15,7 +15,7 @@ import polars as pl
 from ._decisions import decision_accuracy
 from ._errors import SignoiseWarning
 from ._metrics import direction as direction_of
-from ._schema import SCORE_IDENTITY, predicate
+from ._schema import SCORE_IDENTITY, as_expression
 from ._scores import Filter, Groups, Scores, load
 from ._smoothness import smoothness
 from ._snr import snr
@@ -146,7 +146,7 @@ def make_report(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", SignoiseWarning)
         say("reading")
-        use = [f if isinstance(f, pl.Expr) else pl.sql_expr(f) for f in (small, target) if f is not None]
+        use = [as_expression(f, name) for name, f in (("small", small), ("target", target)) if f is not None]
         table = load(
             scores, columns=columns, where=where, groups=groups, use=use, strict=strict, threads=threads
         )
@@ -170,8 +170,8 @@ def make_report(
             "signature",
         )
         populations = [
-            f"snr: range of the runs' mean scores over their last {window} checkpoints, divided by the noise within "
-            f"runs; all {_count(frame, 'run')} runs{_of_sizes(frame)}"
+            f"snr: range of the runs' mean scores over their last {window} checkpoints, divided by the noise "
+            f"within runs; all {_count(frame, 'run')} runs{_of_sizes(frame)}"
         ]
         say("signal and noise within scales")
         out, more = _within_scale(frame, out, by, window, confidence_level, shared)
@@ -187,8 +187,8 @@ def make_report(
         out = _monotone(known, out, by, direction, shared)
         if unknown:
             populations.append(
-                f"no direction is known for {', '.join(unknown)}: no decision accuracy or monotonicity; declare it with "
-                'direction={"name": "higher"} or --direction name=higher'
+                f"no direction is known for {', '.join(unknown)}: no decision accuracy or monotonicity; declare it "
+                'with direction={"name": "higher"} or --direction name=higher'
             )
     order = [
         *by,
@@ -251,7 +251,7 @@ def _within_scale(
     median = compared.group_by(by).agg(
         pl.col("snr").median().alias("snr_within_scale"), pl.col("snr").count().alias("n_scales")
     )
-    few, many = compared["n_runs"].min(), compared["n_runs"].max()
+    few, many = (int(compared["n_runs"].sort()[end]) for end in (0, -1))
     size = f"{few}" if few == many else f"{few} to {many}"
     return out.join(median, on=by, how="left", nulls_equal=True), [
         f"snr_within_scale: can I choose a {members} at a given size? Median over sizes of the SNR among the {size} "
@@ -340,7 +340,7 @@ def _decided(
         return out, [
             "decision_accuracy: needs two sizes that share recipes, or two stages of training; neither is here"
         ]
-    rows = frame if sides.where is None else frame.filter(predicate(sides.where, "where", frame.columns))
+    rows = frame if sides.where is None else frame.filter(sides.where)
     table = decision_accuracy(
         rows,
         by=by,

@@ -278,20 +278,7 @@ def predicate(filters: pl.Expr | str | None, argument: str, names: Iterable[str]
     """
     if filters is None:
         return None
-    if isinstance(filters, str):
-        try:
-            expression = pl.sql_expr(filters)
-        except Exception as error:
-            raise OptionError(
-                f"{argument}: cannot read {filters!r} as a SQL predicate ({error}); "
-                "write it like \"params >= 1e9 AND metric = 'acc'\""
-            ) from None
-    elif isinstance(filters, pl.Expr):
-        expression = filters
-    else:
-        raise OptionError(
-            f"{argument} must be a Polars expression or a SQL predicate, got {type(filters).__name__}"
-        )
+    expression = as_expression(filters, argument)
     known = list(names)
     for name in expression.meta.root_names():
         if name not in known:
@@ -300,3 +287,20 @@ def predicate(filters: pl.Expr | str | None, argument: str, names: Iterable[str]
                 f"(it has {', '.join(known)})"
             )
     return expression
+
+
+def as_expression(filters: pl.Expr | str, argument: str) -> pl.Expr:
+    """A filter as an expression, before the table is known."""
+    if isinstance(filters, pl.Expr):
+        return filters
+    if not isinstance(filters, str):
+        raise OptionError(
+            f"{argument} must be a Polars expression or a SQL predicate, got {type(filters).__name__}"
+        )
+    try:
+        return pl.sql_expr(filters)
+    except Exception as error:
+        raise OptionError(
+            f"{argument}: cannot read {filters!r} as a SQL predicate ({error}); "
+            "write it like \"params >= 1e9 AND metric = 'acc'\""
+        ) from None

@@ -96,13 +96,13 @@ def find(source: Source | Sequence[Source]) -> list[Found]:
         if common is not None:
             found = [(path.absolute(), common, explicit) for path, _, explicit in found]
     seen: set[str] = set()
-    files = []
+    unique: list[Found] = []
     for path, base, explicit in found:
         real = os.path.realpath(path)
         if real not in seen:
             seen.add(real)
-            files.append(Found(path, clean(_relative(path, base)), explicit))
-    return files
+            unique.append(Found(path, clean(_relative(path, base)), explicit))
+    return unique
 
 
 def _walk(root: Path) -> list[Path]:

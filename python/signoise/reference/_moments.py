@@ -24,7 +24,8 @@ def _moments(group: Floats) -> tuple[int, float, float, float, float]:
     if len(group) == 0:
         return 0, np.nan, np.nan, np.nan, np.nan
     mean = group[0] if np.all(group == group[0]) else np.mean(group)
-    return len(group), mean, np.sum((group - mean) ** 2), np.min(group), np.max(group)
+    m2 = np.sum((group - mean) ** 2)
+    return len(group), float(mean), float(m2), float(np.min(group)), float(np.max(group))
 
 
 def segment_weighted_mean(

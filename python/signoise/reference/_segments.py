@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -19,7 +20,7 @@ def segments(values: Floats, offsets: Offsets) -> Iterator[tuple[int, Floats]]:
     bounds = [int(offset) for offset in offsets]
     if not bounds or bounds[0] != 0 or bounds[-1] != len(values) or sorted(bounds) != bounds:
         raise ShapeError(f"offsets must rise from 0 to the number of values, {len(values)}")
-    for start, end in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, end in pairwise(bounds):
         yield start, values[start:end]
 
 

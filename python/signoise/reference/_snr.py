@@ -49,7 +49,7 @@ def _summary(x: Floats, positions: Floats) -> tuple[float, ...]:
             sxx = np.sum(u**2)
             slope = np.sum(u * (x - mean)) / sxx
             residual = np.sum((x - mean - slope * u) ** 2)
-    return k, mean, x[-1], m2, slope, sxx, residual, successive, rho
+    return k, float(mean), x[-1], m2, slope, sxx, residual, successive, rho
 
 
 def group_noise(
