@@ -132,7 +132,8 @@ def range_p_value(spread: Floats, members: Floats, stderr: Floats, df: Floats) -
     with np.errstate(all="ignore"):
         ratio = spread / stderr
     ratio = np.where(np.isfinite(ratio), ratio, np.nan)
-    return 1.0 - kernels().studentised_range_cdf(ratio, members, df)
+    # The distribution function is good to 1e-12: smaller probabilities are 0 as far as anyone can tell.
+    return np.clip(1.0 - kernels().studentised_range_cdf(ratio, members, df), 0.0, 1.0)
 
 
 def ratio_interval(

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 import polars as pl
@@ -49,13 +49,13 @@ def open_scores(
     elif isinstance(scores, pl.LazyFrame):
         frame = scores
     elif hasattr(scores, "__arrow_c_stream__"):
-        frame = pl.DataFrame(scores).lazy()
+        frame = pl.DataFrame(cast("Any", scores)).lazy()
     elif isinstance(scores, (str, os.PathLike)) or (
         isinstance(scores, Iterable) and all(isinstance(item, (str, os.PathLike)) for item in scores)
     ):
         from ._readers import read
 
-        frame, report = read(scores, columns=columns, strict=strict)
+        frame, report = read(cast("Any", scores), columns=columns, strict=strict)
         return frame, report
     else:
         raise SchemaError(
