@@ -84,15 +84,12 @@ class Encoded:
     def select(self, mask: str | None = None) -> tuple[Floats, Floats, NDArray[np.uintp], Ints]:
         """Values, positions and offsets of the usable rows of one selection, and their non-empty series."""
         keep = self.rows(mask)
-        sizes = (
-            np.add.reduceat(keep, self.starts[:-1], dtype=np.intp)
-            if len(self.starts) > 1
-            else self.starts[:0]
-        )
+        if keep.all():
+            filled = np.arange(len(self.starts) - 1)
+            return self.values, self.positions, self.starts.astype(np.uintp), filled
+        sizes = np.add.reduceat(keep, self.starts[:-1], dtype=np.intp)
         filled = np.flatnonzero(sizes)
         offsets = np.concatenate([[0], np.cumsum(sizes[filled])]).astype(np.uintp)
-        if keep.all():
-            return self.values, self.positions, offsets, filled
         return self.values[keep], self.positions[keep], offsets, filled
 
     def series(self, window: int, mask: str | None = None, threads: int | None = None) -> Series:
