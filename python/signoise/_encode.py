@@ -161,7 +161,7 @@ def encode(
         for column, mask in zip(names, (masks or {}).values(), strict=True)
     )
     needed = dict.fromkeys([*series_columns, *along, *KEY, "value", "source", *names])
-    frame = frame.select(name for name in needed if name in frame.columns)
+    frame = frame.select(name for name in needed if name in frame.columns).rechunk()
     frame = _null_incomplete(frame, along, series_columns)
     row, new = _arrange(frame, series_columns, along)
     frame, row, new, conflicts, notes = _deduplicate(frame, row, new, series_columns, along, duplicates)
@@ -364,7 +364,7 @@ def _deduplicate(
     conflicts = none
     if conflicting.height:
         if duplicates in ("raise", "status"):
-            text = _describe_conflicts(conflicting, key)
+            text = describe_conflicts(conflicting, key)
             if duplicates == "raise":
                 raise DuplicateKeyError(text)
             notes.append(text)
@@ -404,10 +404,11 @@ def _settle(frame: pl.DataFrame, row: Ints, conflicting: pl.DataFrame, how: str)
 def raise_conflicts(rows: pl.DataFrame, key: Sequence[str]) -> None:
     """Raise ``DuplicateKeyError`` about rows that share a key but not a value."""
     rows = rows.with_row_index("__place").with_columns(pl.col("__place").min().over(key).alias("__key"))
-    raise DuplicateKeyError(_describe_conflicts(rows, key))
+    raise DuplicateKeyError(describe_conflicts(rows, key))
 
 
-def _describe_conflicts(conflicting: pl.DataFrame, key: Sequence[str]) -> str:
+def describe_conflicts(conflicting: pl.DataFrame, key: Sequence[str]) -> str:
+    """How many keys carry different values, the first ones named; rows of a key share `__key`."""
     examples = []
     firsts = conflicting.group_by("__key", maintain_order=True).agg(
         *(pl.col(name).first() for name in key),
