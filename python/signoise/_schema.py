@@ -162,13 +162,13 @@ def recognise(frame: pl.LazyFrame, columns: Mapping[str, str] | None = None) -> 
     for our, theirs in found.items():
         if our == "step" and schema[theirs] == pl.String:
             expressions += _named_steps(theirs, with_revision="revision" not in found)
-        else:
+        elif our != theirs or schema[theirs] != COLUMNS.get(our, pl.Int64()):
             expressions.append(_cast(our, theirs, schema[theirs]))
     if "metric" not in found:
         expressions.append(pl.lit(_bare(found["value"])).alias("metric"))
     if "config" not in found and (config := _config(schema, found)) is not None:
         expressions.append(config)
-    return frame.with_columns(expressions)
+    return frame.with_columns(expressions) if expressions else frame
 
 
 def _likely(our: str, schema: pl.Schema) -> str | None:
@@ -217,8 +217,6 @@ def _cast(our: str, theirs: str, dtype: pl.DataType) -> pl.Expr:
             pl.when((number.is_not_null() | column.is_null()).all()).then(number).otherwise(ranked).alias(our)
         )
     target = COLUMNS.get(our, pl.Int64())
-    if dtype == target and our == theirs:
-        return column
     if target == pl.Int64 and dtype.is_float():
         return column.fill_nan(None).cast(target).alias(our)
     return column.cast(target).alias(our)
