@@ -36,7 +36,7 @@ class Report:
     """Which rows each number uses."""
     reading: list[str]
     """What was read, dropped and settled."""
-    warnings: list[str]
+    warnings: list[Warning]
     """What the verbs warned of, each once."""
 
     @property
@@ -120,8 +120,8 @@ def report(
         strict=strict,
         threads=threads,
     )
-    for text in made.warnings:
-        warnings.warn(text, SignoiseWarning, stacklevel=2)
+    for warning in made.warnings:
+        warnings.warn(warning, stacklevel=2)
     return made.table
 
 
@@ -177,9 +177,9 @@ def make_report(
         out, more = _within_scale(frame, out, by, window, confidence_level, shared)
         populations += more
         say("decision accuracy")
-        known, unknown = _known_directions(frame, direction)
+        known, unknown = known_directions(frame, direction)
         sides = (
-            _given_sides(small, target) if small is not None and target is not None else _default_sides(known)
+            _given_sides(small, target) if small is not None and target is not None else default_sides(known)
         )
         out, more = _decided(known, out, by, sides, direction, confidence_level, shared)
         populations += more
@@ -198,11 +198,14 @@ def make_report(
         "signature",
     ]
     out = out.select(order).sort(["snr", *by], descending=[True, *[False] * len(by)], nulls_last=True)
-    told = list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, SignoiseWarning)))
+    told: dict[str, Warning] = {}
+    for item in caught:
+        if isinstance(item.message, SignoiseWarning):
+            told.setdefault(str(item.message), item.message)
     reading = list(table.report.summary()) if table.report is not None else []
     reading += [f"{frame.height} scores went into {out.height} rows"]
     _raise_if_strict(out, by, strict=strict)
-    return Report(out, _headline(out), populations, reading, told)
+    return Report(out, _headline(out), populations, reading, list(told.values()))
 
 
 def _raise_if_strict(out: pl.DataFrame, by: list[str], *, strict: bool) -> None:
@@ -259,9 +262,10 @@ def _within_scale(
     ]
 
 
-def _known_directions(
+def known_directions(
     frame: pl.DataFrame, declared: Mapping[str, str] | None
 ) -> tuple[pl.DataFrame, list[str]]:
+    """Rows of metrics with a known direction, and the names of the others."""
     metrics = frame["metric"].drop_nulls().unique().sort().to_list()
     unknown = [metric for metric in metrics if direction_of(metric, declared) is None]
     return (frame.filter(~pl.col("metric").is_in(unknown)) if unknown else frame), unknown
@@ -271,7 +275,8 @@ def _given_sides(small: Filter, target: Filter) -> _Sides:
     return _Sides(small, target, None, None, f"small = {small!s}, target = {target!s}")  # type: ignore[arg-type]
 
 
-def _default_sides(frame: pl.DataFrame) -> _Sides | None:
+def default_sides(frame: pl.DataFrame) -> _Sides | None:
+    """Two sides of a decision accuracy that these scores allow: two scales, else two stages of training."""
     return _scale_sides(frame) or _stage_sides(frame)
 
 

@@ -80,6 +80,10 @@ CONFIG_PARTS: tuple[tuple[str, str], ...] = (
 """Columns joined into `config` as ``name=value`` where the table has no `config`: (their name, name in the pair)."""
 
 
+#: Where a checkpoint stands in training.
+_PLACES = ("tokens", "flops")
+
+
 def _bare(name: str) -> str:
     """`Model Name`, `model-name` and `model_name` are one name."""
     return re.sub(r"[^0-9a-z]+", "_", name.strip().lower()).strip("_")
@@ -146,26 +150,29 @@ def recognise(frame: pl.LazyFrame, columns: Mapping[str, str] | None = None) -> 
     found = find_columns(schema.names(), columns)
     if "value" not in found:
         frame, schema, found = _unpivot_metrics(frame, schema, found, columns)
-    for needed, example in (("run", "model"), ("task", "benchmark"), ("value", "score")):
+    for needed in ("run", "task", "value"):
         if needed not in found:
+            # Leaderboards often call the benchmark a metric.
+            likely = _likely(needed, schema) or (
+                "metric" if needed == "task" and "metric" in found else "YOURS"
+            )
             raise SchemaError(
                 f"the table has no column for {needed!r}: none of "
                 f"{', '.join((needed, *SYNONYMS.get(needed, ())))} is among its columns "
                 f"({', '.join(schema.names())}); say which one it is, e.g. "
-                f'columns={{"{_likely(needed, schema) or example}": "{needed}"}} '
-                f"or --columns {_likely(needed, schema) or example}={needed}"
+                f'columns={{"{likely}": "{needed}"}} or --columns {likely}={needed}'
             )
     expressions = []
     for our, theirs in found.items():
         if our == "step" and schema[theirs] == pl.String:
             expressions += _named_steps(theirs, with_revision="revision" not in found)
-        else:
+        elif our != theirs or schema[theirs] != COLUMNS.get(our, pl.Int64()) or our in _PLACES:
             expressions.append(_cast(our, theirs, schema[theirs]))
     if "metric" not in found:
         expressions.append(pl.lit(_bare(found["value"])).alias("metric"))
     if "config" not in found and (config := _config(schema, found)) is not None:
         expressions.append(config)
-    return frame.with_columns(expressions)
+    return frame.with_columns(expressions) if expressions else frame
 
 
 def _likely(our: str, schema: pl.Schema) -> str | None:
@@ -214,11 +221,9 @@ def _cast(our: str, theirs: str, dtype: pl.DataType) -> pl.Expr:
             pl.when((number.is_not_null() | column.is_null()).all()).then(number).otherwise(ranked).alias(our)
         )
     target = COLUMNS.get(our, pl.Int64())
-    if our in ("tokens", "flops") and dtype.is_float():
+    if our in _PLACES and dtype.is_float():
         # NaN is how pandas says missing; as a place in training it would compare equal to nothing, itself included.
         return column.fill_nan(None).cast(target).alias(our)
-    if dtype == target and our == theirs:
-        return column
     if target == pl.Int64 and dtype.is_float():
         return column.fill_nan(None).cast(target).alias(our)
     return column.cast(target).alias(our)

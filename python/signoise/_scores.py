@@ -14,6 +14,7 @@ import polars as pl
 
 from ._errors import DroppedRowsWarning, MixedKeyWarning, SchemaError
 from ._kernels import kernels
+from ._options import check_threads
 from ._schema import COLUMNS, KEY, did_you_mean, predicate, recognise
 
 if TYPE_CHECKING:
@@ -72,9 +73,10 @@ def load_instances(
     where: Filter = None,
     use: Sequence[pl.Expr | str] = (),
     strict: bool = False,
+    threads: int | None = None,
 ) -> tuple[pl.DataFrame, list[str]]:
     """Instance rows, filtered; result rows where there are no instances at all."""
-    rows, _ = _filtered(scores, columns, where, use, strict=strict)
+    rows, _ = rows_of(scores, columns, where, use, strict=strict, threads=threads)
     if "instance_id" not in rows.columns or rows["instance_id"].null_count() == rows.height:
         return rows, []
     results = rows["instance_id"].null_count()
@@ -101,7 +103,7 @@ def load(
     use
         Further columns, or expressions over them, that the verb needs.
     """
-    rows, report = _filtered(scores, columns, where, use, strict=strict)
+    rows, report = rows_of(scores, columns, where, use, strict=strict, threads=threads)
     notes: list[str] = []
     if "instance_id" in rows.columns and rows["instance_id"].null_count() < rows.height:
         from ._aggregate import results_from_instances
@@ -114,15 +116,17 @@ def load(
     return Table(rows, notes, report)
 
 
-def _filtered(
+def rows_of(
     scores: Scores,
     columns: Mapping[str, str] | None,
     where: Filter,
-    use: Sequence[pl.Expr | str],
+    use: Sequence[pl.Expr | str] = (),
     *,
-    strict: bool,
+    strict: bool = False,
+    threads: int | None = None,
 ) -> tuple[pl.DataFrame, ReadReport | None]:
     """Rows that satisfy `where`, with our columns and those in `use`."""
+    check_threads(threads)
     frame, report = open_scores(scores, columns, strict=strict)
     schema = frame.collect_schema()
     names = schema.names()

@@ -14,7 +14,7 @@ from ._metrics import require_direction
 from ._options import as_columns, check_choice, signature
 from ._schema import RUN_IDENTITY
 from ._scores import Filter, Groups, Scores, load, note_key, warn_notes
-from ._status import Statuses, check_strict, null_unless_finite
+from ._status import Statuses, check_strict, result_column
 
 _STATISTICS = (
     "monotonicity_sign",
@@ -125,7 +125,7 @@ def smoothness(
     statuses.blank(out, "duplicate_key")
     result = labels.select(encoded.by).with_columns(
         pl.Series("n_checkpoints", out["n"]),
-        *(null_unless_finite(pl.Series(name, out[name])) for name in _STATISTICS),
+        *(result_column(name, out[name]) for name in _STATISTICS),
         statuses.column(),
         pl.lit(signature("smoothness", direction=direction, order=order)).alias("signature"),
     )

@@ -56,11 +56,6 @@ class Statuses:
         return pl.Series("status", np.array([*STATUSES, "ok"], dtype=object)[self._rank], dtype=pl.String)
 
 
-def null_unless_finite(column: pl.Series) -> pl.Series:
-    """NaN is how kernels say undefined, and infinite scores have no finite statistic; tables say null for both."""
-    return column.set(~column.is_finite(), None)
-
-
 def flag_lists(flags: Mapping[str, NDArray[np.bool_]], n_groups: int) -> pl.Series:
     """Flags that are up, in a fixed order, as a list a group."""
     # Few combinations occur, so each is spelt out once.
@@ -71,6 +66,15 @@ def flag_lists(flags: Mapping[str, NDArray[np.bool_]], n_groups: int) -> pl.Seri
     seen, index = np.unique(codes, return_inverse=True)
     spelt = [[name for bit, name in enumerate(FLAGS) if code >> bit & 1] for code in seen.tolist()]
     return pl.Series("flags", spelt, dtype=pl.List(pl.String))[index]
+
+
+def result_column(name: str, values: NDArray[Any] | pl.Series) -> pl.Series:
+    """A column of a result; NaN is how kernels say undefined, and an infinite statistic is none: tables say null."""
+    if isinstance(values, pl.Series):
+        return values.alias(name)
+    if values.dtype.kind == "f":
+        values = np.where(np.isfinite(values), values, np.nan)
+    return pl.Series(name, values, nan_to_null=True)
 
 
 def check_strict(table: pl.DataFrame, by: Sequence[str], *, strict: bool) -> None:
@@ -97,10 +101,13 @@ def chance_of(labels: pl.DataFrame, declared: Mapping[str, float] | None) -> NDA
     out = np.full(labels.height, np.nan)
     if "task" not in labels.columns:
         return out
+    levels: dict[str, float | None] = {}
     for row, (task, metric) in enumerate(zip(labels["task"], metric_of(labels), strict=True)):
         known = lookup(metric) if metric is not None else None
         declared_here = declared is not None and task in declared
         if task is not None and (declared_here or (known is not None and known.accuracy)):
-            level = chance_level(task, declared)
+            if task not in levels:
+                levels[task] = chance_level(task, declared)
+            level = levels[task]
             out[row] = np.nan if level is None else level
     return out
