@@ -69,7 +69,14 @@ def average_checkpoints(
     check_count("min_checkpoints", min_checkpoints)
     check_choice("how", how, ("mean", "ema"))
     table = load(
-        scores, columns=columns, where=where, groups=groups, use=[pl.all()], strict=strict, threads=threads
+        scores,
+        columns=columns,
+        where=where,
+        groups=groups,
+        keep_all=True,
+        duplicates=duplicates,
+        strict=strict,
+        threads=threads,
     )
     frame = table.frame.drop("stderr", strict=False)
     encoded = encode(

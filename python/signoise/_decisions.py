@@ -173,7 +173,14 @@ def decision_accuracy(
         *expressions.values(),
     ]
     table = load(
-        scores, columns=columns, where=where, groups=groups, use=wanted, strict=strict, threads=threads
+        scores,
+        columns=columns,
+        where=where,
+        groups=groups,
+        use=wanted,
+        duplicates=duplicates,
+        strict=strict,
+        threads=threads,
     )
     names = table.frame.columns
     masks = {

@@ -90,7 +90,16 @@ def smoothness(
         check_choice("direction", direction, ("metric", "raw"))
     by = as_columns(by)
     use = [*by, *as_columns(across), order]
-    table = load(scores, columns=columns, where=where, groups=groups, use=use, strict=strict, threads=threads)
+    table = load(
+        scores,
+        columns=columns,
+        where=where,
+        groups=groups,
+        use=use,
+        duplicates=duplicates,
+        strict=strict,
+        threads=threads,
+    )
     runs = as_columns(across)
     encoded = encode(
         table.frame,

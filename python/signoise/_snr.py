@@ -366,7 +366,16 @@ def _measure(
     given = {"population": settings.population, "noise_runs": settings.noise_runs}
     filters = [as_expression(value, name) for name, value in given.items() if value is not None]
     use: list[pl.Expr | str] = [*by, *settings.across, settings.order, *filters]
-    table = load(scores, columns=columns, where=where, groups=groups, use=use, strict=strict, threads=threads)
+    table = load(
+        scores,
+        columns=columns,
+        where=where,
+        groups=groups,
+        use=use,
+        duplicates=duplicates,
+        strict=strict,
+        threads=threads,
+    )
     names = table.frame.columns
     masks = {name: predicate(value, name, names) for name, value in given.items() if value is not None}
     encoded = encode(
