@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from ._decisions import decision_accuracy
-from ._errors import SignoiseWarning
+from ._errors import OptionError, SignoiseWarning
 from ._metrics import direction as direction_of
 from ._schema import SCORE_IDENTITY, as_expression
 from ._scores import Filter, Groups, Scores, load
@@ -143,12 +143,23 @@ def make_report(
 ) -> Report:
     """The report's parts; `progress` hears what is being done."""
     say = progress or (lambda _: None)
+    if (small is None) != (target is None):
+        raise OptionError(
+            "small and target are the two sides of the decision accuracy: give both, or neither for the default"
+        )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", SignoiseWarning)
         say("reading")
         use = [as_expression(f, name) for name, f in (("small", small), ("target", target)) if f is not None]
         table = load(
-            scores, columns=columns, where=where, groups=groups, use=use, strict=strict, threads=threads
+            scores,
+            columns=columns,
+            where=where,
+            groups=groups,
+            use=use,
+            duplicates="status",
+            strict=strict,
+            threads=threads,
         )
         frame = table.frame
         shared: dict[str, Any] = {"duplicates": "status", "strict": False, "threads": threads}
@@ -190,6 +201,8 @@ def make_report(
                 f"no direction is known for {', '.join(unknown)}: no decision accuracy or monotonicity; declare it "
                 'with direction={"name": "higher"} or --direction name=higher'
             )
+    told = list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, SignoiseWarning)))
+    told = list(dict.fromkeys([*told, *table.notes]))
     order = [
         *by,
         *(c for c in out.columns if c not in (*by, "status", "flags", "signature")),
@@ -198,8 +211,8 @@ def make_report(
         "signature",
     ]
     out = out.select(order).sort(["snr", *by], descending=[True, *[False] * len(by)], nulls_last=True)
-    told = list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, SignoiseWarning)))
     reading = list(table.report.summary()) if table.report is not None else []
+    reading += table.notes
     reading += [f"{frame.height} scores went into {out.height} rows"]
     _raise_if_strict(out, by, strict=strict)
     return Report(out, _headline(out), populations, reading, told)
