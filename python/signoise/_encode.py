@@ -269,7 +269,8 @@ def _deduplicate(
     touched[:-1] |= same[1:]
     key = [name for name in KEY if name in frame.columns]
     key = list(dict.fromkeys([*series, *key]))
-    rows = frame.with_row_index("__row").filter(pl.Series(touched))
+    # The caller's own row numbers, if it has any, are of another table.
+    rows = frame.drop("__row", strict=False).with_row_index("__row").filter(pl.Series(touched))
     rows = rows.with_columns(
         pl.col("__row").min().over(key).alias("__key"),
         (pl.col("value").is_first_distinct().over(key)).alias("__first"),
