@@ -221,6 +221,11 @@ def _cast(our: str, theirs: str, dtype: pl.DataType) -> pl.Expr:
     target = COLUMNS.get(our, pl.Int64())
     if dtype == target and our == theirs:
         return column
+    if dtype.is_nested() or (dtype.is_temporal() and target != pl.String):
+        raise SchemaError(
+            f"{our}: column {theirs!r} holds {dtype}, not {'text' if target == pl.String else 'numbers'}; cast it "
+            f'first, or declare another column with columns={{"yours": "{our}"}}'
+        )
     if target == pl.Int64 and dtype.is_float():
         return column.fill_nan(None).cast(target).alias(our)
     return column.cast(target).alias(our)
