@@ -14,7 +14,7 @@ from ._errors import InsufficientDataError, OptionError
 from ._kernels import kernels
 from ._metrics import lookup
 from ._options import as_columns, check_choice
-from ._schema import COLUMNS, KEY
+from ._schema import COLUMNS, KEY, SCORE_IDENTITY
 from ._scores import (
     Filter,
     Groups,
@@ -222,7 +222,7 @@ def results_from_instances(
         carried = [name for name in carried if name not in dividing]
 
     def average(rows: pl.DataFrame) -> pl.DataFrame:
-        return instance_moments(rows, key, threads=threads)
+        return instance_moments(rows, key, threads=threads).rename({"mean": "value"})
 
     table, notes = settled_or_doubled(instances, duplicates, average)
     if carried:
@@ -236,19 +236,32 @@ def results_from_instances(
     missing = int(counted["n_missing"].sum() + counted["n_nan"].sum())
     if missing:
         notes.append(f"{missing} instance rows have no score and were left out of their means")
-    table = (
-        table.drop("n_missing", "n_nan", "variance", "min", "max")
-        .rename({"mean": "value"})
-        .with_columns(pl.format("mean of {} instances", "n").alias("rolled_up"))
+    table = table.drop("n_missing", "n_nan", "variance", "min", "max").with_columns(
+        pl.format("mean of {} instances", "n").alias("rolled_up")
     )
     if results.height:
-        taken = table.join(results.select(key), on=key, how="semi", nulls_equal=True)
-        if taken.height:
-            both = taken.select(key).n_unique()
+        taken = _has_result(table, results, dividing)
+        if taken.any():
+            both = table.filter(taken).select(key).n_unique()
             notes.append(f"{both} scores come as result and as instances: the result row was taken")
-        table = table.join(results.select(key), on=key, how="anti", nulls_equal=True, maintain_order="left")
-        table = pl.concat([results, table], how="diagonal_relaxed")
+        table = pl.concat([results, table.filter(~taken)], how="diagonal_relaxed")
     return table, notes
+
+
+def _has_result(table: pl.DataFrame, results: pl.DataFrame, dividing: Sequence[str]) -> pl.Series:
+    """Rows of `table` whose score of that checkpoint is also among `results`.
+
+    A run and step is a checkpoint; where both sides know revision or seed as well these must agree.
+    """
+    score = [
+        c for c in ("run", "step", *SCORE_IDENTITY, *dividing) if c in table.columns and c in results.columns
+    ]
+    finer = [c for c in ("revision", "seed") if c in table.columns and c in results.columns]
+    pairs = table.select(*score, *finer).with_row_index("__row")
+    pairs = pairs.join(results.select(*score, *finer).unique(), on=score, how="inner", nulls_equal=True)
+    for name in finer:
+        pairs = pairs.filter(pl.col(name).eq(pl.col(f"{name}_right")).fill_null(True))
+    return pl.int_range(table.height, eager=True).is_in(pairs["__row"].unique().implode())
 
 
 def roll_up(

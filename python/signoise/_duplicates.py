@@ -63,7 +63,7 @@ def mean_of_present() -> pl.Expr:
 def settled_or_doubled(
     frame: pl.DataFrame, duplicates: Duplicates, compute: Callable[[pl.DataFrame], pl.DataFrame]
 ) -> tuple[pl.DataFrame, list[str]]:
-    """Rows computed from rows without duplicates.
+    """Rows, with a column `value`, computed from rows without duplicates.
 
     With ``"status"`` conflicts must stay visible one level up: rows that depend on the choice come twice there,
     computed from the lowest and from the highest value of every key, and so are conflicting duplicates themselves.
