@@ -635,7 +635,7 @@ def test_json_lines_with_bare_nan(tmp_path, as_is):
         ("a.arrow", b"ARROW1\0\0" + b"\1" * 50),
         ("a.csv", b"run,task\n\xff\xff,1\n\"unclosed"),
         ("a.csv", b"run,task,metric,value\n"),
-        ("a.csv.gz", gzip.compress(TABLE.write_csv().encode() * 50)[:-20]),
+        ("a.csv.gz", gzip.compress(TABLE.write_csv().encode() * 50, mtime=0)[:-20]),
         ("a.jsonl.zst", b"\x28\xb5\x2f\xfd" + b"\0" * 20),
     ],
 )  # fmt: skip
