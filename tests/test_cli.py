@@ -218,6 +218,7 @@ def test_wrong_usage_is_exit_code_2(arguments: list[str], said: str, scores: str
 
 def test_decisions_needs_both_sides(scores: str) -> None:
     assert "--target" in failed(2, "decisions", scores, "--small", "params = 1")
+    assert "go together" in failed(2, "report", scores, "--small", "params = 1")
     assert "must be higher or lower" in failed(2, "decisions", scores, *SIDES, "--direction", "acc=up")
 
 
@@ -299,6 +300,22 @@ def test_strict_turns_dropped_rows_into_an_error(tmp_path: Path, scores: str) ->
     (tmp_path / "broken.csv").write_text("run,task\n")
     done("snr", str(tmp_path), *where)
     assert "broken.csv" in failed(1, "snr", str(tmp_path), *where, "--strict")
+
+
+def test_a_joined_column_is_said_and_is_no_error(tmp_path: Path, scores: str) -> None:
+    table = pl.read_parquet(scores).filter(task="sim_arc")
+    path = tmp_path / "shots.parquet"
+    pl.concat([table.with_columns(shots=pl.lit(n)) for n in (0, 5)]).write_parquet(path)
+    for command in ("snr", "report"):
+        result = done(command, str(path), "--strict")
+        assert "warning: config joined the key" in result.stderr
+        assert "(shots=0, shots=5)" in result.stderr
+        assert "--where" in result.stderr
+
+
+def test_report_warns_as_the_verbs_do(tmp_path: Path, scores: str) -> None:
+    with pytest.warns(sn.DroppedRowsWarning, match="exact duplicate"):
+        sn.report(with_duplicates(scores, tmp_path / "twice.parquet"))
 
 
 def test_messages_speak_of_options() -> None:
@@ -671,9 +688,10 @@ def test_ctrl_c_ends_a_process_with_a_message(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         env=PLAIN,
     )
-    # Opening the other end waits for the command to open its own: then it is inside the handlers.
+    # Opening the other end waits for the command to open its own: then it is inside the handlers. It reads until this
+    # end is closed, because Polars has interrupted system calls resumed.
     with pipe.open("wb"):
         ran.send_signal(signal.SIGINT)
-        _, message = ran.communicate(timeout=60)
+    _, message = ran.communicate(timeout=60)
     assert ran.returncode == 130
     assert message.decode().endswith("interrupted\n")

@@ -36,7 +36,7 @@ class Report:
     """Which rows each number uses."""
     reading: list[str]
     """What was read, dropped and settled."""
-    warnings: list[str]
+    warnings: list[Warning]
     """What the verbs warned of, each once."""
 
     @property
@@ -120,8 +120,8 @@ def report(
         strict=strict,
         threads=threads,
     )
-    for text in made.warnings:
-        warnings.warn(text, SignoiseWarning, stacklevel=2)
+    for warning in made.warnings:
+        warnings.warn(warning, stacklevel=2)
     return made.table
 
 
@@ -198,11 +198,14 @@ def make_report(
         "signature",
     ]
     out = out.select(order).sort(["snr", *by], descending=[True, *[False] * len(by)], nulls_last=True)
-    told = list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, SignoiseWarning)))
+    told: dict[str, Warning] = {}
+    for item in caught:
+        if isinstance(item.message, SignoiseWarning):
+            told.setdefault(str(item.message), item.message)
     reading = list(table.report.summary()) if table.report is not None else []
     reading += [f"{frame.height} scores went into {out.height} rows"]
     _raise_if_strict(out, by, strict=strict)
-    return Report(out, _headline(out), populations, reading, told)
+    return Report(out, _headline(out), populations, reading, list(told.values()))
 
 
 def _raise_if_strict(out: pl.DataFrame, by: list[str], *, strict: bool) -> None:

@@ -128,13 +128,19 @@ def rows_of(
     """Rows that satisfy `where`, with our columns and those in `use`."""
     check_threads(threads)
     frame, report = open_scores(scores, columns, strict=strict)
-    names = frame.collect_schema().names()
-    condition = predicate(where, "where", names)
+    schema = frame.collect_schema()
+    names = schema.names()
+    condition = predicate(where, "where", schema)
     if condition is not None:
         frame = frame.filter(condition)
     wanted = dict.fromkeys([*KEY, "value", "weight", "stderr", "n", "source"])
     for item in use:
-        wanted.update(dict.fromkeys(item.meta.root_names() if isinstance(item, pl.Expr) else [item]))
+        if isinstance(item, str):
+            wanted[item] = None
+        elif item.meta.has_multiple_outputs():
+            wanted.update(dict.fromkeys(pl.DataFrame(schema=schema).select(item).columns))
+        else:
+            wanted.update(dict.fromkeys(item.meta.root_names()))
     rows = _collect(frame.select(name for name in wanted if name in names))
     if rows.height == 0:
         raise SchemaError(

@@ -367,8 +367,8 @@ def _measure(
     filters = [as_expression(value, name) for name, value in given.items() if value is not None]
     use: list[pl.Expr | str] = [*by, *settings.across, settings.order, *filters]
     table = load(scores, columns=columns, where=where, groups=groups, use=use, strict=strict, threads=threads)
-    names = table.frame.columns
-    masks = {name: predicate(value, name, names) for name, value in given.items() if value is not None}
+    schema = table.frame.schema
+    masks = {name: predicate(value, name, schema) for name, value in given.items() if value is not None}
     encoded = encode(
         table.frame, by=by, members=settings.across, order=settings.order, masks=masks, duplicates=duplicates
     )

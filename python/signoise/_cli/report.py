@@ -42,15 +42,17 @@ def report(session: Session, **options: Any) -> None:
     from ._run import in_options
 
     reading, writing, given = split(options)
+    if ("small" in given) != ("target" in given):
+        raise click.UsageError("--small and --target go together: give both, or neither")
     strict = given.get("strict", False)
     opened = open_sources(session, **reading, strict=strict, warn=strict)
     if opened.columns is not None:
         given["columns"] = opened.columns
     made = make_report(opened.frame, **given, progress=session.progress.say)
-    if strict and made.warnings:
-        raise DroppedRowsWarning(made.warnings[0])
-    for text in made.warnings:
-        session.warn(text)
+    for warning in made.warnings:
+        if strict and isinstance(warning, DroppedRowsWarning):
+            raise warning
+        session.warn(str(warning))
     # The files were read here, so the report knows of rows alone.
     lines = [made.headline, *made.populations, *opened.report.summary(), *made.reading]
     emit(session, Result(made.table, lines=[in_options(line) for line in lines]), **writing)
