@@ -317,10 +317,10 @@ def _side(
 
 def _check_unmixed(series: Series, labels: pl.DataFrame, side: str, left: Sequence[str]) -> None:
     """Each side of a group must hold one metric, task, ..; a member that holds several scales is averaged aloud."""
-    frame = labels.with_columns(pl.Series("__group", series.group), pl.Series("__member", series.member))
     for column in left:
         if column not in labels.columns or labels[column].n_unique() <= 1:
             continue
+        frame = labels.with_columns(pl.Series("__group", series.group), pl.Series("__member", series.member))
         within = ["__group"] if column in SCORE_IDENTITY else ["__group", "__member"]
         seen = frame.group_by(within).agg(
             pl.col(column).n_unique().alias("n"), pl.col(column).unique().sort()
