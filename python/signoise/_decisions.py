@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ._encode import Duplicates, Encoded, Series, encode
+from ._duplicates import Duplicates
+from ._encode import Encoded, Series, encode
 from ._errors import DroppedRowsWarning, InsufficientDataError, MixedKeyWarning, OptionError, SchemaError
 from ._intervals import quantile_at
 from ._kernels import kernels
@@ -179,7 +180,14 @@ def decision_accuracy(
         *expressions.values(),
     ]
     table = load(
-        scores, columns=columns, where=where, groups=groups, use=wanted, strict=strict, threads=threads
+        scores,
+        columns=columns,
+        where=where,
+        groups=groups,
+        use=wanted,
+        duplicates=duplicates,
+        strict=strict,
+        threads=threads,
     )
     schema = table.frame.schema
     masks = {
@@ -311,10 +319,10 @@ def _side(
 
 def _check_unmixed(series: Series, labels: pl.DataFrame, side: str, left: Sequence[str]) -> None:
     """Each side of a group must hold one metric, task, ..; a member that holds several scales is averaged aloud."""
-    frame = labels.with_columns(pl.Series("__group", series.group), pl.Series("__member", series.member))
     for column in left:
         if column not in labels.columns or labels[column].n_unique() <= 1:
             continue
+        frame = labels.with_columns(pl.Series("__group", series.group), pl.Series("__member", series.member))
         within = ["__group"] if column in SCORE_IDENTITY else ["__group", "__member"]
         seen = frame.group_by(within).agg(
             pl.col(column).n_unique().alias("n"), pl.col(column).unique().sort()
