@@ -82,7 +82,9 @@ def aggregate(
     [30, 30, 30, 30]
     """
     keys = as_columns(by)
-    frame, notes = load_instances(source, columns=columns, where=where, use=keys, strict=strict)
+    frame, notes = load_instances(
+        source, columns=columns, where=where, use=keys, strict=strict, threads=threads
+    )
     missing = [name for name in keys if name not in frame.columns]
     if missing:
         raise OptionError(f"by: the table has no column {missing[0]!r} (it has {', '.join(frame.columns)})")

@@ -80,7 +80,7 @@ def average_checkpoints(
     )
     frame = table.frame.drop("stderr", strict=False)
     encoded = encode(
-        frame.with_row_index("__row"),
+        frame,
         by=[name for name in SCORE_IDENTITY if name in frame.columns],
         members=("run",),
         order=order,
@@ -90,8 +90,6 @@ def average_checkpoints(
     values, _, offsets, filled = encoded.select()
     kernel = kernels().trailing_mean if how == "mean" else kernels().trailing_ema
     smoothed = kernel(values, offsets, window, threads=threads)
-    if encoded.row is None:
-        raise AssertionError("the row index went missing on the way through encode")
     bounds = offsets.astype(np.intp)
     place = np.full(len(encoded.heads), -1, dtype=np.intp)
     place[filled] = np.arange(len(filled))
@@ -100,7 +98,8 @@ def average_checkpoints(
     rows = np.concatenate(pieces or [np.zeros(0, dtype=np.intp)])
     number = np.arange(len(values)) - np.repeat(bounds[:-1], np.diff(bounds)) + 1
     rows = rows[number[rows] >= min_checkpoints]
-    source = encoded.row[encoded.rows()][rows]
+    source = np.flatnonzero(encoded.rows())[rows]
+    source = source if encoded.row is None else encoded.row[source]
     return frame[source].with_columns(pl.Series("value", smoothed[rows]))
 
 

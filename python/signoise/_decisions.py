@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from ._encode import Duplicates, Encoded, Series, encode
 from ._errors import DroppedRowsWarning, InsufficientDataError, MixedKeyWarning, OptionError, SchemaError
+from ._intervals import quantile_at
 from ._kernels import kernels
 from ._measure import member_scores
 from ._metrics import require_direction
 from ._options import as_columns, check_choice, check_count, check_level, signature
 from ._schema import SCORE_IDENTITY, SYNONYMS, as_expression, config_sources, predicate
 from ._scores import Filter, Groups, Scores, load, note_key, warn_notes
-from ._status import Statuses, check_strict, flag_lists
+from ._status import Statuses, check_strict, flag_lists, result_column
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -188,21 +189,23 @@ def decision_accuracy(
         for name, value in sides.items()
         if (checked := predicate(value, name, names)) is not None
     }
-    frame = table.frame.filter(masks["small"].fill_null(False) | masks["target"].fill_null(False))
-    for name, mask in masks.items():
-        if frame.filter(mask).height == 0:
+    # Each side is looked up once, in the whole table, and travels as a column.
+    on_side = table.frame.select(mask.fill_null(False).alias(f"__{name}") for name, mask in masks.items())
+    for name in masks:
+        if not on_side[f"__{name}"].any():
             raise SchemaError(
                 f"{name}: no row satisfies {sides[name]!s}; look at the values of {', '.join(named)}"
             )
+    frame = table.frame.hstack(on_side).filter(pl.any_horizontal(on_side.columns))
     left = _columns_that_leave(named, columns)
     frame = _strip_config(frame, named)
-    members = as_columns(match) if match else _default_match(frame, masks)
+    members = as_columns(match) if match else _default_match(frame)
     encoded = encode(
         frame,
         by=[name for name in by if name not in left],
         members=members,
         order=order,
-        masks=masks,
+        masks={name: pl.col(f"__{name}") for name in masks},
         leave_key=left,
         duplicates=duplicates,
     )
@@ -267,12 +270,9 @@ def _strip_config(frame: pl.DataFrame, named: Sequence[str]) -> pl.DataFrame:
     return frame.with_columns(pl.when(rest == "").then(None).otherwise(rest).alias("config"))
 
 
-def _default_match(frame: pl.DataFrame, masks: Mapping[str, pl.Expr]) -> tuple[str, ...]:
-    if "recipe" in frame.columns and all(
-        frame.filter(mask)["recipe"].null_count() == 0 for mask in masks.values()
-    ):
-        return ("recipe",)
-    return ("run",)
+def _default_match(frame: pl.DataFrame) -> tuple[str, ...]:
+    filled = "recipe" in frame.columns and frame["recipe"].null_count() == 0
+    return ("recipe",) if filled else ("run",)
 
 
 def _side(
@@ -315,7 +315,7 @@ def _check_unmixed(series: Series, labels: pl.DataFrame, side: str, left: Sequen
     """Each side of a group must hold one metric, task, ..; a member that holds several scales is averaged aloud."""
     frame = labels.with_columns(pl.Series("__group", series.group), pl.Series("__member", series.member))
     for column in left:
-        if column not in labels.columns:
+        if column not in labels.columns or labels[column].n_unique() <= 1:
             continue
         within = ["__group"] if column in SCORE_IDENTITY else ["__group", "__member"]
         seen = frame.group_by(within).agg(
@@ -496,7 +496,7 @@ def _delete_one(
                 ties,
             )
     freedom = np.maximum(n_members - 1, 1).astype(float)
-    critical = kernels().t_quantile(np.full(len(freedom), (1 + level) / 2), freedom, threads=threads)
+    critical = quantile_at("t_quantile", (1 + level) / 2, freedom)
     limits = kernels().jackknife_interval(estimate, left_out, critical, offsets, level, threads=threads)
     return limits["low"], limits["high"]
 
@@ -597,9 +597,8 @@ def _result(
         "missing_values": (encoded.n_missing + encoded.n_nan) > 0,
         "mixed_config": np.full(n_groups, "config" in encoded.joined),
     }
-    floats = {name: pl.Series(name, values) for name, values in out.items()}
     return encoded.groups.select(encoded.by).with_columns(
-        *((s.fill_nan(None) if s.dtype.is_float() else s) for s in floats.values()),
+        *(result_column(name, values) for name, values in out.items()),
         statuses.column(),
         flag_lists(flags, n_groups),
         pl.lit(text).alias("signature"),

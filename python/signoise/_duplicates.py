@@ -89,5 +89,7 @@ def _conflicts(frame: pl.DataFrame) -> tuple[list[str], pl.DataFrame]:
 def _described(conflicting: pl.DataFrame, key: list[str]) -> str:
     from ._encode import describe_conflicts
 
-    rows = conflicting.with_row_index("__row").with_columns(pl.col("__row").min().over(key).alias("__key"))
+    rows = conflicting.with_row_index("__place").with_columns(
+        pl.col("__place").min().over(key).alias("__key")
+    )
     return describe_conflicts(rows, key)

@@ -72,7 +72,7 @@ class Encoded:
     n_missing: Ints
     n_nan: Ints
     row: Ints | None
-    """Row of the given frame behind each value, where it had a `__row` column."""
+    """Row of the given frame behind each value; None where the rows are used as they stand."""
     conflicts: Mask
     """Groups in which one key carries different values (only with ``duplicates="status"``)."""
     notes: list[str] = field(default_factory=list)
@@ -84,15 +84,12 @@ class Encoded:
     def select(self, mask: str | None = None) -> tuple[Floats, Floats, NDArray[np.uintp], Ints]:
         """Values, positions and offsets of the usable rows of one selection, and their non-empty series."""
         keep = self.rows(mask)
-        sizes = (
-            np.add.reduceat(keep, self.starts[:-1], dtype=np.intp)
-            if len(self.starts) > 1
-            else self.starts[:0]
-        )
+        if keep.all():
+            filled = np.arange(len(self.starts) - 1)
+            return self.values, self.positions, self.starts.astype(np.uintp), filled
+        sizes = np.add.reduceat(keep, self.starts[:-1], dtype=np.intp)
         filled = np.flatnonzero(sizes)
         offsets = np.concatenate([[0], np.cumsum(sizes[filled])]).astype(np.uintp)
-        if keep.all():
-            return self.values, self.positions, offsets, filled
         return self.values[keep], self.positions[keep], offsets, filled
 
     def series(self, window: int, mask: str | None = None, threads: int | None = None) -> Series:
@@ -162,17 +159,13 @@ def encode(
         (pl.lit(True) if mask is None else mask.fill_null(False)).alias(column)
         for column, mask in zip(names, (masks or {}).values(), strict=True)
     )
-    needed = dict.fromkeys([*series_columns, *along, *KEY, "value", "source", "__row", *names])
-    frame = frame.select(name for name in needed if name in frame.columns)
+    needed = dict.fromkeys([*series_columns, *along, *KEY, "value", "source", *names])
+    frame = frame.select(name for name in needed if name in frame.columns).rechunk()
     frame = _null_incomplete(frame, along, series_columns)
-    new = new_segments(frame, series_columns)
-    heads = frame.filter(new).select(series_columns)
-    if not _in_order(frame, new, heads, along):
-        frame = _sorted(frame, series_columns, along)
-        new = new_segments(frame, series_columns)
-    frame, new, conflicts, notes = _deduplicate(frame, new, series_columns, along, duplicates)
-    starts = np.concatenate([np.flatnonzero(new), [frame.height]])
-    heads = frame.filter(pl.Series(new)).select(series_columns)
+    row, new = _arrange(frame, series_columns, along)
+    frame, row, new, conflicts, notes = _deduplicate(frame, row, new, series_columns, along, duplicates)
+    starts = np.concatenate([np.flatnonzero(new), [len(new)]])
+    heads = frame.select(series_columns)[starts[:-1] if row is None else row[starts[:-1]]]
 
     joined = _mixed(heads, by, [name for name in identity if name not in leave_key])
     by = (*by, *joined)
@@ -181,7 +174,7 @@ def encode(
     group_of, groups = _dense(ranked, by)
     member_of, member_labels = _dense(ranked.select("__block", *members).sort(list(members)), members)
 
-    values, usable, n_missing, n_nan = _score_values(frame, starts, group_of, len(groups))
+    values, usable, n_missing, n_nan = _score_values(frame, row, starts, group_of, len(groups))
     conflicted = np.zeros(len(groups), dtype=bool)
     if conflicts.any():
         conflicted[group_of[np.searchsorted(starts, np.flatnonzero(conflicts), side="right") - 1]] = True
@@ -192,16 +185,19 @@ def encode(
         members=member_labels,
         heads=heads,
         values=values,
-        positions=_positions(frame, along, starts),
+        positions=_positions(frame, row, along, starts),
         starts=starts,
         canonical=canonical,
         group_of=group_of,
         member_of=member_of,
         usable=usable,
-        masks={name: frame[column].to_numpy() for name, column in zip(masks or {}, names, strict=True)},
+        masks={
+            name: _take(frame[column].to_numpy(), row)
+            for name, column in zip(masks or {}, names, strict=True)
+        },
         n_missing=n_missing,
         n_nan=n_nan,
-        row=frame["__row"].to_numpy().astype(np.intp) if "__row" in frame.columns else None,
+        row=row,
         conflicts=conflicted,
         notes=notes,
     )
@@ -218,33 +214,108 @@ def _null_incomplete(frame: pl.DataFrame, along: Sequence[str], series: Sequence
     )
 
 
-def _along(frame: pl.DataFrame, along: Sequence[str]) -> list[Floats]:
-    """Order columns as floats; a missing one sorts first."""
-    return [frame[name].cast(pl.Float64).fill_null(float("-inf")).to_numpy() for name in along]
+def _take(values: NDArray[Any], row: Ints | None) -> NDArray[Any]:
+    """The values of these rows; of all rows as they stand where `row` is None."""
+    return values if row is None else values[row]
 
 
-def _in_order(frame: pl.DataFrame, new: Mask, heads: pl.DataFrame, along: Sequence[str]) -> bool:
+def _coordinate(column: pl.Series, row: Ints | None = None) -> Floats:
+    """An order column as floats; what is missing sorts first."""
+    if column.dtype != pl.Float64:
+        column = column.cast(pl.Float64)
+    if column.null_count():
+        column = column.fill_null(float("-inf"))
+    return _take(column.to_numpy(), row)
+
+
+def _arrange(frame: pl.DataFrame, series: Sequence[str], along: Sequence[str]) -> tuple[Ints | None, Mask]:
+    """The rows series by series and each in order (None: as they stand), and where series begin in that order.
+
+    Only numbers are moved: labels are looked up once a series, by its first row.
+    """
+    new = new_segments(frame, series)
+    if _in_order(frame, new, series, along):
+        return None, new
+    number = _series_numbers(frame, series)
+    if along:
+        position = _coordinate(frame[along[0]])
+        row = _sort_by_number(number, np.argsort(position))
+        new, position = _starts(number[row]), position[row]
+        if np.all(new[1:] | (position[1:] > position[:-1])):
+            return row, new
+    # Some checkpoints stand at the same place: the other order columns decide, and then the rest of the key.
+    rest = [name for name in KEY if name in frame.columns and name not in series and name not in along]
+    keys = [pl.Series(number), *(frame[name] for name in along), *(_codes(frame[name]) for name in rest)]
+    table = pl.DataFrame([key.alias(f"{i}") for i, key in enumerate(keys)])
+    sorted_rows = table.select(pl.arg_sort_by(*table.columns, maintain_order=True)).to_series()
+    row = sorted_rows.to_numpy().astype(np.intp)
+    return row, _starts(number[row])
+
+
+def _in_order(frame: pl.DataFrame, new: Mask, series: Sequence[str], along: Sequence[str]) -> bool:
     """Each series stands in one block, and its checkpoints rise within it."""
-    if heads.height > 1 and heads.n_unique() < heads.height:
-        return False
-    rises = np.zeros(max(frame.height - 1, 0), dtype=bool)
+    starts = np.flatnonzero(new)
+    # Among shuffled rows a series comes back soon: a look at the first few spares the look at all.
+    for part in (starts[:1000], starts):
+        heads = frame.select(series)[part]
+        if heads.height > 1 and heads.n_unique() < heads.height:
+            return False
     undecided = ~new[1:]
-    for column in _along(frame, along):
+    for name in along:
+        column = _coordinate(frame[name])
         before, after = column[:-1], column[1:]
         if np.any(undecided & (after < before)):
             return False
-        rises |= after > before
-        undecided &= ~rises
+        undecided &= ~(after > before)
+        if not undecided.any():
+            return True
     # Equal in all of them: leave the verdict to the full sort, which also looks at the rest of the key.
     return not undecided.any()
 
 
-def _sorted(frame: pl.DataFrame, series: Sequence[str], along: Sequence[str]) -> pl.DataFrame:
-    """Rows sorted by series, then along it, then by the rest of the key."""
-    rest = [name for name in KEY if name in frame.columns and name not in series and name not in along]
-    codes = [_codes(frame[name]).alias(f"__{i}") for i, name in enumerate([*series, *along, *rest])]
-    order = pl.DataFrame(codes).select(pl.arg_sort_by(*(code.name for code in codes), maintain_order=True))
-    return frame[order.to_series()]
+def _starts(number: Ints) -> Mask:
+    """True where a number differs from the one before."""
+    new = np.ones(len(number), dtype=bool)
+    new[1:] = number[1:] != number[:-1]
+    return new
+
+
+def _series_numbers(frame: pl.DataFrame, series: Sequence[str]) -> Ints:
+    """A whole number for each row, the same for rows of one series and for no others; in no particular order."""
+    number = np.zeros(frame.height, dtype=np.intp)
+    bits = 0
+    for name in series:
+        code = _labels_as_numbers(frame[name])
+        width = int(code.max(initial=0)).bit_length()
+        if bits + width > 62:
+            number = np.unique(number, return_inverse=True)[1].astype(np.intp)
+            bits = int(number.max(initial=0)).bit_length()
+        if width:
+            number = (number << width) | code
+            bits += width
+    return number
+
+
+def _labels_as_numbers(column: pl.Series) -> Ints:
+    """Small whole numbers that tell the values of a column apart, null among them."""
+    if column.eq_missing(column.head(1)).all():
+        return np.zeros(len(column), dtype=np.intp)
+    if column.dtype == pl.String:
+        code = column.cast(pl.Categorical).to_physical()
+        code -= code.min()
+    elif column.dtype.is_numeric() and not column.null_count():
+        code = pl.Series(np.searchsorted(column.unique().sort().to_numpy(), column.to_numpy()))
+    else:
+        code = column.rank("dense")
+    return (code.cast(pl.Int64) + 1).fill_null(0).to_numpy().astype(np.intp, copy=False)
+
+
+def _sort_by_number(number: Ints, row: Ints) -> Ints:
+    """Rows stably sorted by their numbers, 16 bits at a time: whole numbers that short are sorted by radix."""
+    for shift in range(0, int(number.max(initial=0)).bit_length(), 16):
+        digit = ((number >> shift) & 0xFFFF).astype(np.uint16)
+        row = row[np.argsort(digit[row], kind="stable")]
+    return row
 
 
 def _codes(column: pl.Series) -> pl.Series:
@@ -255,28 +326,36 @@ def _codes(column: pl.Series) -> pl.Series:
 
 
 def _deduplicate(
-    frame: pl.DataFrame, new: Mask, series: Sequence[str], along: Sequence[str], duplicates: Duplicates
-) -> tuple[pl.DataFrame, Mask, Mask, list[str]]:
+    frame: pl.DataFrame,
+    row: Ints | None,
+    new: Mask,
+    series: Sequence[str],
+    along: Sequence[str],
+    duplicates: Duplicates,
+) -> tuple[pl.DataFrame, Ints | None, Mask, Mask, list[str]]:
     """Drop exact duplicates, settle conflicting ones; the mask of conflicts stays for ``"status"``."""
-    same = ~new
-    for column in _along(frame, along):
-        same[1:] &= column[1:] == column[:-1]
     none = np.zeros(frame.height, dtype=bool)
+    same = ~new
+    for name in along:
+        column = _coordinate(frame[name], row)
+        same[1:] &= column[1:] == column[:-1]
+        if not same.any():
+            break
     if not same.any():
-        return frame, new, none, []
+        return frame, row, new, none, []
+    row = np.arange(frame.height) if row is None else row
     # Only rows that share series and checkpoint with a neighbour can be duplicates.
     touched = same.copy()
     touched[:-1] |= same[1:]
     key = [name for name in KEY if name in frame.columns]
     key = list(dict.fromkeys([*series, *key]))
-    # The caller's own row numbers, if it has any, are of another table.
-    rows = frame.drop("__row", strict=False).with_row_index("__row").filter(pl.Series(touched))
+    rows = frame[row[touched]].insert_column(0, pl.Series("__place", np.flatnonzero(touched)))
     rows = rows.with_columns(
-        pl.col("__row").min().over(key).alias("__key"),
+        pl.col("__place").min().over(key).alias("__key"),
         (pl.col("value").is_first_distinct().over(key)).alias("__first"),
         pl.col("value").n_unique().over(key).alias("__values"),
     )
-    exact = rows.filter(~pl.col("__first"))["__row"].to_numpy()
+    exact = rows.filter(~pl.col("__first"))["__place"].to_numpy()
     conflicting = rows.filter(pl.col("__first") & (pl.col("__values") > 1))
     notes = [f"{len(exact)} exact duplicate rows were dropped"] if len(exact) else []
     drop = none.copy()
@@ -289,15 +368,15 @@ def _deduplicate(
                 raise DuplicateKeyError(text)
             notes.append(text)
             conflicts = none.copy()
-            conflicts[conflicting["__row"].to_numpy()] = True
+            conflicts[conflicting["__place"].to_numpy()] = True
         else:
-            frame, dropped = _settle(frame, conflicting, duplicates)
+            frame, dropped = _settle(frame, row, conflicting, duplicates)
             drop[dropped] = True
             notes.append(
                 f"{conflicting['__key'].n_unique()} keys carried different values: took the {duplicates} of each"
             )
     keep = ~drop
-    return frame.filter(pl.Series(keep)), _still_new(new, keep), conflicts[keep], notes
+    return frame, row[keep], _still_new(new, keep), conflicts[keep], notes
 
 
 def _still_new(new: Mask, keep: Mask) -> Mask:
@@ -306,22 +385,23 @@ def _still_new(new: Mask, keep: Mask) -> Mask:
     return np.concatenate([[True], series[1:] != series[:-1]]) if len(series) else np.zeros(0, dtype=bool)
 
 
-def _settle(frame: pl.DataFrame, conflicting: pl.DataFrame, how: str) -> tuple[pl.DataFrame, Ints]:
+def _settle(frame: pl.DataFrame, row: Ints, conflicting: pl.DataFrame, how: str) -> tuple[pl.DataFrame, Ints]:
     """One row for each conflicting key: the first, the last, or the first with the mean value."""
     # "__order" is the row's place in the table as given; frames are sorted stably, so row order within a key is it.
     kept = conflicting.group_by("__key").agg(
-        (pl.col("__row").max() if how == "last" else pl.col("__row").min()).alias("__keep"),
+        (pl.col("__place").max() if how == "last" else pl.col("__place").min()).alias("__keep"),
         mean_of_present().alias("__mean"),
     )
-    dropped = conflicting.filter(~pl.col("__row").is_in(kept["__keep"].implode()))["__row"].to_numpy()
+    dropped = conflicting.filter(~pl.col("__place").is_in(kept["__keep"].implode()))["__place"].to_numpy()
     if how == "mean":
         values = frame["value"].to_numpy(writable=True)
-        values[kept["__keep"].to_numpy()] = kept["__mean"].to_numpy()
+        values[row[kept["__keep"].to_numpy()]] = kept["__mean"].to_numpy()
         frame = frame.with_columns(pl.Series("value", values))
     return frame, dropped
 
 
 def describe_conflicts(conflicting: pl.DataFrame, key: Sequence[str]) -> str:
+    """How many keys carry different values, the first ones named; rows of a key share `__key`."""
     examples = []
     firsts = conflicting.group_by("__key", maintain_order=True).agg(
         *(pl.col(name).first() for name in key),
@@ -365,18 +445,18 @@ def _dense(ranked: pl.DataFrame, columns: Sequence[str]) -> tuple[Ints, pl.DataF
 
 
 def _score_values(
-    frame: pl.DataFrame, starts: Ints, group_of: Ints, n_groups: int
+    frame: pl.DataFrame, row: Ints | None, starts: Ints, group_of: Ints, n_groups: int
 ) -> tuple[Floats, Mask, Ints, Ints]:
     """Values with what is missing counted out, apart for null and NaN, by group."""
     column = frame["value"]
-    null = column.is_null().to_numpy() if column.null_count() else np.zeros(len(column), dtype=bool)
-    values = column.fill_null(float("nan")).to_numpy()
+    values = _take(column.fill_null(float("nan")).to_numpy(), row)
     usable = np.isfinite(values)
     n_missing = np.zeros(n_groups, dtype=np.intp)
     n_nan = np.zeros(n_groups, dtype=np.intp)
     if not usable.all():
+        null = _take(column.is_null().to_numpy(), row)
         infinite = np.isinf(values)
-        unbounded = _unbounded(frame, np.flatnonzero(infinite))
+        unbounded = _unbounded(frame, row, np.flatnonzero(infinite))
         usable[unbounded] = True  # an infinite perplexity is a score; an infinite accuracy is not
         row_group = np.repeat(group_of, np.diff(starts))
         np.add.at(n_missing, row_group[null | infinite], 1)
@@ -384,21 +464,26 @@ def _score_values(
     return values, usable, n_missing, n_nan
 
 
-def _unbounded(frame: pl.DataFrame, rows: Ints) -> Ints:
-    """Those of the rows whose metric has no bound on the side of its infinite value."""
-    if not len(rows):
-        return rows
+def _unbounded(frame: pl.DataFrame, row: Ints | None, places: Ints) -> Ints:
+    """Those of the places whose metric has no bound on the side of its infinite value."""
+    if not len(places):
+        return places
+    rows = places if row is None else row[places]
     metrics, values = frame["metric"].gather(rows), frame["value"].gather(rows)
     open_ended = []
     for name, value in zip(metrics, values, strict=True):
         metric = lookup(name)
         open_ended.append(metric is None or (metric.high if value > 0 else metric.low) is None)
-    return rows[np.array(open_ended, dtype=bool)]
+    return places[np.array(open_ended, dtype=bool)]
 
 
-def _positions(frame: pl.DataFrame, along: Sequence[str], starts: Ints) -> Floats:
+def _positions(frame: pl.DataFrame, row: Ints | None, along: Sequence[str], starts: Ints) -> Floats:
     """Where each checkpoint stands: tokens (or steps), or its number in the series where it has neither."""
-    place = np.arange(frame.height, dtype=float) - np.repeat(starts[:-1], np.diff(starts))
-    for column in reversed(_along(frame, along)):
-        place = np.where(np.isfinite(column), column, place)
-    return place
+    place = np.full(starts[-1], np.nan)
+    for name in along:
+        column = _coordinate(frame[name], row)
+        place = np.where(np.isfinite(place), place, column)
+        if np.isfinite(place).all():
+            return place
+    number = np.arange(len(place), dtype=float) - np.repeat(starts[:-1], np.diff(starts))
+    return np.where(np.isfinite(place), place, number)

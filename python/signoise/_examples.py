@@ -38,8 +38,13 @@ def example_scores() -> pl.DataFrame:
     >>> example_scores().shape
     (864, 9)
     """
+    return example_suite()[0]
+
+
+def example_suite() -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the example scores and their truth, as ``simulate`` does."""
     metric, level, size_gain, signal, step_noise, trend, grid = zip(*_SIM_SUITE.values(), strict=True)
-    scores, _ = simulate(
+    return simulate(
         tasks=list(_SIM_SUITE),
         recipes=6,
         params=(150_000_000, 1_000_000_000),
@@ -57,4 +62,3 @@ def example_scores() -> pl.DataFrame:
         chance_tasks=["sim_mmlu"],
         rng_seed=8,
     )
-    return scores

@@ -5,9 +5,7 @@ The estimands and their simulated coverage are stated in the docstrings of the v
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,8 +110,8 @@ def effective_checkpoints(n: Floats, rho: Floats) -> Floats:
 
 def spread_interval(error: CheckpointError, level: float) -> tuple[Floats, Floats]:
     """Chi-square limits of sigma."""
-    upper = kernels().chi2_quantile(_like(error.df, (1 + level) / 2), error.df)
-    lower = kernels().chi2_quantile(_like(error.df, (1 - level) / 2), error.df)
+    upper = quantile_at("chi2_quantile", (1 + level) / 2, error.df)
+    lower = quantile_at("chi2_quantile", (1 - level) / 2, error.df)
     with np.errstate(all="ignore"):
         return np.sqrt(error.variance * error.df / upper), np.sqrt(error.variance * error.df / lower)
 
@@ -122,8 +120,8 @@ def range_interval(
     spread: Floats, members: Floats, stderr: Floats, df: Floats, level: float
 ) -> tuple[Floats, Floats]:
     """Limits of the range of the true scores of these members (fixed models)."""
-    q = kernels().studentised_range_quantile(_like(df, (1 + level) / 2), members, df)
-    t = kernels().t_quantile(_like(df, (1 + level) / 2), df)
+    q = quantile_at("studentised_range_quantile", (1 + level) / 2, members, df)
+    t = quantile_at("t_quantile", (1 + level) / 2, df)
     return np.maximum(0.0, spread - q * stderr), spread + t * np.sqrt(2.0) * stderr
 
 
@@ -132,7 +130,8 @@ def range_p_value(spread: Floats, members: Floats, stderr: Floats, df: Floats) -
     with np.errstate(all="ignore"):
         ratio = spread / stderr
     ratio = np.where(np.isfinite(ratio), ratio, np.nan)
-    return 1.0 - kernels().studentised_range_cdf(ratio, members, df)
+    # The distribution function is good to 1e-12: smaller probabilities are 0 as far as anyone can tell.
+    return np.clip(1.0 - kernels().studentised_range_cdf(ratio, members, df), 0.0, 1.0)
 
 
 def ratio_interval(
@@ -142,17 +141,13 @@ def ratio_interval(
     with np.errstate(all="ignore"):
         snr = spread / np.sqrt(error.variance)
     units = kernels().expected_range(members)
-    upper = kernels().studentised_range_quantile(_like(error.df, (1 + level) / 2), members, error.df)
-    lower = kernels().studentised_range_quantile(_like(error.df, (1 - level) / 2), members, error.df)
+    upper = quantile_at("studentised_range_quantile", (1 + level) / 2, members, error.df)
+    lower = quantile_at("studentised_range_quantile", (1 - level) / 2, members, error.df)
     return snr * units / upper, snr * units / lower
 
 
-def _like(array: Floats, value: float) -> Floats:
-    return np.full(len(array), value)
-
-
-def null_if_nan(values: Sequence[float] | NDArray[Any]) -> Any:
-    """NaN is how kernels say undefined; tables say null."""
-    import polars as pl
-
-    return pl.Series(values=np.asarray(values, dtype=float)).fill_nan(None)
+def quantile_at(kernel: str, p: float, *parameters: Floats) -> Floats:
+    """A quantile for each group, computed once for each combination of parameters: groups mostly share theirs."""
+    distinct, index = np.unique(np.column_stack(parameters), axis=0, return_inverse=True)
+    columns = [np.ascontiguousarray(column) for column in distinct.T]
+    return getattr(kernels(), kernel)(np.full(len(distinct), p), *columns)[index.reshape(-1)]

@@ -16,7 +16,7 @@ from ._errors import OptionError
 from ._kernels import kernels
 from ._options import as_columns, check_choice, check_count, check_level, signature
 from ._scores import Filter
-from ._status import Statuses, chance_of, check_strict, flag_lists
+from ._status import Statuses, chance_of, check_strict, flag_lists, result_column
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -191,9 +191,7 @@ def _noise_side(encoded: Encoded, settings: Settings, mask: str | None, threads:
     combined = kernels().group_noise(*inputs, offsets, settings.noise, settings.ddof, threads=threads)
     run_n = columns["n"].astype(float)
     if isinstance(settings.autocorrelation, str):
-        limit = kernels().t_quantile(
-            np.full(n_groups, (1 + _intervals.TREND_LEVEL) / 2), combined["trend_df"]
-        )
+        limit = _intervals.quantile_at("t_quantile", (1 + _intervals.TREND_LEVEL) / 2, combined["trend_df"])
         with np.errstate(invalid="ignore"):
             trending = np.abs(combined["trend_t"]) > limit
         strata = _metric_strata(encoded)
@@ -253,8 +251,7 @@ def member_scores(
     return moments["mean"], group, series.member[firsts], _group_offsets(group, n_groups), moments
 
 
-def _signal_side(encoded: Encoded, settings: Settings, mask: str | None, threads: int | None) -> _SignalSide:
-    series = encoded.series(settings.window, mask, threads)
+def _signal_side(encoded: Encoded, settings: Settings, series: Series, threads: int | None) -> _SignalSide:
     n_groups = len(encoded.groups)
     scores, group, _, offsets, runs = member_scores(series, settings.score, n_groups, threads)
     moments = kernels().segment_moments(scores, offsets, threads=threads)
@@ -379,9 +376,12 @@ def measure(
     if settings.verb == "noise":
         columns, undefined, flags = _noise_columns(noise, settings, statuses)
     else:
-        side = _signal_side(
-            encoded, settings, "population" if "population" in encoded.masks else None, threads
-        )
+        if encoded.masks:
+            mask = "population" if "population" in encoded.masks else None
+            members = encoded.series(settings.window, mask, threads)
+        else:
+            members = noise.series
+        side = _signal_side(encoded, settings, members, threads)
         columns, undefined, flags = _signal_columns(encoded, side, noise, settings, statuses, threads)
         flags["near_chance"] = _near_chance(encoded.groups, side, chance, settings.confidence_level)
     statuses.check_finite(undefined)
@@ -484,8 +484,7 @@ def _noise_interval(noise: _NoiseSide, scale: Floats, settings: Settings) -> tup
 def _common_flags(
     encoded: Encoded, noise: _NoiseSide, columns: Mapping[str, Any], settings: Settings
 ) -> dict[str, NDArray[np.bool_]]:
-    level = np.full(len(encoded.groups), (1 + settings.confidence_level) / 2)
-    limit = kernels().t_quantile(level, noise.trend_df)
+    limit = _intervals.quantile_at("t_quantile", (1 + settings.confidence_level) / 2, noise.trend_df)
     with np.errstate(invalid="ignore"):
         return {
             "few_checkpoints": columns["n_checkpoints"] < settings.window,
@@ -505,13 +504,8 @@ def _table(
     flags: Mapping[str, NDArray[np.bool_]],
     text: str,
 ) -> pl.DataFrame:
-    numbers = []
-    for name, values in columns.items():
-        column = values if isinstance(values, pl.Series) else pl.Series(values=values)
-        # NaN is how kernels say undefined; tables say null.
-        numbers.append((column.fill_nan(None) if column.dtype.is_float() else column).alias(name))
     return encoded.groups.select(encoded.by).with_columns(
-        *numbers,
+        *(result_column(name, values) for name, values in columns.items()),
         pl.Series("n_missing", encoded.n_missing),
         pl.Series("n_nan", encoded.n_nan),
         statuses.column(),
@@ -544,9 +538,6 @@ def _near_chance(
     expected = chance_of(labels, chance)
     n = side.n.astype(float)
     with np.errstate(all="ignore"):
-        half = (
-            kernels().t_quantile(np.full(len(n), (1 + level) / 2), np.maximum(n - 1, 1.0))
-            * side.sd
-            / np.sqrt(n)
-        )
+        critical = _intervals.quantile_at("t_quantile", (1 + level) / 2, np.maximum(n - 1, 1.0))
+        half = critical * side.sd / np.sqrt(n)
         return np.abs(side.mean - expected) <= half

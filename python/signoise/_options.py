@@ -40,6 +40,12 @@ def check_count(argument: str, value: object, least: int = 1) -> None:
         raise OptionError(f"{argument} must be a whole number of at least {least}, got {value!r}")
 
 
+def check_threads(threads: int | None) -> None:
+    """Raise ``OptionError`` where a number of threads is given and is not one."""
+    if threads is not None:
+        check_count("threads", threads)
+
+
 def check_level(confidence_level: float) -> None:
     """Raise ``OptionError`` where a confidence level is not strictly between 0 and 1."""
     if not isinstance(confidence_level, float) or not 0.0 < confidence_level < 1.0:

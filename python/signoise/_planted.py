@@ -11,14 +11,18 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from ._errors import OptionError
+from ._metrics import direction, lookup
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
 PerTask = float | Sequence[float]
 
-_FRACTIONS = frozenset({"acc", "acc_norm", "exact_match", "f1", "pass_at_1", "correct_prob"})
-_LOWER_IS_BETTER = frozenset({"bits_per_byte", "byte_perplexity", "word_perplexity", "loss"})
 _SATURATION_RATE = 5.0
+
+
+def _is_fraction(name: str) -> bool:
+    metric = lookup(name)
+    return metric is not None and (metric.low, metric.high) == (0.0, 1.0)
 
 
 class Draws:
@@ -89,9 +93,11 @@ class Suite:
         n_tasks = len(task_names)
         metrics: list[str] = _spread("metric", metric, n_tasks)
         for name in metrics:
-            if name not in _FRACTIONS | _LOWER_IS_BETTER:
-                needed = ", ".join(sorted(_FRACTIONS | _LOWER_IS_BETTER))
-                raise OptionError(f"metric: found {name!r}, needed one of {needed}")
+            if not (_is_fraction(name) or direction(name) == -1):
+                raise OptionError(
+                    f"metric: found {name!r}, needed a known fraction (acc, exact_match, ..) or a metric where "
+                    "lower is better (bits_per_byte, loss, ..)"
+                )
         keys = list(zip(task_names, metrics, strict=True))
         _unique("tasks", keys)
         _unique("recipes", recipe_names)
@@ -112,7 +118,7 @@ class Suite:
             raise OptionError(
                 f"grid: found a grid with instances={instances}, needed 0 (items make their own)"
             )
-        fraction = np.array([metrics[i] in _FRACTIONS for i in order])
+        fraction = np.array([_is_fraction(metrics[i]) for i in order])
         at_chance = _chance_flags(chance_tasks, task_names)[order]
         if (at_chance & ~fraction).any():
             raise OptionError(

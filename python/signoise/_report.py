@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from ._decisions import decision_accuracy
-from ._errors import OptionError, SignoiseWarning
+from ._errors import DroppedRowsWarning, OptionError, SignoiseWarning
 from ._metrics import direction as direction_of
 from ._schema import SCORE_IDENTITY, as_expression
 from ._scores import Filter, Groups, Scores, load
@@ -36,7 +36,7 @@ class Report:
     """Which rows each number uses."""
     reading: list[str]
     """What was read, dropped and settled."""
-    warnings: list[str]
+    warnings: list[Warning]
     """What the verbs warned of, each once."""
 
     @property
@@ -120,8 +120,8 @@ def report(
         strict=strict,
         threads=threads,
     )
-    for text in made.warnings:
-        warnings.warn(text, SignoiseWarning, stacklevel=2)
+    for warning in made.warnings:
+        warnings.warn(warning, stacklevel=2)
     return made.table
 
 
@@ -188,9 +188,9 @@ def make_report(
         out, more = _within_scale(frame, out, by, window, confidence_level, shared)
         populations += more
         say("decision accuracy")
-        known, unknown = _known_directions(frame, direction)
+        known, unknown = known_directions(frame, direction)
         sides = (
-            _given_sides(small, target) if small is not None and target is not None else _default_sides(known)
+            _given_sides(small, target) if small is not None and target is not None else default_sides(known)
         )
         out, more = _decided(known, out, by, sides, direction, confidence_level, shared)
         populations += more
@@ -201,8 +201,6 @@ def make_report(
                 f"no direction is known for {', '.join(unknown)}: no decision accuracy or monotonicity; declare it "
                 'with direction={"name": "higher"} or --direction name=higher'
             )
-    told = list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, SignoiseWarning)))
-    told = list(dict.fromkeys([*told, *table.notes]))
     order = [
         *by,
         *(c for c in out.columns if c not in (*by, "status", "flags", "signature")),
@@ -211,11 +209,17 @@ def make_report(
         "signature",
     ]
     out = out.select(order).sort(["snr", *by], descending=[True, *[False] * len(by)], nulls_last=True)
+    told: dict[str, Warning] = {}
+    for item in caught:
+        if isinstance(item.message, SignoiseWarning):
+            told.setdefault(str(item.message), item.message)
+    for note in table.notes:
+        told.setdefault(note, DroppedRowsWarning(note))
     reading = list(table.report.summary()) if table.report is not None else []
     reading += table.notes
     reading += [f"{frame.height} scores went into {out.height} rows"]
     _raise_if_strict(out, by, strict=strict)
-    return Report(out, _headline(out), populations, reading, told)
+    return Report(out, _headline(out), populations, reading, list(told.values()))
 
 
 def _raise_if_strict(out: pl.DataFrame, by: list[str], *, strict: bool) -> None:
@@ -272,9 +276,10 @@ def _within_scale(
     ]
 
 
-def _known_directions(
+def known_directions(
     frame: pl.DataFrame, declared: Mapping[str, str] | None
 ) -> tuple[pl.DataFrame, list[str]]:
+    """Rows of metrics with a known direction, and the names of the others."""
     metrics = frame["metric"].drop_nulls().unique().sort().to_list()
     unknown = [metric for metric in metrics if direction_of(metric, declared) is None]
     return (frame.filter(~pl.col("metric").is_in(unknown)) if unknown else frame), unknown
@@ -284,7 +289,8 @@ def _given_sides(small: Filter, target: Filter) -> _Sides:
     return _Sides(small, target, None, None, f"small = {small!s}, target = {target!s}")  # type: ignore[arg-type]
 
 
-def _default_sides(frame: pl.DataFrame) -> _Sides | None:
+def default_sides(frame: pl.DataFrame) -> _Sides | None:
+    """Two sides of a decision accuracy that these scores allow: two scales, else two stages of training."""
     return _scale_sides(frame) or _stage_sides(frame)
 
 

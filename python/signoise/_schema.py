@@ -146,14 +146,17 @@ def recognise(frame: pl.LazyFrame, columns: Mapping[str, str] | None = None) -> 
     found = find_columns(schema.names(), columns)
     if "value" not in found:
         frame, schema, found = _unpivot_metrics(frame, schema, found, columns)
-    for needed, example in (("run", "model"), ("task", "benchmark"), ("value", "score")):
+    for needed in ("run", "task", "value"):
         if needed not in found:
+            # Leaderboards often call the benchmark a metric.
+            likely = _likely(needed, schema) or (
+                "metric" if needed == "task" and "metric" in found else "YOURS"
+            )
             raise SchemaError(
                 f"the table has no column for {needed!r}: none of "
                 f"{', '.join((needed, *SYNONYMS.get(needed, ())))} is among its columns "
                 f"({', '.join(schema.names())}); say which one it is, e.g. "
-                f'columns={{"{_likely(needed, schema) or example}": "{needed}"}} '
-                f"or --columns {_likely(needed, schema) or example}={needed}"
+                f'columns={{"{likely}": "{needed}"}} or --columns {likely}={needed}'
             )
     # Categories are text; their codes mean nothing.
     coded = [name for name in found.values() if isinstance(schema[name], (pl.Categorical, pl.Enum))]
@@ -164,13 +167,13 @@ def recognise(frame: pl.LazyFrame, columns: Mapping[str, str] | None = None) -> 
     for our, theirs in found.items():
         if our == "step" and schema[theirs] == pl.String:
             expressions += _named_steps(theirs, with_revision="revision" not in found)
-        else:
+        elif our != theirs or schema[theirs] != COLUMNS.get(our, pl.Int64()):
             expressions.append(_cast(our, theirs, schema[theirs]))
     if "metric" not in found:
         expressions.append(pl.lit(_bare(found["value"])).alias("metric"))
     if "config" not in found and (config := _config(schema, found)) is not None:
         expressions.append(config)
-    return frame.with_columns(expressions)
+    return frame.with_columns(expressions) if expressions else frame
 
 
 def _likely(our: str, schema: pl.Schema) -> str | None:
@@ -219,8 +222,6 @@ def _cast(our: str, theirs: str, dtype: pl.DataType) -> pl.Expr:
             pl.when((number.is_not_null() | column.is_null()).all()).then(number).otherwise(ranked).alias(our)
         )
     target = COLUMNS.get(our, pl.Int64())
-    if dtype == target and our == theirs:
-        return column
     if dtype.is_nested() or (dtype.is_temporal() and target != pl.String):
         raise SchemaError(
             f"{our}: column {theirs!r} holds {dtype}, not {'text' if target == pl.String else 'numbers'}; cast it "

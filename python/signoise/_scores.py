@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 import polars as pl
@@ -16,6 +16,7 @@ import polars as pl
 from ._duplicates import check_duplicates, settled_or_doubled
 from ._errors import DroppedRowsWarning, MixedKeyWarning, SchemaError
 from ._kernels import kernels
+from ._options import check_threads
 from ._schema import KEY, did_you_mean, predicate, recognise
 
 if TYPE_CHECKING:
@@ -52,13 +53,13 @@ def open_scores(
     elif isinstance(scores, pl.LazyFrame):
         frame = scores
     elif hasattr(scores, "__arrow_c_stream__"):
-        frame = pl.DataFrame(scores).lazy()
+        frame = pl.DataFrame(cast("Any", scores)).lazy()
     elif isinstance(scores, (str, os.PathLike)) or (
         isinstance(scores, Iterable) and all(isinstance(item, (str, os.PathLike)) for item in scores)
     ):
         from ._readers import read
 
-        frame, report = read(scores, columns=columns, strict=strict)
+        frame, report = read(cast("Any", scores), columns=columns, strict=strict)
         return frame, report
     else:
         raise SchemaError(
@@ -75,9 +76,10 @@ def load_instances(
     where: Filter = None,
     use: Sequence[pl.Expr | str] = (),
     strict: bool = False,
+    threads: int | None = None,
 ) -> tuple[pl.DataFrame, list[str]]:
     """Instance rows, filtered; result rows where there are no instances at all."""
-    rows, _ = _filtered(scores, columns, where, use, strict=strict)
+    rows, _ = rows_of(scores, columns, where, use, strict=strict, threads=threads)
     if "instance_id" not in rows.columns or rows["instance_id"].null_count() == rows.height:
         return rows, []
     results = rows["instance_id"].null_count()
@@ -113,7 +115,7 @@ def load(
         `encode`.
     """
     check_duplicates(duplicates)
-    rows, report = _filtered(scores, columns, where, use, keep_all=keep_all, strict=strict)
+    rows, report = rows_of(scores, columns, where, use, keep_all=keep_all, strict=strict, threads=threads)
     notes: list[str] = []
     if "instance_id" in rows.columns and rows["instance_id"].null_count() < rows.height:
         from ._aggregate import results_from_instances
@@ -128,16 +130,18 @@ def load(
     return Table(rows, notes, report)
 
 
-def _filtered(
+def rows_of(
     scores: Scores,
     columns: Mapping[str, str] | None,
     where: Filter,
-    use: Sequence[pl.Expr | str],
+    use: Sequence[pl.Expr | str] = (),
     *,
     keep_all: bool = False,
-    strict: bool,
+    strict: bool = False,
+    threads: int | None = None,
 ) -> tuple[pl.DataFrame, ReadReport | None]:
     """Rows that satisfy `where`, with our columns and those in `use`."""
+    check_threads(threads)
     frame, report = open_scores(scores, columns, strict=strict)
     names = frame.collect_schema().names()
     condition = predicate(where, "where", names)

@@ -68,6 +68,13 @@ def flag_lists(flags: Mapping[str, NDArray[np.bool_]], n_groups: int) -> pl.Seri
     return pl.Series("flags", spelt, dtype=pl.List(pl.String))[index]
 
 
+def result_column(name: str, values: NDArray[Any] | pl.Series) -> pl.Series:
+    """A column of a result: NaN is how kernels say undefined, tables say null."""
+    if isinstance(values, pl.Series):
+        return values.alias(name)
+    return pl.Series(name, values, nan_to_null=True)
+
+
 def check_strict(table: pl.DataFrame, by: Sequence[str], *, strict: bool) -> None:
     """Raise for the first group whose status is not ``ok``."""
     if not strict:
@@ -92,10 +99,13 @@ def chance_of(labels: pl.DataFrame, declared: Mapping[str, float] | None) -> NDA
     out = np.full(labels.height, np.nan)
     if "task" not in labels.columns:
         return out
+    levels: dict[str, float | None] = {}
     for row, (task, metric) in enumerate(zip(labels["task"], metric_of(labels), strict=True)):
         known = lookup(metric) if metric is not None else None
         declared_here = declared is not None and task in declared
         if task is not None and (declared_here or (known is not None and known.accuracy)):
-            level = chance_level(task, declared)
+            if task not in levels:
+                levels[task] = chance_level(task, declared)
+            level = levels[task]
             out[row] = np.nan if level is None else level
     return out

@@ -1,8 +1,12 @@
 """NumPy twins of the compiled kernels: the definitions, under the same names and signatures.
 
-They are what the kernels are tested against and timed against. Everything here is plain NumPy and Python, written to
-be read beside the formula it implements.
+They are what the kernels are tested against and timed against. Everything here is plain NumPy and Python, to
+be read beside the formula it implements. The verbs are here too, on the twins: ``reference.snr`` is ``snr``.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from ._checkpoints import trailing_ema, trailing_mean
 from ._decisions import (
@@ -31,26 +35,46 @@ from ._random import philox_uint64
 from ._smoothness import smoothness_groups
 from ._snr import group_noise, window_summary
 
+if TYPE_CHECKING:
+    from ._verbs import (
+        aggregate,
+        average_checkpoints,
+        decision_accuracy,
+        noise,
+        roll_up,
+        signal,
+        smoothness,
+        snr,
+    )
+
 __all__ = [
+    "aggregate",
     "agreement_decidable",
     "agreement_weighted",
     "autocorrelation_factors",
+    "average_checkpoints",
     "chi2_quantile",
+    "decision_accuracy",
     "expected_agreement",
     "expected_range",
     "f_quantile",
     "group_noise",
     "jackknife_interval",
+    "noise",
     "normal_cdf",
     "normal_quantile",
     "pair_agreement",
     "philox_uint64",
+    "roll_up",
     "sampled_agreement",
     "segment_moments",
     "segment_weighted_mean",
+    "signal",
     "signal_variant",
     "signal_variant_groups",
+    "smoothness",
     "smoothness_groups",
+    "snr",
     "studentised_range_cdf",
     "studentised_range_quantile",
     "t_cdf",
@@ -59,3 +83,29 @@ __all__ = [
     "trailing_mean",
     "window_summary",
 ]
+
+# Verbs import Polars, and their modules may import this one: each is made when it is first asked for.
+_VERBS = frozenset(
+    {
+        "aggregate",
+        "average_checkpoints",
+        "decision_accuracy",
+        "noise",
+        "roll_up",
+        "signal",
+        "smoothness",
+        "snr",
+    }
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _VERBS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import _verbs
+
+    return getattr(_verbs, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

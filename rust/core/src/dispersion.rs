@@ -147,7 +147,7 @@ fn signal_and_noise(
 
 fn find(name: &str) -> Result<&'static Variant> {
     VARIANTS.iter().find(|variant| variant.name == name).ok_or_else(|| Error::Unknown {
-        name: "name",
+        name: "signal",
         found: name.into(),
         known: VARIANTS.iter().map(|variant| variant.name).collect::<Vec<_>>().join(", "),
     })

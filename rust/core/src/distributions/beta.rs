@@ -35,7 +35,9 @@ fn tails(a: f64, b: f64, u: f64) -> Tails {
     let exponent = -a * deviance(b * change / sum, log_x) - b * deviance(-a * change / sum, log_y);
     let density = (a / (a + b) * b / (2.0 * PI)).sqrt()
         * (stirling_error(a + b) - stirling_error(a) - stirling_error(b) + exponent).exp();
-    if x < (a + 1.0) / (a + b + 2.0) {
+    if density == 0.0 {
+        Tails::beyond(u > 0.0)
+    } else if x < (a + 1.0) / (a + b + 2.0) {
         let lower = density * fraction(a, b, x, y, -excess);
         Tails { lower, upper: 1.0 - lower, density }
     } else {

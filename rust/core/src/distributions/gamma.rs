@@ -51,7 +51,9 @@ fn tails(a: f64, w: f64) -> Tails {
     let x = a * w.exp();
     // x^a e^-x / Gamma(a), which is also the density in w
     let density = (a / (2.0 * PI)).sqrt() * (-stirling_error(a) - a * deviance(t, w)).exp();
-    if x < a + 1.0 {
+    if density == 0.0 {
+        Tails::beyond(w > 0.0)
+    } else if x < a + 1.0 {
         let (mut term, mut sum, mut n) = (1.0, 1.0, a);
         for _ in 0..MOST_TERMS {
             n += 1.0;

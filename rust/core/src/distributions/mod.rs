@@ -1,4 +1,4 @@
-//! Quantiles and probabilities for the intervals (methods A1.3, A2.2, A2.4, A3.6), elementwise over equally long arrays.
+//! Quantiles and probabilities for the intervals (methods A1.3, A2.2, A2.4, A3.6), elementwise over arrays.
 //!
 //! normal, Student t, F, chi-square: relative error below 1e-10 against SciPy, from the incomplete beta and gamma
 //! functions on logarithmic axes (`beta`, `gamma`, `normal`); studentised range: 1e-8 (`studentised_range`).
@@ -190,4 +190,62 @@ pub fn autocorrelation_factors(n: &[f64], rho: &[f64], interrupt: &Interrupt) ->
 
 fn at(values: &[f64], index: usize) -> f64 {
     values.get(index).copied().unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn assert_close(found: f64, expected: f64, tolerance: f64) {
+        assert!((found - expected).abs() <= tolerance * expected.abs(), "{found} is not {expected}");
+    }
+
+    #[test]
+    fn closed_forms() {
+        for p in [1e-9, 0.0005, 0.3, 0.6, 0.975] {
+            assert_close(t_quantile(p, 1.0), -1.0 / (std::f64::consts::PI * p).tan(), 1e-9);
+            assert_close(chi2_quantile(p, 2.0), -2.0 * (-p).ln_1p(), 1e-13);
+            assert_close(f_quantile(p, 2.0, 2.0), p / (1.0 - p), 1e-13);
+            assert_close(normal_cdf(normal_quantile(p)), p, 1e-13);
+        }
+    }
+
+    #[test]
+    fn two_members_are_a_t_distribution() {
+        for df in [1.0, 4.5, 1e3, f64::INFINITY] {
+            for p in [0.0005, 0.5, 0.9995] {
+                let expected = 2.0f64.sqrt() * t_quantile(0.5 * (1.0 + p), df);
+                assert_close(studentised_range_quantile(p, 2.0, df), expected, 1e-9);
+            }
+        }
+    }
+
+    #[test]
+    fn expansions_meet_the_general_case() {
+        for p in [0.0005, 0.3, 0.975] {
+            let (below, above) = (chi2_quantile(p, 999_999.999), chi2_quantile(p, 1e6));
+            assert_close(above - below, 1e-3, 1e-2);
+            assert_close(f_quantile(p, 9.999_999_9e7, 1e9), f_quantile(p, 1e8, 1e9), 1e-11);
+        }
+    }
+
+    #[test]
+    fn tails_that_no_double_holds_end() {
+        for p in [5e-324, 1e-300, 1.0 - f64::EPSILON] {
+            for df in [1e-3, 1.0, 1e12, 1e300] {
+                let found = [t_quantile(p, df), chi2_quantile(p, df), f_quantile(p, df, 1e-3), f_quantile(p, 1e-3, df)];
+                let ranges = [2.0, 3.0, 1e6].map(|members| studentised_range_quantile(p, members, df));
+                assert!(found.iter().skip(1).chain(&ranges).all(|&x| x.is_nan() || x >= 0.0), "{p} {df}");
+            }
+        }
+    }
+
+    #[test]
+    fn repeated_rows_share_one_result() {
+        let interrupt = Interrupt::new();
+        let found = studentised_range_quantiles(&[0.9, 0.5, 0.9], &[3.0; 3], &[7.0; 3], &interrupt);
+        let (first, second) = (studentised_range_quantile(0.9, 3.0, 7.0), studentised_range_quantile(0.5, 3.0, 7.0));
+        assert_eq!(found, Ok(vec![first, second, first]));
+        assert!(studentised_range_quantiles(&[0.9], &[3.0], &[], &interrupt).is_err());
+    }
 }

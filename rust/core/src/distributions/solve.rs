@@ -13,6 +13,14 @@ pub(super) struct Tails {
     pub(super) density: f64,
 }
 
+impl Tails {
+    /// So far out on the `right` or left that the density is 0 as a double.
+    pub(super) const fn beyond(right: bool) -> Self {
+        let (lower, upper) = if right { (1.0, 0.0) } else { (0.0, 1.0) };
+        Self { lower, upper, density: 0.0 }
+    }
+}
+
 /// The w where the lower tail is `lower` and the upper tail `upper` (their sum is 1; the smaller one is matched).
 ///
 /// `start` may be poor but `centre` must be a point where no tail underflows; `scale` is the order of the standard
@@ -24,21 +32,24 @@ pub(super) fn solve(
     scale: f64,
     mut tails: impl FnMut(f64) -> Tails,
 ) -> f64 {
-    let (mut good, mut w) = (centre, start);
+    let (mut good, mut w, mut last) = (centre, start, f64::INFINITY);
     for _ in 0..200 {
         let at = tails(w);
         let (tail, target, sign) = if lower <= upper { (at.lower, lower, 1.0) } else { (at.upper, upper, -1.0) };
-        let step = -sign * (tail / target).ln() * tail / at.density;
+        let residual = (tail / target).ln();
+        let step = -sign * residual * tail / at.density;
         if !step.is_finite() {
             w = 0.5 * (w + good); // beyond what a double can hold: back towards known ground
             continue;
         }
         good = w;
         w = (w + step).clamp(-END, END);
-        // Convergence is quadratic, with a constant of about 1 / scale.
-        if step.abs() <= 1e-7 * scale || (w - good).abs() <= 4.0 * f64::EPSILON * w.abs() {
+        // Convergence is quadratic, with a constant of about 1 / scale; steps that grow beside the root are rounding.
+        let size = step.abs();
+        if size <= 1e-7 * scale || (residual.abs() <= 1e-2 && size >= last) || w == good {
             return w;
         }
+        last = size;
     }
     f64::NAN
 }

@@ -1,0 +1,25 @@
+"""The verbs on the NumPy twins: the same code around the kernels, the definitions in their place.
+
+``signoise.reference.snr(scores)`` gives what ``signoise.snr(scores)`` gives, slowly, from code that reads
+like the formulas.
+"""
+
+from .. import reference as _twins
+from .._aggregate import aggregate as _aggregate
+from .._aggregate import roll_up as _roll_up
+from .._checkpoints import average_checkpoints as _average_checkpoints
+from .._decisions import decision_accuracy as _decision_accuracy
+from .._kernels import with_twins
+from .._smoothness import smoothness as _smoothness
+from .._snr import noise as _noise
+from .._snr import signal as _signal
+from .._snr import snr as _snr
+
+aggregate = with_twins(_aggregate, _twins)
+average_checkpoints = with_twins(_average_checkpoints, _twins)
+decision_accuracy = with_twins(_decision_accuracy, _twins)
+noise = with_twins(_noise, _twins)
+roll_up = with_twins(_roll_up, _twins)
+signal = with_twins(_signal, _twins)
+smoothness = with_twins(_smoothness, _twins)
+snr = with_twins(_snr, _twins)
