@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ._encode import Duplicates, Encoded, Series, encode
+from ._duplicates import Duplicates
+from ._encode import Encoded, Series, encode
 from ._errors import DroppedRowsWarning, InsufficientDataError, MixedKeyWarning, OptionError, SchemaError
 from ._intervals import quantile_at
 from ._kernels import kernels

@@ -104,7 +104,7 @@ def report(
     >>> import signoise as sn
     >>> table = sn.report(sn.example_scores())
     >>> table["task"][0], table["status"].value_counts().height
-    ('sim_paloma', 2)
+    ('sim_arc', 2)
     """
     made = make_report(
         scores,

@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from ._encode import Duplicates, encode
+from ._duplicates import Duplicates
+from ._encode import encode
 from ._kernels import kernels
 from ._metrics import require_direction
 from ._options import as_columns, check_choice, signature

@@ -7,7 +7,8 @@ from typing import Literal
 
 import polars as pl
 
-from ._encode import Duplicates, encode
+from ._duplicates import Duplicates
+from ._encode import encode
 from ._errors import OptionError
 from ._measure import Settings, check_settings, measure
 from ._options import as_columns, check_choice
