@@ -8,6 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# The same examples in every run, and no verdict by the clock of a busy machine.
+settings.register_profile(
+    "signoise",
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
+)
+settings.load_profile("signoise")
 
 ROOT = Path(__file__).resolve().parent.parent
 

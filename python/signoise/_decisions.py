@@ -184,11 +184,11 @@ def decision_accuracy(
         strict=strict,
         threads=threads,
     )
-    names = table.frame.columns
+    schema = table.frame.schema
     masks = {
         name: checked
         for name, value in sides.items()
-        if (checked := predicate(value, name, names)) is not None
+        if (checked := predicate(value, name, schema)) is not None
     }
     # Each side is looked up once, in the whole table, and travels as a column.
     on_side = table.frame.select(mask.fill_null(False).alias(f"__{name}") for name, mask in masks.items())
@@ -309,6 +309,9 @@ def _side(
         signs = require_direction(sorted({m for m in metric_of_group.values() if m is not None}), direction)
         for g, metric in metric_of_group.items():
             sign[g] = signs.get(metric, 1)
+    # The mean of scores of inf and -inf is undefined: such a member cannot be ranked.
+    known = ~np.isnan(values)
+    values, group, member, sd = values[known], group[known], member[known], sd[known]
     return _Side(series, values * sign[group], group, member, sd, sign, window)
 
 

@@ -139,7 +139,9 @@ def encode(
         What to do where one key carries different values.
     """
     check_duplicates(duplicates)
-    for argument, names in (("by", by), ("across or match", members)):
+    # A table without tokens is ordered by its steps; any other order was asked for.
+    orders = [order] if order != "tokens" else []
+    for argument, names in (("by", by), ("across or match", members), ("order", orders)):
         for name in names:
             if name not in frame.columns:
                 raise SchemaError(
@@ -204,14 +206,23 @@ def encode(
 
 
 def _null_incomplete(frame: pl.DataFrame, along: Sequence[str], series: Sequence[str]) -> pl.DataFrame:
-    """A series that lacks tokens (or steps) at some checkpoints is ordered without them altogether."""
+    """A series that lacks tokens (or steps) at some checkpoints is ordered without them if something else orders it."""
     partial = [name for name in along if 0 < frame[name].null_count() < frame.height]
     if not partial:
         return frame
-    return frame.with_columns(
-        pl.when(pl.col(name).is_null().any().over(series)).then(None).otherwise(pl.col(name)).alias(name)
-        for name in partial
-    )
+
+    def orders(name: str) -> pl.Expr:
+        return pl.col(name).is_not_null().all().over(series)
+
+    expressions = []
+    for name in partial:
+        others = [
+            c for c in (*along[along.index(name) + 1 :], "revision") if c in frame.columns and c != name
+        ]
+        if others:
+            alone = orders(name) | ~pl.any_horizontal(orders(other) for other in others)
+            expressions.append(pl.when(alone).then(pl.col(name)).alias(name))
+    return frame.with_columns(expressions)
 
 
 def _take(values: NDArray[Any], row: Ints | None) -> NDArray[Any]:
@@ -394,9 +405,9 @@ def _settle(frame: pl.DataFrame, row: Ints, conflicting: pl.DataFrame, how: str)
     )
     dropped = conflicting.filter(~pl.col("__place").is_in(kept["__keep"].implode()))["__place"].to_numpy()
     if how == "mean":
-        values = frame["value"].to_numpy(writable=True)
-        values[row[kept["__keep"].to_numpy()]] = kept["__mean"].to_numpy()
-        frame = frame.with_columns(pl.Series("value", values))
+        # Not by way of NumPy, where the nulls of other rows would become NaN.
+        at = pl.Series(row[kept["__keep"].to_numpy()])
+        frame = frame.with_columns(frame["value"].clone().scatter(at, kept["__mean"]))
     return frame, dropped
 
 
@@ -472,7 +483,7 @@ def _unbounded(frame: pl.DataFrame, row: Ints | None, places: Ints) -> Ints:
     metrics, values = frame["metric"].gather(rows), frame["value"].gather(rows)
     open_ended = []
     for name, value in zip(metrics, values, strict=True):
-        metric = lookup(name)
+        metric = None if name is None else lookup(name)
         open_ended.append(metric is None or (metric.high if value > 0 else metric.low) is None)
     return places[np.array(open_ended, dtype=bool)]
 

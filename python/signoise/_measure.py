@@ -100,7 +100,7 @@ def check_settings(
     check_choice("score", score, ("mean", "final"))
     if isinstance(autocorrelation, str):
         check_choice("autocorrelation", autocorrelation, ("pooled",))
-    elif not 0.0 <= autocorrelation <= 0.95:
+    elif not isinstance(autocorrelation, (int, float)) or not 0.0 <= autocorrelation <= 0.95:
         raise OptionError(
             f'autocorrelation must be "pooled" or a number from 0 to 0.95, got {autocorrelation!r}'
         )
@@ -110,6 +110,7 @@ def check_settings(
             ("ddof", ddof, 0),
             ("noise", noise, "mean_sd"),
             ("score", score, "mean"),
+            ("relative", relative, True),
         ):
             if value is not None and value != implied:
                 raise OptionError(
@@ -307,10 +308,10 @@ def _score_error(
 
 
 def _relative_to(mean: Floats, *, relative: bool) -> Floats:
-    """Denominator of a relative form; NaN where it is zero, so that nothing infinite comes out."""
+    """Denominator of a relative form; NaN where it is zero or infinite, so that no false 0 or infinity comes out."""
     if not relative:
         return np.ones(len(mean))
-    return np.where(mean == 0, np.nan, np.abs(mean))
+    return np.where((mean == 0) | np.isinf(mean), np.nan, np.abs(mean))
 
 
 def _variant(
@@ -370,6 +371,19 @@ def measure(
     threads: int | None = None,
 ) -> pl.DataFrame:
     """The result table of `snr`, `signal` or `noise` on encoded scores."""
+    # Infinite scores and zero noise make undefined numbers; they become null with a status, not NumPy's warnings.
+    with np.errstate(all="ignore"):
+        return _measured(encoded, settings, chance, strict=strict, threads=threads)
+
+
+def _measured(
+    encoded: Encoded,
+    settings: Settings,
+    chance: Mapping[str, float] | None,
+    *,
+    strict: bool,
+    threads: int | None,
+) -> pl.DataFrame:
     noise = _noise_side(encoded, settings, "noise_runs" if "noise_runs" in encoded.masks else None, threads)
     statuses = Statuses(len(encoded.groups))
     statuses.set("duplicate_key", encoded.conflicts)
@@ -432,7 +446,9 @@ def _signal_columns(
     value, noise_value = side.spread / scale, noise.absolute / noise_scale
     if settings.variant is not None:
         mask = "noise_runs" if "noise_runs" in encoded.masks else None
-        value, noise_value = _variant(encoded, settings, side, noise, mask, threads)
+        value, variant_noise = _variant(encoded, settings, side, noise, mask, threads)
+        # The reference's noise belongs to its variants; a textbook signal stands over the noise asked for.
+        noise_value = variant_noise if settings.signal.startswith("compat:") else noise_value
     value = np.where(side.n >= 2, value, np.nan)
     members = np.where(side.n >= 2, side.n, np.nan).astype(float)
     stderr, df, tests = _score_error(side, noise, settings)

@@ -80,6 +80,10 @@ CONFIG_PARTS: tuple[tuple[str, str], ...] = (
 """Columns joined into `config` as ``name=value`` where the table has no `config`: (their name, name in the pair)."""
 
 
+#: Where a checkpoint stands in training.
+_PLACES = ("tokens", "flops")
+
+
 def _bare(name: str) -> str:
     """`Model Name`, `model-name` and `model_name` are one name."""
     return re.sub(r"[^0-9a-z]+", "_", name.strip().lower()).strip("_")
@@ -167,7 +171,7 @@ def recognise(frame: pl.LazyFrame, columns: Mapping[str, str] | None = None) -> 
     for our, theirs in found.items():
         if our == "step" and schema[theirs] == pl.String:
             expressions += _named_steps(theirs, with_revision="revision" not in found)
-        elif our != theirs or schema[theirs] != COLUMNS.get(our, pl.Int64()):
+        elif our != theirs or schema[theirs] != COLUMNS.get(our, pl.Int64()) or our in _PLACES:
             expressions.append(_cast(our, theirs, schema[theirs]))
     if "metric" not in found:
         expressions.append(pl.lit(_bare(found["value"])).alias("metric"))
@@ -227,6 +231,9 @@ def _cast(our: str, theirs: str, dtype: pl.DataType) -> pl.Expr:
             f"{our}: column {theirs!r} holds {dtype}, not {'text' if target == pl.String else 'numbers'}; cast it "
             f'first, or declare another column with columns={{"yours": "{our}"}}'
         )
+    if our in _PLACES and dtype.is_float():
+        # NaN is how pandas says missing; as a place in training it would compare equal to nothing, itself included.
+        return column.fill_nan(None).cast(target).alias(our)
     if target == pl.Int64 and dtype.is_float():
         return column.fill_nan(None).cast(target).alias(our)
     return column.cast(target).alias(our)
@@ -296,8 +303,8 @@ def config_sources(names: Iterable[str]) -> dict[str, str]:
     return {name: labels[_bare(name)] for name in names if _bare(name) in labels}
 
 
-def predicate(filters: pl.Expr | str | None, argument: str, names: Iterable[str]) -> pl.Expr | None:
-    """A filter as an expression, with its column names checked.
+def predicate(filters: pl.Expr | str | None, argument: str, schema: pl.Schema) -> pl.Expr | None:
+    """A filter as an expression, checked to be one on this table.
 
     Parameters
     ----------
@@ -305,19 +312,28 @@ def predicate(filters: pl.Expr | str | None, argument: str, names: Iterable[str]
         A Polars expression, or a Polars SQL predicate such as ``"params >= 1e9 AND metric = 'acc'"``.
     argument
         Name of the argument, for the message.
-    names
-        Columns of the table.
+    schema
+        Columns of the table and their dtypes.
     """
     if filters is None:
         return None
     expression = as_expression(filters, argument)
-    known = list(names)
     for name in expression.meta.root_names():
-        if name not in known:
+        if name not in schema:
             raise SchemaError(
-                f"{argument}: the table has no column {name!r}{did_you_mean(name, known)} "
-                f"(it has {', '.join(known)})"
+                f"{argument}: the table has no column {name!r}{did_you_mean(name, schema)} "
+                f"(it has {', '.join(schema)})"
             )
+    try:
+        found = pl.DataFrame(schema=schema).select(expression).dtypes
+    except pl.exceptions.PolarsError as error:
+        detail = str(error).split("\n")[0]
+        raise OptionError(f"{argument}: {filters!s} does not fit the table's dtypes ({detail})") from None
+    if found != [pl.Boolean()]:
+        raise OptionError(
+            f"{argument} must be true or false for each row, but {filters!s} is "
+            f"{', '.join(str(dtype) for dtype in found)}; write it like \"params >= 1e9 AND metric = 'acc'\""
+        )
     return expression
 
 

@@ -121,7 +121,7 @@ def load(
         from ._aggregate import results_from_instances
 
         rows, more = results_from_instances(
-            rows, split=() if keep_all else _named(use), duplicates=duplicates, threads=threads
+            rows, split=() if keep_all else _named(use, rows.schema), duplicates=duplicates, threads=threads
         )
         notes += more
     if groups:
@@ -143,11 +143,12 @@ def rows_of(
     """Rows that satisfy `where`, with our columns and those in `use`."""
     check_threads(threads)
     frame, report = open_scores(scores, columns, strict=strict)
-    names = frame.collect_schema().names()
-    condition = predicate(where, "where", names)
+    schema = frame.collect_schema()
+    names = schema.names()
+    condition = predicate(where, "where", schema)
     if condition is not None:
         frame = frame.filter(condition)
-    wanted = dict.fromkeys([*KEY, "value", "weight", "stderr", "n", "source", *_named(use)])
+    wanted = dict.fromkeys([*KEY, "value", "weight", "stderr", "n", "source", *_named(use, schema)])
     chosen = names if keep_all else [name for name in wanted if name in names]
     rows = _collect(frame.select(chosen))
     if rows.height == 0:
@@ -160,13 +161,17 @@ def rows_of(
     return rows, report
 
 
-def _named(use: Sequence[pl.Expr | str]) -> list[str]:
+def _named(use: Sequence[pl.Expr | str], schema: pl.Schema) -> list[str]:
     """Columns that the items name."""
-    return list(
-        dict.fromkeys(
-            name for item in use for name in (item.meta.root_names() if isinstance(item, pl.Expr) else [item])
-        )
-    )
+    names: dict[str, None] = {}
+    for item in use:
+        if isinstance(item, str):
+            names[item] = None
+        elif item.meta.has_multiple_outputs():
+            names |= dict.fromkeys(pl.DataFrame(schema=schema).select(item).columns)
+        else:
+            names |= dict.fromkeys(item.meta.root_names())
+    return list(names)
 
 
 def constant_or_null(names: Iterable[str]) -> list[pl.Expr]:

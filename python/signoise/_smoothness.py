@@ -15,7 +15,7 @@ from ._metrics import require_direction
 from ._options import as_columns, check_choice, signature
 from ._schema import RUN_IDENTITY
 from ._scores import Filter, Groups, Scores, load, note_key, warn_notes
-from ._status import Statuses, check_strict
+from ._status import Statuses, check_strict, result_column
 
 _STATISTICS = (
     "monotonicity_sign",
@@ -112,15 +112,14 @@ def smoothness(
     warn_notes(table.notes)
     note_key(encoded, by)
     values, _, offsets, filled = encoded.select()
-    position = np.full(len(encoded.heads), -1, dtype=np.intp)
-    position[filled] = np.arange(len(filled))
-    order_of = position[encoded.canonical]
-    present = order_of >= 0
-    groups_shown = encoded.group_of[encoded.canonical][present]
     raw = kernels().smoothness_groups(values, offsets, threads=threads)
-    out = {name: raw[name][order_of[present]] for name in ("n", *_STATISTICS)}
-
-    labels = encoded.groups[groups_shown]
+    # A group is one run's series here; a run without a single score keeps its row.
+    place = encoded.group_of[filled]
+    labels = encoded.groups
+    out = {"n": np.zeros(len(labels), dtype=np.int64)}
+    out |= {name: np.full(len(labels), np.nan) for name in _STATISTICS}
+    for name, column in out.items():
+        column[place] = raw[name]
     if direction != "raw" and "metric" in labels.columns:
         declared = direction if isinstance(direction, Mapping) else None
         signs = require_direction(labels["metric"].unique().drop_nulls().sort().to_list(), declared)
@@ -129,12 +128,14 @@ def smoothness(
             out[name] = out[name] * flip
         out["total_variation_improvement"] = out["total_variation_normalised"] - out["improvement"]
     statuses = Statuses(len(labels))
+    statuses.set("duplicate_key", encoded.conflicts)
     statuses.set("too_few", out["n"] < 2)
     statuses.set("constant", (out["n"] >= 2) & (out["total_variation"] == 0))
     statuses.check_finite(~np.isfinite(out["total_variation"]))
+    statuses.blank(out, "duplicate_key")
     result = labels.select(encoded.by).with_columns(
-        pl.Series("n_checkpoints", out["n"].astype(np.int64)),
-        *(pl.Series(name, out[name]).fill_nan(None) for name in _STATISTICS),
+        pl.Series("n_checkpoints", out["n"]),
+        *(result_column(name, out[name]) for name in _STATISTICS),
         statuses.column(),
         pl.lit(signature("smoothness", direction=direction, order=order)).alias("signature"),
     )

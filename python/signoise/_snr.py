@@ -377,8 +377,8 @@ def _measure(
         strict=strict,
         threads=threads,
     )
-    names = table.frame.columns
-    masks = {name: predicate(value, name, names) for name, value in given.items() if value is not None}
+    schema = table.frame.schema
+    masks = {name: predicate(value, name, schema) for name, value in given.items() if value is not None}
     encoded = encode(
         table.frame, by=by, members=settings.across, order=settings.order, masks=masks, duplicates=duplicates
     )

@@ -69,9 +69,11 @@ def flag_lists(flags: Mapping[str, NDArray[np.bool_]], n_groups: int) -> pl.Seri
 
 
 def result_column(name: str, values: NDArray[Any] | pl.Series) -> pl.Series:
-    """A column of a result: NaN is how kernels say undefined, tables say null."""
+    """A column of a result; NaN is how kernels say undefined, and an infinite statistic is none: tables say null."""
     if isinstance(values, pl.Series):
         return values.alias(name)
+    if values.dtype.kind == "f":
+        values = np.where(np.isfinite(values), values, np.nan)
     return pl.Series(name, values, nan_to_null=True)
 
 
