@@ -235,7 +235,7 @@ def results_from_instances(
         )
         table = table.join(constant, on=key, how="left", nulls_equal=True, maintain_order="left")
     counted = table.unique(subset=key, keep="first", maintain_order=True)
-    missing = int(counted["n_missing"].sum()) + int(counted["n_nan"].sum())
+    missing = sum(int(counted[column].sum()) for column in ("n_missing", "n_nan"))
     if missing:
         notes.append(f"{missing} instance rows have no score and were left out of their means")
     table = table.drop("n_missing", "n_nan", "variance", "min", "max").with_columns(

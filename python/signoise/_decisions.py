@@ -150,6 +150,11 @@ def decision_accuracy(
     check_choice("pairs", pairs, PAIRS)
     check_level(confidence_level)
     check_count("n_resamples", n_resamples)
+    check_count("rng_seed", rng_seed, 0)
+    if rng_seed >= 2**64:
+        raise OptionError(f"rng_seed must be below 2**64, got {rng_seed}")
+    if not isinstance(decidable_sd, (int, float)) or not decidable_sd >= 0:
+        raise OptionError(f"decidable_sd must be a number of at least 0, got {decidable_sd!r}")
     for name, value in (("window", window), ("window_small", window_small), ("window_target", window_target)):
         if value is not None:
             check_count(name, value)
@@ -216,7 +221,7 @@ def decision_accuracy(
     windows = {"small": window_small or window, "target": window_target or window}
     a = _side(encoded, "small", score, windows["small"], left, direction, threads)
     b = _side(encoded, "target", score, windows["target"], left, direction, threads)
-    common_a, common_b = _matched(a, b, len(encoded.members))
+    common_a, common_b = _matched(a, b, encoded.members)
     _note_unmatched(encoded, a, b, common_a, members, strict=strict)
     text = signature(
         "decision_accuracy",
@@ -309,18 +314,15 @@ def _side(
         signs = require_direction(sorted({m for m in metric_of_group.values() if m is not None}), direction)
         for g, metric in metric_of_group.items():
             sign[g] = signs.get(metric, 1)
-    # The mean of scores of inf and -inf is undefined: such a member cannot be ranked.
-    known = ~np.isnan(values)
-    values, group, member, sd = values[known], group[known], member[known], sd[known]
     return _Side(series, values * sign[group], group, member, sd, sign, window)
 
 
 def _check_unmixed(series: Series, labels: pl.DataFrame, side: str, left: Sequence[str]) -> None:
     """Each side of a group must hold one metric, task, ..; a member that holds several scales is averaged aloud."""
-    frame = labels.with_columns(pl.Series("__group", series.group), pl.Series("__member", series.member))
     for column in left:
         if column not in labels.columns or labels[column].n_unique() <= 1:
             continue
+        frame = labels.with_columns(pl.Series("__group", series.group), pl.Series("__member", series.member))
         within = ["__group"] if column in SCORE_IDENTITY else ["__group", "__member"]
         seen = frame.group_by(within).agg(
             pl.col(column).n_unique().alias("n"), pl.col(column).unique().sort()
@@ -340,15 +342,19 @@ def _check_unmixed(series: Series, labels: pl.DataFrame, side: str, left: Sequen
         )
 
 
-def _matched(a: _Side, b: _Side, n_members: int) -> tuple[Ints, Ints]:
-    """Positions of the members that stand on both sides."""
-    _, in_a, in_b = np.intersect1d(
-        a.group * max(n_members, 1) + a.member,
-        b.group * max(n_members, 1) + b.member,
-        assume_unique=True,
-        return_indices=True,
-    )
-    return in_a.astype(np.intp), in_b.astype(np.intp)
+def _matched(a: _Side, b: _Side, members: pl.DataFrame) -> tuple[Ints, Ints]:
+    """Positions of the members that stand on both sides.
+
+    Nothing is matched on a missing key, and a score that is undefined (the mean of inf and -inf) cannot be ranked.
+    """
+    keyed = members.select(pl.all_horizontal(pl.all().is_not_null())).to_series().to_numpy()
+    places = []
+    for side in (a, b):
+        rankable = np.flatnonzero(keyed[side.member] & ~np.isnan(side.scores))
+        places.append((side.group[rankable] * max(len(members), 1) + side.member[rankable], rankable))
+    (at_a, in_a), (at_b, in_b) = places
+    _, first, second = np.intersect1d(at_a, at_b, assume_unique=True, return_indices=True)
+    return in_a[first].astype(np.intp), in_b[second].astype(np.intp)
 
 
 def _note_unmatched(

@@ -267,7 +267,7 @@ def _in_order(frame: pl.DataFrame, new: Mask, series: Sequence[str], along: Sequ
     """Each series stands in one block, and its checkpoints rise within it."""
     starts = np.flatnonzero(new)
     # Among shuffled rows a series comes back soon: a look at the first few spares the look at all.
-    for part in (starts[:1000], starts):
+    for part in (starts[:1000], starts) if len(starts) > 10_000 else (starts,):
         heads = frame.select(series)[part]
         if heads.height > 1 and heads.n_unique() < heads.height:
             return False
@@ -490,11 +490,11 @@ def _unbounded(frame: pl.DataFrame, row: Ints | None, places: Ints) -> Ints:
 
 def _positions(frame: pl.DataFrame, row: Ints | None, along: Sequence[str], starts: Ints) -> Floats:
     """Where each checkpoint stands: tokens (or steps), or its number in the series where it has neither."""
-    place = np.full(starts[-1], np.nan)
+    place: Floats | None = None
     for name in along:
         column = _coordinate(frame[name], row)
-        place = np.where(np.isfinite(place), place, column)
+        place = column if place is None else np.where(np.isfinite(place), place, column)
         if np.isfinite(place).all():
             return place
-    number = np.arange(len(place), dtype=float) - np.repeat(starts[:-1], np.diff(starts))
-    return np.where(np.isfinite(place), place, number)
+    number = np.arange(starts[-1], dtype=float) - np.repeat(starts[:-1], np.diff(starts))
+    return number if place is None else np.where(np.isfinite(place), place, number)

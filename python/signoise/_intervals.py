@@ -148,6 +148,12 @@ def ratio_interval(
 
 def quantile_at(kernel: str, p: float, *parameters: Floats) -> Floats:
     """A quantile for each group, computed once for each combination of parameters: groups mostly share theirs."""
-    distinct, index = np.unique(np.column_stack(parameters), axis=0, return_inverse=True)
-    columns = [np.ascontiguousarray(column) for column in distinct.T]
-    return getattr(kernels(), kernel)(np.full(len(distinct), p), *columns)[index.reshape(-1)]
+    order = np.lexsort(parameters)
+    columns = [parameter[order] for parameter in parameters]
+    new = np.ones(len(order), dtype=bool)
+    if len(order):
+        new[1:] = np.any([column[1:] != column[:-1] for column in columns], axis=0)
+    found = getattr(kernels(), kernel)(np.full(new.sum(), p), *(column[new] for column in columns))
+    out = np.empty(len(order))
+    out[order] = found[np.cumsum(new) - 1]
+    return out

@@ -226,14 +226,14 @@ def _cast(our: str, theirs: str, dtype: pl.DataType) -> pl.Expr:
             pl.when((number.is_not_null() | column.is_null()).all()).then(number).otherwise(ranked).alias(our)
         )
     target = COLUMNS.get(our, pl.Int64())
+    if our in _PLACES and dtype.is_float():
+        # NaN is how pandas says missing; as a place in training it would compare equal to nothing, itself included.
+        return column.fill_nan(None).cast(target).alias(our)
     if dtype.is_nested() or (dtype.is_temporal() and target != pl.String):
         raise SchemaError(
             f"{our}: column {theirs!r} holds {dtype}, not {'text' if target == pl.String else 'numbers'}; cast it "
             f'first, or declare another column with columns={{"yours": "{our}"}}'
         )
-    if our in _PLACES and dtype.is_float():
-        # NaN is how pandas says missing; as a place in training it would compare equal to nothing, itself included.
-        return column.fill_nan(None).cast(target).alias(our)
     if target == pl.Int64 and dtype.is_float():
         return column.fill_nan(None).cast(target).alias(our)
     return column.cast(target).alias(our)

@@ -17,7 +17,7 @@ from ._duplicates import check_duplicates, settled_or_doubled
 from ._errors import DroppedRowsWarning, MixedKeyWarning, SchemaError
 from ._kernels import kernels
 from ._options import check_threads
-from ._schema import KEY, did_you_mean, predicate, recognise
+from ._schema import COLUMNS, KEY, did_you_mean, predicate, recognise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -120,8 +120,9 @@ def load(
     if "instance_id" in rows.columns and rows["instance_id"].null_count() < rows.height:
         from ._aggregate import results_from_instances
 
+        named = [] if keep_all else [name for item in use for name in _named(item, rows.schema)]
         rows, more = results_from_instances(
-            rows, split=() if keep_all else _named(use, rows.schema), duplicates=duplicates, threads=threads
+            rows, split=list(dict.fromkeys(named)), duplicates=duplicates, threads=threads
         )
         notes += more
     if groups:
@@ -148,7 +149,16 @@ def rows_of(
     condition = predicate(where, "where", schema)
     if condition is not None:
         frame = frame.filter(condition)
-    wanted = dict.fromkeys([*KEY, "value", "weight", "stderr", "n", "source", *_named(use, schema)])
+    wanted = dict.fromkeys([*KEY, "value", "weight", "stderr", "n", "source"])
+    for item in use:
+        asked = _named(item, schema)
+        # Said here, where all columns are known; our own may be absent, and then it depends on the verb.
+        unknown = [name for name in asked if name not in schema and name not in COLUMNS]
+        if unknown:
+            raise SchemaError(
+                f"the table has no column {unknown[0]!r}{did_you_mean(unknown[0], names)} (it has {', '.join(names)})"
+            )
+        wanted.update(dict.fromkeys(asked))
     chosen = names if keep_all else [name for name in wanted if name in names]
     rows = _collect(frame.select(chosen))
     if rows.height == 0:
@@ -161,17 +171,13 @@ def rows_of(
     return rows, report
 
 
-def _named(use: Sequence[pl.Expr | str], schema: pl.Schema) -> list[str]:
-    """Columns that the items name."""
-    names: dict[str, None] = {}
-    for item in use:
-        if isinstance(item, str):
-            names[item] = None
-        elif item.meta.has_multiple_outputs():
-            names |= dict.fromkeys(pl.DataFrame(schema=schema).select(item).columns)
-        else:
-            names |= dict.fromkeys(item.meta.root_names())
-    return list(names)
+def _named(item: pl.Expr | str, schema: pl.Schema) -> list[str]:
+    """Columns of a table that a name or an expression speaks of."""
+    if isinstance(item, str):
+        return [item]
+    if item.meta.has_multiple_outputs():
+        return pl.DataFrame(schema=schema).select(item).columns
+    return item.meta.root_names()
 
 
 def constant_or_null(names: Iterable[str]) -> list[pl.Expr]:
