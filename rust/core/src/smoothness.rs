@@ -1,4 +1,4 @@
-//! How smoothly a benchmark improves along the checkpoints of one run (methods A2.3, A7).
+//! How smoothly a benchmark improves along the checkpoints of one run (arXiv 2508.13144; monotonicity: 2406.10229).
 //!
 //! total variation  TV = mean_t |x_{t+1} - x_t|, normalised TV / (max - min), improvement (x_n - x_1) / n,
 //!                  TV with both corrections: normalised - improvement
