@@ -78,7 +78,7 @@ def test_kernel_and_twin_have_the_same_names() -> None:
     known = []
     for function in (core.signal_variant_groups, reference.signal_variant_groups):
         empty = [np.empty(0), np.zeros(1, dtype=np.uintp)] * 4
-        with pytest.raises(OptionError, match='name has no entry "compat:none"') as caught:
+        with pytest.raises(OptionError, match='signal has no entry "compat:none"') as caught:
             function("compat:none", *empty)
         known.append(str(caught.value).split("known: ")[1].split(", "))
     assert known[0] == known[1] == list(SIGNAL_VARIANTS)

@@ -9,12 +9,23 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ._duplicates import Duplicates, settle_duplicates, settled_or_doubled
 from ._errors import InsufficientDataError, OptionError
 from ._kernels import kernels
 from ._metrics import lookup
 from ._options import as_columns, check_choice
-from ._schema import KEY
-from ._scores import Filter, Groups, Scores, load, load_instances, segment_offsets, warn_joined, warn_notes
+from ._schema import COLUMNS, KEY, SCORE_IDENTITY
+from ._scores import (
+    Filter,
+    Groups,
+    Scores,
+    constant_or_null,
+    load,
+    load_instances,
+    segment_offsets,
+    warn_joined,
+    warn_notes,
+)
 
 Floats = NDArray[np.float64]
 
@@ -30,6 +41,7 @@ def aggregate(
     by: str | Sequence[str] = ("run", "step", "task", "metric"),
     where: Filter = None,
     columns: Mapping[str, str] | None = None,
+    duplicates: Duplicates = "raise",
     strict: bool = False,
     threads: int | None = None,
 ) -> pl.DataFrame:
@@ -40,7 +52,7 @@ def aggregate(
 
     Parameters
     ----------
-    source, where, columns, threads
+    source, where, columns, duplicates, threads
         As in `snr`.
     by
         Columns of the key. config and filter (and task, metric) join where a group would mix several of their
@@ -76,12 +88,12 @@ def aggregate(
     missing = [name for name in keys if name not in frame.columns]
     if missing:
         raise OptionError(f"by: the table has no column {missing[0]!r} (it has {', '.join(frame.columns)})")
-    frame, duplicates = drop_exact_duplicates(frame)
-    notes += duplicates
+    frame, settled = settle_duplicates(frame, duplicates)
+    notes += settled
     joined = [name for name in _mixing(frame, keys) if name in _NEVER_MIXED]
     warn_joined(frame, joined, keys)
     warn_notes(notes)
-    table = instance_moments(frame, [*keys, *joined], threads=threads)
+    table = instance_moments(frame, [*keys, *joined], threads=threads).drop("weight")
     if strict and (empty := table.filter(pl.col("n") == 0)).height:
         row = empty.select(*keys, *joined).row(0, named=True)
         raise InsufficientDataError(
@@ -99,16 +111,11 @@ def _mixing(frame: pl.DataFrame, by: Sequence[str]) -> list[str]:
     return [name for name in candidates if (most[name][0] or 0) > 1]
 
 
-def drop_exact_duplicates(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
-    """Rows that repeat another one's key and value, dropped and counted."""
-    key = [name for name in (*KEY, "value") if name in frame.columns]
-    unique = frame.unique(subset=key, keep="first", maintain_order=True)
-    dropped = frame.height - unique.height
-    return unique, ([f"{dropped} exact duplicate rows were dropped"] if dropped else [])
-
-
 def instance_moments(frame: pl.DataFrame, by: Sequence[str], threads: int | None = None) -> pl.DataFrame:
-    """Moments of each group over instances, repeats of an instance averaged first; sorted by the key."""
+    """Moments of each group over instances, repeats of an instance averaged first; sorted by the key.
+
+    ``weight`` is the denominator of a ratio metric's mean, else 1.
+    """
     key = [name for name in by if name in frame.columns]
     instance = [name for name in KEY if name in frame.columns and name not in key and name != "repeat"]
     frame = with_usable(frame).sort(
@@ -126,13 +133,15 @@ def instance_moments(frame: pl.DataFrame, by: Sequence[str], threads: int | None
     bounds = np.searchsorted(items[:-1], per_row[groups.astype(np.intp)]).astype(np.uintp)
     moments = kernels().segment_moments(means, bounds, threads=threads)
     ratio = _ratio_groups(frame, starts)
-    mean = moments["mean"]
+    mean, total = moments["mean"], np.ones(len(starts))
     if ratio.any():
-        weights = kept["weight"].fill_null(1.0).to_numpy()[items[:-1].astype(np.intp)]
-        weighted = kernels().segment_weighted_mean(
-            means, np.ascontiguousarray(weights), bounds, threads=threads
-        )
+        weights = kernels().segment_moments(kept["weight"].fill_null(1.0).to_numpy(), items, threads=threads)[
+            "mean"
+        ]
+        weighted = kernels().segment_weighted_mean(means, weights, bounds, threads=threads)
         mean = np.where(ratio, weighted, mean)
+        sums = kernels().segment_moments(weights, bounds, threads=threads)
+        total = np.where(ratio, sums["mean"] * sums["n"], total)
     n = moments["n"].astype(np.int64)
     with np.errstate(all="ignore"):
         variance = np.where((n >= 2) & ~ratio, moments["m2"] / (n - 1.0), np.nan)
@@ -143,85 +152,118 @@ def instance_moments(frame: pl.DataFrame, by: Sequence[str], threads: int | None
         for name in ("missing", "nan")
     }
     floats = {"mean": mean, "variance": variance, "min": moments["min"], "max": moments["max"]}
-    return (
-        frame[starts]
-        .select(key)
-        .with_columns(
+    return pl.DataFrame(
+        [
+            *frame[starts].select(key),
             pl.Series("n", n),
             pl.Series("n_missing", counts["missing"]),
             pl.Series("n_nan", counts["nan"]),
             *(pl.Series(name, values).fill_nan(None) for name, values in floats.items()),
-        )
+            pl.Series("weight", total).fill_nan(None),
+        ]
     )
 
 
 def with_usable(frame: pl.DataFrame) -> pl.DataFrame:
-    """Mark scores that statistics may use, and count out the others: null, NaN, and infinities of bounded metrics."""
-    bounded = (
-        [m for m in frame["metric"].unique().drop_nulls() if _bounded(m)] if "metric" in frame.columns else []
-    )
-    infinite = pl.col("value").is_infinite().fill_null(False)
-    missing = pl.col("value").is_null() | (infinite & pl.col("metric").is_in(bounded))
-    nan = pl.col("value").is_nan().fill_null(False)
+    """Mark scores that statistics may use, and count out the others: null, NaN, and infinities beyond a bound."""
+    metrics = frame["metric"].unique().drop_nulls().sort().to_list() if "metric" in frame.columns else []
+    known = [(name, metric) for name in metrics if (metric := lookup(name)) is not None]
+    above = [name for name, metric in known if metric.high is not None]
+    below = [name for name, metric in known if metric.low is not None]
+    value = pl.col("value")
+    infinite = value.is_infinite().fill_null(False)
+    impossible = pl.lit(value=False)
+    for names, beyond in ((above, value > 0), (below, value < 0)):
+        if names:
+            impossible |= infinite & beyond & pl.col("metric").is_in(names)
+    missing = value.is_null() | impossible.fill_null(False)
+    nan = value.is_nan().fill_null(False)
     return frame.with_columns(
         (~missing & ~nan).alias("__usable"), (missing | infinite).alias("__missing"), nan.alias("__nan")
     )
-
-
-def _bounded(name: str) -> bool:
-    metric = lookup(name)
-    return metric is not None and metric.low is not None and metric.high is not None
 
 
 def _ratio_groups(frame: pl.DataFrame, starts: NDArray[np.intp]) -> NDArray[np.bool_]:
     """Groups of a ratio metric: some weight differs from 1, or the metric is known as one and carries weights."""
     if "weight" not in frame.columns or not len(starts):
         return np.zeros(len(starts), dtype=bool)
-    weighted = (frame["weight"].fill_null(1.0) != 1.0).to_numpy()
+    metrics = frame["metric"].unique().drop_nulls().to_list() if "metric" in frame.columns else []
+    ratios = [m for m in metrics if (known := lookup(m)) is not None and known.aggregate == "ratio"]
+    ratio = pl.col("weight").fill_null(1.0) != 1.0
+    if ratios:
+        ratio |= pl.col("metric").is_in(ratios) & pl.col("weight").is_not_null()
+    weighted = frame.select(ratio.fill_null(False)).to_series().to_numpy()
     return np.logical_or.reduceat(weighted, starts)
 
 
-def results_from_instances(frame: pl.DataFrame, threads: int | None = None) -> tuple[pl.DataFrame, list[str]]:
-    """One result row a checkpoint and score from its instance rows; tool results win where both exist."""
+def results_from_instances(
+    frame: pl.DataFrame,
+    split: Sequence[str] = (),
+    duplicates: Duplicates = "raise",
+    threads: int | None = None,
+) -> tuple[pl.DataFrame, list[str]]:
+    """One result row a checkpoint and score from its instance rows; tool results win where both exist.
+
+    Columns in `split` that vary among the instances of a checkpoint divide them; any other column that varies has no
+    value at the level of a checkpoint.
+    """
     instances = frame.filter(pl.col("instance_id").is_not_null())
     results = frame.filter(pl.col("instance_id").is_null()).drop(
         [c for c in _BELOW_INSTANCE if c in frame.columns]
     )
-    instances, notes = drop_exact_duplicates(instances)
-    _refuse_conflicts(instances)
     key = [name for name in KEY if name in frame.columns and name not in _BELOW_INSTANCE]
     carried = [
         c
         for c in frame.columns
         if c not in (*KEY, *_BELOW_INSTANCE, "value", "weight", "stderr", "n", *_CARRIED)
     ]
-    # Columns of the table that do not vary within a checkpoint ride along for filters.
-    table = instance_moments(instances, key, threads=threads)
+    if dividing := [name for name in carried if name in split]:
+        kinds = instances.group_by(key).agg(pl.col(dividing).n_unique()).select(pl.col(dividing).max())
+        dividing = [name for name in dividing if kinds[name][0] > 1]
+        key += dividing
+        carried = [name for name in carried if name not in dividing]
+
+    def average(rows: pl.DataFrame) -> pl.DataFrame:
+        return instance_moments(rows, key, threads=threads).rename({"mean": "value"})
+
+    table, notes = settled_or_doubled(instances, duplicates, average)
     if carried:
-        constant = instances.group_by(key).agg(pl.col(c).first() for c in carried)
-        table = table.join(constant, on=key, how="left", nulls_equal=True)
-    missing = int(table["n_missing"].sum()) + int(table["n_nan"].sum())
+        constant = instances.group_by(key).agg(constant_or_null(carried))
+        # What varies everywhere belongs to instances; a column that was asked for stays whatever it holds.
+        constant = constant.drop(
+            c for c in carried if c not in split and constant[c].null_count() == constant.height
+        )
+        table = table.join(constant, on=key, how="left", nulls_equal=True, maintain_order="left")
+    counted = table.unique(subset=key, keep="first", maintain_order=True)
+    missing = sum(int(counted[column].sum()) for column in ("n_missing", "n_nan"))
     if missing:
         notes.append(f"{missing} instance rows have no score and were left out of their means")
-    table = table.with_columns(pl.col("mean").alias("value")).drop(
-        "n_missing", "n_nan", "mean", "variance", "min", "max"
+    table = table.drop("n_missing", "n_nan", "variance", "min", "max").with_columns(
+        pl.format("mean of {} instances", "n").alias("rolled_up")
     )
     if results.height:
-        both = table.join(results.select(key), on=key, how="semi", nulls_equal=True).height
-        if both:
+        taken = _has_result(table, results, dividing)
+        if taken.any():
+            both = table.filter(taken).select(key).n_unique()
             notes.append(f"{both} scores come as result and as instances: the result row was taken")
-        table = table.join(results.select(key), on=key, how="anti", nulls_equal=True)
-        table = pl.concat([results, table], how="diagonal_relaxed")
+        table = pl.concat([results, table.filter(~taken)], how="diagonal_relaxed")
     return table, notes
 
 
-def _refuse_conflicts(instances: pl.DataFrame) -> None:
-    from ._encode import raise_conflicts
+def _has_result(table: pl.DataFrame, results: pl.DataFrame, dividing: Sequence[str]) -> pl.Series:
+    """Rows of `table` whose score of that checkpoint is also among `results`.
 
-    key = [name for name in KEY if name in instances.columns]
-    repeated = instances.filter(instances.select(key).is_duplicated())
-    if repeated.height:
-        raise_conflicts(repeated, key)
+    A run and step is a checkpoint; where both sides know revision or seed as well these must agree.
+    """
+    score = [
+        c for c in ("run", "step", *SCORE_IDENTITY, *dividing) if c in table.columns and c in results.columns
+    ]
+    finer = [c for c in ("revision", "seed") if c in table.columns and c in results.columns]
+    pairs = table.select(*score, *finer).with_row_index("__row")
+    pairs = pairs.join(results.select(*score, *finer).unique(), on=score, how="inner", nulls_equal=True)
+    for name in finer:
+        pairs = pairs.filter(pl.col(name).eq(pl.col(f"{name}_right")).fill_null(True))
+    return pl.int_range(table.height, eager=True).is_in(pairs["__row"].unique().implode())
 
 
 def roll_up(
@@ -233,6 +275,7 @@ def roll_up(
     where: Filter = None,
     groups: Groups = None,
     columns: Mapping[str, str] | None = None,
+    duplicates: Duplicates = "raise",
     strict: bool = False,
     threads: int | None = None,
 ) -> pl.DataFrame:
@@ -240,14 +283,14 @@ def roll_up(
 
     Parameters
     ----------
-    scores, where, groups, columns, strict, threads
+    scores, where, groups, columns, duplicates, strict, threads
         As in `snr`.
     to
         ``"task"``: the subtasks of each task are averaged; rows without subtask stay. ``"suite"``: tasks (each first
         brought to task level) are averaged into one row per checkpoint, metric, config and filter.
     how
         ``"macro"``: unweighted mean of the parts. ``"micro"``: mean over instances, each part weighted by its number
-        of instances ``n``.
+        of instances ``n`` (of a ratio metric: by its ``weight``, the denominator, where that is known).
     suite
         Name of the suite's row.
 
@@ -255,7 +298,8 @@ def roll_up(
     -------
     DataFrame
         Score table of result rows, with ``n`` (instances, where all parts know theirs) and ``rolled_up``, which says
-        how: ``macro mean of 57 subtasks``.
+        how: ``macro mean of 57 subtasks``, ``mean of 500 instances``, null for rows that were results already. The
+        table's other columns stay where they are the same in all parts.
 
     Raises
     ------
@@ -273,10 +317,21 @@ def roll_up(
     check_choice("to", to, ("task", "suite"))
     check_choice("how", how, ("macro", "micro"))
     table = load(
-        scores, columns=columns, where=where, groups=groups, use=[pl.all()], strict=strict, threads=threads
+        scores,
+        columns=columns,
+        where=where,
+        groups=groups,
+        keep_all=True,
+        duplicates=duplicates,
+        strict=strict,
+        threads=threads,
     )
     notes = list(table.notes)
-    frame = table.frame
+    frame, settled = settle_duplicates(table.frame, duplicates)
+    notes += settled
+    for name, dtype in (("n", pl.Int64()), ("rolled_up", pl.String())):
+        if name not in frame.columns:
+            frame = frame.with_columns(pl.lit(None, dtype=dtype).alias(name))
     if "subtask" in frame.columns:
         part = frame.filter(pl.col("subtask").is_not_null())
         if part.height:
@@ -294,7 +349,8 @@ def roll_up(
         frame = frame.with_columns(pl.lit(suite).alias("task"))
     warn_notes(notes)
     key = [name for name in KEY if name in frame.columns]
-    return frame.sort(key)
+    ours = [name for name in COLUMNS if name in frame.columns]
+    return frame.select(*ours, *(name for name in frame.columns if name not in ours)).sort(key)
 
 
 def _level_key(frame: pl.DataFrame, without: Sequence[str]) -> list[str]:
@@ -306,55 +362,62 @@ def _average_parts(
 ) -> tuple[pl.DataFrame, list[str]]:
     """Mean over `part` within each checkpoint; checkpoints that lack parts are left out and counted."""
     key = _level_key(frame, (part,) if part == "task" else ())
-    frame, notes = drop_exact_duplicates(frame)
     frame = with_usable(frame).sort([*key, part])
     stratum = [c for c in ("task", "config", "metric", "filter") if c in key]
-    expected = frame.group_by(stratum).agg(pl.col(part).n_unique().alias("__expected")) if stratum else None
-    usable = frame.filter(pl.col("__usable"))
-    offsets = segment_offsets(usable, key)
-    values = usable["value"].to_numpy()
-    counts = (
-        usable["n"].cast(pl.Float64)
-        if "n" in usable.columns
-        else pl.Series([None] * usable.height, dtype=pl.Float64)
-    )
+    expected = frame.group_by(stratum).agg(pl.col(part).n_unique().alias("__expected"))
+    found = frame.group_by(key, maintain_order=True).agg(pl.col("__usable").sum().alias("__found"))
+    found = found.join(expected, on=stratum, how="left", nulls_equal=True, maintain_order="left")
+    incomplete = found.filter(pl.col("__found") != pl.col("__expected"))
+    notes = []
+    if incomplete.height:
+        first = {k: v for k, v in incomplete.select(key).row(0, named=True).items() if v is not None}
+        text = f"{incomplete.height} of {found.height} checkpoints lack some {part}s and were left out, e.g. {first}"
+        if strict:
+            raise InsufficientDataError(text)
+        notes.append(text)
+        frame = frame.join(
+            incomplete.select(key), on=key, how="anti", nulls_equal=True, maintain_order="left"
+        )
+    offsets = segment_offsets(frame, key)
+    values = frame["value"].to_numpy()
     if how == "micro":
-        if counts.null_count():
-            row = usable.filter(counts.is_null()).select(*key, part).row(0, named=True)
-            raise InsufficientDataError(
-                f'how="micro" weights each {part} by its number of instances n, which {row} does not know; '
-                'use how="macro", or give a column n'
-            )
-        means = kernels().segment_weighted_mean(values, counts.to_numpy(), offsets, threads=threads)
+        weights = _instance_weights(frame, key, part)
+        means = kernels().segment_weighted_mean(values, weights, offsets, threads=threads)
     else:
         means = kernels().segment_moments(values, offsets, threads=threads)["mean"]
-    firsts = usable[offsets[:-1].astype(np.int64)]
-    starts = offsets[:-1].astype(np.intp)
-    found = np.diff(offsets).astype(np.int64)
-    total = np.add.reduceat(counts.fill_null(float("nan")).to_numpy(), starts) if len(starts) else np.zeros(0)
-    merged = firsts.drop(
-        "__usable", "__missing", "__nan", *(c for c in ("stderr", "weight", "subtask") if c in firsts.columns)
+    sums = [c for c in ("n", "weight") if c in frame.columns]
+    replaced = ("value", "stderr", "subtask", "rolled_up", "__usable", "__missing", "__nan", part, *sums)
+    carried = [c for c in frame.columns if c not in key and c not in replaced]
+    merged = frame.group_by(key, maintain_order=True).agg(
+        *constant_or_null(carried),
+        *(pl.when(pl.col(c).null_count() == 0).then(pl.col(c).sum()).alias(c) for c in sums),
+        pl.format(f"{how} mean of {{}} {part}s", pl.len()).alias("rolled_up"),
     )
-    merged = merged.with_columns(
-        pl.Series("value", means),
-        pl.Series("n", total).fill_nan(None).cast(pl.Int64),
-        pl.Series("__found", found),
-        pl.format(f"{how} mean of {{}} {part}s", pl.Series("k", found)).alias("rolled_up"),
-    )
-    if expected is not None:
-        merged = merged.join(expected, on=stratum, how="left", nulls_equal=True)
-        incomplete = merged.filter(pl.col("__found") != pl.col("__expected"))
-        if incomplete.height:
-            text = (
-                f"{incomplete.height} of {merged.height} checkpoints lack some {part}s and were left out, "
-                f"e.g. {incomplete.select(key).row(0, named=True)}"
-            )
-            if strict:
-                raise InsufficientDataError(text)
-            notes.append(text)
-            merged = merged.filter(pl.col("__found") == pl.col("__expected"))
-        merged = merged.drop("__expected")
-    return merged.drop("__found"), notes
+    if "weight" in sums:
+        # The sum is a denominator only of a micro mean of ratios; any other score counts once.
+        ratio = frame.group_by(key, maintain_order=True).agg((pl.col("weight").fill_null(1) != 1).all())[
+            "weight"
+        ]
+        merged = merged.with_columns(
+            pl.when(ratio & (how == "micro")).then(pl.col("weight")).otherwise(1.0).alias("weight")
+        )
+    return merged.with_columns(pl.Series("value", means)), notes
+
+
+def _instance_weights(frame: pl.DataFrame, key: Sequence[str], part: str) -> Floats:
+    """What each part counts in a mean over instances."""
+    weights = pl.col("n").cast(pl.Float64)
+    if "weight" in frame.columns:
+        weights = pl.when(pl.col("weight") != 1).then(pl.col("weight")).otherwise(weights)
+    column = frame.select(weights.alias("n")).to_series()
+    if column.null_count():
+        row = frame.filter(column.is_null()).select(*key, part).row(0, named=True)
+        raise InsufficientDataError(
+            f'how="micro" weights each {part} by its number of instances n, which '
+            f"{ {k: v for k, v in row.items() if v is not None} } does not know; "
+            'use how="macro", or give a column n'
+        )
+    return column.to_numpy()
 
 
 __all__: Any = ["aggregate", "instance_moments", "results_from_instances", "roll_up"]

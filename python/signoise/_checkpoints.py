@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from ._encode import Duplicates, encode
+from ._duplicates import Duplicates
+from ._encode import encode
 from ._kernels import kernels
 from ._options import check_choice, check_count
 from ._schema import SCORE_IDENTITY
@@ -40,6 +41,8 @@ def average_checkpoints(
         As in `snr`.
     window
         Number of checkpoints.
+    how
+        ``"mean"`` or ``"ema"``.
     min_checkpoints
         Leave out checkpoints with fewer scores so far; ``min_checkpoints=window`` keeps full windows alone.
 
@@ -69,7 +72,14 @@ def average_checkpoints(
     check_count("min_checkpoints", min_checkpoints)
     check_choice("how", how, ("mean", "ema"))
     table = load(
-        scores, columns=columns, where=where, groups=groups, use=[pl.all()], strict=strict, threads=threads
+        scores,
+        columns=columns,
+        where=where,
+        groups=groups,
+        keep_all=True,
+        duplicates=duplicates,
+        strict=strict,
+        threads=threads,
     )
     frame = table.frame.drop("stderr", strict=False)
     encoded = encode(

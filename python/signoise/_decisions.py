@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ._encode import Duplicates, Encoded, Series, encode
+from ._duplicates import Duplicates
+from ._encode import Encoded, Series, encode
 from ._errors import DroppedRowsWarning, InsufficientDataError, MixedKeyWarning, OptionError, SchemaError
 from ._intervals import quantile_at
 from ._kernels import kernels
@@ -149,6 +150,11 @@ def decision_accuracy(
     check_choice("pairs", pairs, PAIRS)
     check_level(confidence_level)
     check_count("n_resamples", n_resamples)
+    check_count("rng_seed", rng_seed, 0)
+    if rng_seed >= 2**64:
+        raise OptionError(f"rng_seed must be below 2**64, got {rng_seed}")
+    if not isinstance(decidable_sd, (int, float)) or not decidable_sd >= 0:
+        raise OptionError(f"decidable_sd must be a number of at least 0, got {decidable_sd!r}")
     for name, value in (("window", window), ("window_small", window_small), ("window_target", window_target)):
         if value is not None:
             check_count(name, value)
@@ -174,7 +180,14 @@ def decision_accuracy(
         *expressions.values(),
     ]
     table = load(
-        scores, columns=columns, where=where, groups=groups, use=wanted, strict=strict, threads=threads
+        scores,
+        columns=columns,
+        where=where,
+        groups=groups,
+        use=wanted,
+        duplicates=duplicates,
+        strict=strict,
+        threads=threads,
     )
     schema = table.frame.schema
     masks = {
@@ -208,7 +221,7 @@ def decision_accuracy(
     windows = {"small": window_small or window, "target": window_target or window}
     a = _side(encoded, "small", score, windows["small"], left, direction, threads)
     b = _side(encoded, "target", score, windows["target"], left, direction, threads)
-    common_a, common_b = _matched(a, b, len(encoded.members))
+    common_a, common_b = _matched(a, b, encoded.members)
     _note_unmatched(encoded, a, b, common_a, members, strict=strict)
     text = signature(
         "decision_accuracy",
@@ -301,9 +314,6 @@ def _side(
         signs = require_direction(sorted({m for m in metric_of_group.values() if m is not None}), direction)
         for g, metric in metric_of_group.items():
             sign[g] = signs.get(metric, 1)
-    # The mean of scores of inf and -inf is undefined: such a member cannot be ranked.
-    known = ~np.isnan(values)
-    values, group, member, sd = values[known], group[known], member[known], sd[known]
     return _Side(series, values * sign[group], group, member, sd, sign, window)
 
 
@@ -332,15 +342,19 @@ def _check_unmixed(series: Series, labels: pl.DataFrame, side: str, left: Sequen
         )
 
 
-def _matched(a: _Side, b: _Side, n_members: int) -> tuple[Ints, Ints]:
-    """Positions of the members that stand on both sides."""
-    _, in_a, in_b = np.intersect1d(
-        a.group * max(n_members, 1) + a.member,
-        b.group * max(n_members, 1) + b.member,
-        assume_unique=True,
-        return_indices=True,
-    )
-    return in_a.astype(np.intp), in_b.astype(np.intp)
+def _matched(a: _Side, b: _Side, members: pl.DataFrame) -> tuple[Ints, Ints]:
+    """Positions of the members that stand on both sides.
+
+    Nothing is matched on a missing key, and a score that is undefined (the mean of inf and -inf) cannot be ranked.
+    """
+    keyed = members.select(pl.all_horizontal(pl.all().is_not_null())).to_series().to_numpy()
+    places = []
+    for side in (a, b):
+        rankable = np.flatnonzero(keyed[side.member] & ~np.isnan(side.scores))
+        places.append((side.group[rankable] * max(len(members), 1) + side.member[rankable], rankable))
+    (at_a, in_a), (at_b, in_b) = places
+    _, first, second = np.intersect1d(at_a, at_b, assume_unique=True, return_indices=True)
+    return in_a[first].astype(np.intp), in_b[second].astype(np.intp)
 
 
 def _note_unmatched(

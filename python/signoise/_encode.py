@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ._errors import DuplicateKeyError, OptionError, SchemaError
+from ._duplicates import Duplicates, check_duplicates, mean_of_present
+from ._errors import DuplicateKeyError, SchemaError
 from ._kernels import kernels
 from ._metrics import lookup
 from ._schema import KEY, RUN_IDENTITY, SCORE_IDENTITY, did_you_mean
@@ -24,7 +25,6 @@ from ._scores import new_segments
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 Mask = NDArray[np.bool_]
-Duplicates = Literal["raise", "first", "last", "mean", "status"]
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,7 @@ def encode(
     duplicates
         What to do where one key carries different values.
     """
-    if duplicates not in ("raise", "first", "last", "mean", "status"):
-        raise OptionError(f'duplicates must be "raise", "first", "last" or "mean", got {duplicates!r}')
+    check_duplicates(duplicates)
     # A table without tokens is ordered by its steps; any other order was asked for.
     orders = [order] if order != "tokens" else []
     for argument, names in (("by", by), ("across or match", members), ("order", orders)):
@@ -402,7 +401,7 @@ def _settle(frame: pl.DataFrame, row: Ints, conflicting: pl.DataFrame, how: str)
     # "__order" is the row's place in the table as given; frames are sorted stably, so row order within a key is it.
     kept = conflicting.group_by("__key").agg(
         (pl.col("__place").max() if how == "last" else pl.col("__place").min()).alias("__keep"),
-        pl.col("value").sort().mean().alias("__mean"),
+        mean_of_present().alias("__mean"),
     )
     dropped = conflicting.filter(~pl.col("__place").is_in(kept["__keep"].implode()))["__place"].to_numpy()
     if how == "mean":
@@ -410,12 +409,6 @@ def _settle(frame: pl.DataFrame, row: Ints, conflicting: pl.DataFrame, how: str)
         at = pl.Series(row[kept["__keep"].to_numpy()])
         frame = frame.with_columns(frame["value"].clone().scatter(at, kept["__mean"]))
     return frame, dropped
-
-
-def raise_conflicts(rows: pl.DataFrame, key: Sequence[str]) -> None:
-    """Raise ``DuplicateKeyError`` about rows that share a key but not a value."""
-    rows = rows.with_row_index("__place").with_columns(pl.col("__place").min().over(key).alias("__key"))
-    raise DuplicateKeyError(describe_conflicts(rows, key))
 
 
 def describe_conflicts(conflicting: pl.DataFrame, key: Sequence[str]) -> str:

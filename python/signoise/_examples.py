@@ -35,7 +35,8 @@ def example_scores() -> pl.DataFrame:
 
     Examples
     --------
-    >>> example_scores().shape
+    >>> import signoise as sn
+    >>> sn.example_scores().shape
     (864, 9)
     """
     return example_suite()[0]

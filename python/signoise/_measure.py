@@ -196,7 +196,9 @@ def _noise_side(encoded: Encoded, settings: Settings, mask: str | None, threads:
         with np.errstate(invalid="ignore"):
             trending = np.abs(combined["trend_t"]) > limit
         strata = _metric_strata(encoded)
-        rho = _intervals.pooled_autocorrelation(run_n, columns["rho"], series.group, strata, trending)
+        # Groups that are undefined for their duplicates must not speak for others.
+        lagged = np.where(encoded.conflicts[series.group], np.nan, columns["rho"])
+        rho = _intervals.pooled_autocorrelation(run_n, lagged, series.group, strata, trending)
     else:
         rho = np.full(n_groups, float(settings.autocorrelation))
     error = None

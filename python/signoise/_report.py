@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from ._decisions import decision_accuracy
-from ._errors import SignoiseWarning
+from ._errors import DroppedRowsWarning, OptionError, SignoiseWarning
 from ._metrics import direction as direction_of
 from ._schema import SCORE_IDENTITY, as_expression
 from ._scores import Filter, Groups, Scores, load
@@ -104,7 +104,7 @@ def report(
     >>> import signoise as sn
     >>> table = sn.report(sn.example_scores())
     >>> table["task"][0], table["status"].value_counts().height
-    ('sim_paloma', 2)
+    ('sim_arc', 2)
     """
     made = make_report(
         scores,
@@ -143,12 +143,23 @@ def make_report(
 ) -> Report:
     """The report's parts; `progress` hears what is being done."""
     say = progress or (lambda _: None)
+    if (small is None) != (target is None):
+        raise OptionError(
+            "small and target are the two sides of the decision accuracy: give both, or neither for the default"
+        )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", SignoiseWarning)
         say("reading")
         use = [as_expression(f, name) for name, f in (("small", small), ("target", target)) if f is not None]
         table = load(
-            scores, columns=columns, where=where, groups=groups, use=use, strict=strict, threads=threads
+            scores,
+            columns=columns,
+            where=where,
+            groups=groups,
+            use=use,
+            duplicates="status",
+            strict=strict,
+            threads=threads,
         )
         frame = table.frame
         shared: dict[str, Any] = {"duplicates": "status", "strict": False, "threads": threads}
@@ -202,7 +213,10 @@ def make_report(
     for item in caught:
         if isinstance(item.message, SignoiseWarning):
             told.setdefault(str(item.message), item.message)
+    for note in table.notes:
+        told.setdefault(note, DroppedRowsWarning(note))
     reading = list(table.report.summary()) if table.report is not None else []
+    reading += table.notes
     reading += [f"{frame.height} scores went into {out.height} rows"]
     _raise_if_strict(out, by, strict=strict)
     return Report(out, _headline(out), populations, reading, list(told.values()))

@@ -162,6 +162,11 @@ def recognise(frame: pl.LazyFrame, columns: Mapping[str, str] | None = None) -> 
                 f"({', '.join(schema.names())}); say which one it is, e.g. "
                 f'columns={{"{likely}": "{needed}"}} or --columns {likely}={needed}'
             )
+    # Categories are text; their codes mean nothing.
+    coded = [name for name in found.values() if isinstance(schema[name], (pl.Categorical, pl.Enum))]
+    if coded:
+        frame = frame.with_columns(pl.col(coded).cast(pl.String))
+        schema = frame.collect_schema()
     expressions = []
     for our, theirs in found.items():
         if our == "step" and schema[theirs] == pl.String:
@@ -224,6 +229,11 @@ def _cast(our: str, theirs: str, dtype: pl.DataType) -> pl.Expr:
     if our in _PLACES and dtype.is_float():
         # NaN is how pandas says missing; as a place in training it would compare equal to nothing, itself included.
         return column.fill_nan(None).cast(target).alias(our)
+    if dtype.is_nested() or (dtype.is_temporal() and target != pl.String):
+        raise SchemaError(
+            f"{our}: column {theirs!r} holds {dtype}, not {'text' if target == pl.String else 'numbers'}; cast it "
+            f'first, or declare another column with columns={{"yours": "{our}"}}'
+        )
     if target == pl.Int64 and dtype.is_float():
         return column.fill_nan(None).cast(target).alias(our)
     return column.cast(target).alias(our)
@@ -240,13 +250,21 @@ def _size_or_raise(text: str) -> int:
 
 def _named_steps(theirs: str, *, with_revision: bool) -> list[pl.Expr]:
     """`step143000` or `main` in a step column: the number is the step, the text the revision."""
-    text = pl.col(theirs)
+    text = pl.col(theirs).str.strip_chars()
+    grouped = text.str.contains(r"^\d{1,3}(,\d{3})+$")
+    number = (
+        pl.when(grouped).then(text.str.replace_all(",", "")).otherwise(text).cast(pl.Float64, strict=False)
+    )
+    number = pl.when(number.is_finite()).then(number)
+    whole = pl.when(number == number.round()).then(number).cast(pl.Int64, strict=False)
     pattern = r"(?i)^(?:.*?(?:step|iter|ckpt|checkpoint)[-_=]?|ba)?0*(\d+)(?:[^\d].*)?$"
-    step = text.str.extract(pattern, 1).cast(pl.Int64).alias("step")
+    named = text.str.extract(pattern, 1).cast(pl.Int64, strict=False)
+    thousands = text.str.contains(r"(?i)^(?:.*?(?:step|iter|ckpt|checkpoint)[-_=]?)?\d+k(?:[^0-9a-z]|$)")
+    named = pl.when(thousands).then(named * 1000).otherwise(named)
+    step = pl.when(number.is_not_null()).then(whole).otherwise(named).alias("step")
     if not with_revision:
         return [step]
-    plain = text.str.contains(r"^\d+$")
-    return [step, pl.when(plain).then(None).otherwise(text).alias("revision")]
+    return [step, pl.when(number.is_null()).then(pl.col(theirs)).alias("revision")]
 
 
 def _config(schema: pl.Schema, found: Mapping[str, str]) -> pl.Expr | None:
@@ -259,11 +277,24 @@ def _config(schema: pl.Schema, found: Mapping[str, str]) -> pl.Expr | None:
     if not pairs:
         return None
     parts = [
-        pl.concat_str(pl.lit(f"{label}="), pl.col(theirs).cast(pl.String))
+        pl.concat_str(pl.lit(f"{label}="), _setting(theirs, schema[theirs]))
         for label, theirs in sorted(pairs.items())
     ]
     joined = pl.concat_str(parts, separator=",", ignore_nulls=True)
     return pl.when(joined == "").then(None).otherwise(joined).alias("config")
+
+
+def _setting(theirs: str, dtype: pl.DataType) -> pl.Expr:
+    """A setting as text; a count that became a float beside missing values is written as the count it is."""
+    column = pl.col(theirs)
+    if not dtype.is_float():
+        return column.cast(pl.String)
+    column = column.fill_nan(None)
+    return (
+        pl.when(column == column.round())
+        .then(column.cast(pl.Int64, strict=False).cast(pl.String))
+        .otherwise(column.cast(pl.String))
+    )
 
 
 def config_sources(names: Iterable[str]) -> dict[str, str]:

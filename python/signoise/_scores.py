@@ -7,19 +7,22 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 import polars as pl
 
+from ._duplicates import check_duplicates, settled_or_doubled
 from ._errors import DroppedRowsWarning, MixedKeyWarning, SchemaError
 from ._kernels import kernels
 from ._options import check_threads
-from ._schema import KEY, did_you_mean, predicate, recognise
+from ._schema import COLUMNS, KEY, did_you_mean, predicate, recognise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ._duplicates import Duplicates
     from ._encode import Encoded
     from ._readers import ReadReport
 
@@ -91,6 +94,8 @@ def load(
     where: Filter = None,
     groups: Groups = None,
     use: Sequence[pl.Expr | str] = (),
+    keep_all: bool = False,
+    duplicates: Duplicates = "raise",
     strict: bool = False,
     threads: int | None = None,
 ) -> Table:
@@ -101,17 +106,27 @@ def load(
     scores, columns, where, groups
         As in every verb.
     use
-        Further columns, or expressions over them, that the verb needs.
+        Further columns, or expressions over them, that the verb needs. Where one varies among the instances of a
+        checkpoint, instances are averaged apart for each of its values.
+    keep_all
+        Keep every column of the table; what varies below the level of a row is null there.
+    duplicates
+        What to do where one key carries different values, for rows that are averaged here. All others are left to
+        `encode`.
     """
-    rows, report = rows_of(scores, columns, where, use, strict=strict, threads=threads)
+    check_duplicates(duplicates)
+    rows, report = rows_of(scores, columns, where, use, keep_all=keep_all, strict=strict, threads=threads)
     notes: list[str] = []
     if "instance_id" in rows.columns and rows["instance_id"].null_count() < rows.height:
         from ._aggregate import results_from_instances
 
-        rows, more = results_from_instances(rows, threads=threads)
+        named = [] if keep_all else [name for item in use for name in _named(item, rows.schema)]
+        rows, more = results_from_instances(
+            rows, split=list(dict.fromkeys(named)), duplicates=duplicates, threads=threads
+        )
         notes += more
     if groups:
-        rows, more = merge_tasks(rows, groups, threads=threads)
+        rows, more = merge_tasks(rows, groups, duplicates=duplicates, threads=threads)
         notes += more
     return Table(rows, notes, report)
 
@@ -122,6 +137,7 @@ def rows_of(
     where: Filter,
     use: Sequence[pl.Expr | str] = (),
     *,
+    keep_all: bool = False,
     strict: bool = False,
     threads: int | None = None,
 ) -> tuple[pl.DataFrame, ReadReport | None]:
@@ -135,13 +151,16 @@ def rows_of(
         frame = frame.filter(condition)
     wanted = dict.fromkeys([*KEY, "value", "weight", "stderr", "n", "source"])
     for item in use:
-        if isinstance(item, str):
-            wanted[item] = None
-        elif item.meta.has_multiple_outputs():
-            wanted.update(dict.fromkeys(pl.DataFrame(schema=schema).select(item).columns))
-        else:
-            wanted.update(dict.fromkeys(item.meta.root_names()))
-    rows = _collect(frame.select(name for name in wanted if name in names))
+        asked = _named(item, schema)
+        # Said here, where all columns are known; our own may be absent, and then it depends on the verb.
+        unknown = [name for name in asked if name not in schema and name not in COLUMNS]
+        if unknown:
+            raise SchemaError(
+                f"the table has no column {unknown[0]!r}{did_you_mean(unknown[0], names)} (it has {', '.join(names)})"
+            )
+        wanted.update(dict.fromkeys(asked))
+    chosen = names if keep_all else [name for name in wanted if name in names]
+    rows = _collect(frame.select(chosen))
     if rows.height == 0:
         raise SchemaError(
             "no rows are left"
@@ -152,9 +171,28 @@ def rows_of(
     return rows, report
 
 
+def _named(item: pl.Expr | str, schema: pl.Schema) -> list[str]:
+    """Columns of a table that a name or an expression speaks of."""
+    if isinstance(item, str):
+        return [item]
+    if item.meta.has_multiple_outputs():
+        return pl.DataFrame(schema=schema).select(item).columns
+    return item.meta.root_names()
+
+
+def constant_or_null(names: Iterable[str]) -> list[pl.Expr]:
+    """Aggregations that keep what is the same in all rows of a group: any one of several values would be a lie."""
+    return [
+        pl.when(pl.col(name).n_unique() == 1).then(pl.col(name).first()).otherwise(None).alias(name)
+        for name in names
+    ]
+
+
 def _collect(frame: pl.LazyFrame) -> pl.DataFrame:
     try:
         return frame.collect()
+    except SchemaError as error:  # ours, from inside an expression: Polars appends the expression to it
+        raise SchemaError(str(error).split("\n")[0]) from None
     except (pl.exceptions.InvalidOperationError, pl.exceptions.ComputeError) as error:
         detail = str(error).split("\n")[0]
         raise SchemaError(
@@ -189,57 +227,74 @@ def warn_notes(notes: Sequence[str], stacklevel: int = 4) -> None:
 
 
 def merge_tasks(
-    frame: pl.DataFrame, groups: Mapping[str, str | Sequence[str]], threads: int | None = None
+    frame: pl.DataFrame,
+    groups: Mapping[str, str | Sequence[str]],
+    duplicates: Duplicates = "raise",
+    threads: int | None = None,
 ) -> tuple[pl.DataFrame, list[str]]:
     """Replace the named tasks by one: the unweighted mean of their scores within each checkpoint.
 
     A checkpoint that lacks one of the tasks, or holds a missing score of one, is left out and counted.
     """
-    notes = []
+    notes: list[str] = []
     tasks = frame["task"].unique().drop_nulls().sort().to_list()
     for name, pattern in groups.items():
         chosen = _matching_tasks(name, pattern, tasks)
-        part = frame.filter(pl.col("task").is_in(chosen))
-        key = [c for c in KEY if c in frame.columns and c not in ("task", "subtask")]
-        carried = [c for c in frame.columns if c not in (*KEY, "value", "stderr", "n", "weight", "source")]
-        score = [c for c in ("config", "metric", "filter") if c in key]
-        part = part.unique(
-            subset=[*key, "task", *(["subtask"] if "subtask" in frame.columns else []), "value"]
-        )
-        expected = part.group_by(score).agg(pl.col("task").n_unique().alias("__expected"))
-        part = part.sort([*key, "task"]).with_columns(
-            (pl.col("value").is_not_null() & pl.col("value").is_not_nan()).alias("__there")
-        )
-        offsets = segment_offsets(part, key)
-        means = kernels().segment_moments(
-            part["value"].fill_null(float("nan")).to_numpy(), offsets, threads=threads
-        )["mean"]
-        firsts = part[offsets[:-1].astype(np.int64)].select(*key, *carried)
-        merged = firsts.with_columns(
-            pl.lit(name).alias("task"),
-            pl.Series("value", means),
-            pl.Series(
-                "__n",
-                np.add.reduceat(part["__there"].to_numpy(), offsets[:-1].astype(np.intp), dtype=np.int64),
-            ),
-            pl.Series("__rows", np.diff(offsets).astype(np.int64)),
-        ).join(expected, on=score, how="left", nulls_equal=True)
-        repeated = merged.filter(pl.col("__rows") > pl.col("__expected"))
-        if repeated.height:
-            row = {k: v for k, v in repeated.select(key).row(0, named=True).items() if v is not None}
-            raise SchemaError(
-                f"groups: {repeated.height} checkpoints hold several scores of one task of {name!r}, e.g. at {row}; "
-                "filter the rows you mean (where=...)"
-            )
-        whole = merged.filter(pl.col("__n") == pl.col("__expected"))
-        if whole.height < merged.height:
-            notes.append(
-                f"{name}: {merged.height - whole.height} of {merged.height} checkpoints lack some of the "
-                f"{len(chosen)} tasks and were left out"
-            )
+        said: dict[str, None] = {}  # where conflicts are kept rows are merged twice: say it once
+        merge = partial(_merge_task, name=name, chosen=chosen, said=said, threads=threads)
+        merged, more = settled_or_doubled(frame.filter(pl.col("task").is_in(chosen)), duplicates, merge)
+        notes += [*more, *said]
         rest = frame.filter(~pl.col("task").is_in(chosen))
-        frame = pl.concat([rest, whole.drop("__n", "__rows", "__expected")], how="diagonal")
+        frame = pl.concat([rest, merged], how="diagonal_relaxed")
     return frame, notes
+
+
+def _merge_task(
+    part: pl.DataFrame, *, name: str, chosen: Sequence[str], said: dict[str, None], threads: int | None
+) -> pl.DataFrame:
+    """One row a complete checkpoint; `said` hears what is left out."""
+    key = [c for c in KEY if c in part.columns and c not in ("task", "subtask")]
+    score = [c for c in ("config", "metric", "filter") if c in key]
+    carried = [c for c in part.columns if c not in (*KEY, "value", "stderr", "n", "weight", "source")]
+    # The table's own name for the task means the task: it takes the new name as well.
+    aliases = [c for c in carried if part[c].dtype == pl.String and part[c].equals(part["task"])]
+    expected = part.group_by(score).agg(pl.col("task").n_unique().alias("__expected"))
+    part = part.sort([*key, "task"]).with_columns(
+        (pl.col("value").is_not_null() & pl.col("value").is_not_nan()).alias("__there")
+    )
+    offsets = segment_offsets(part, key)
+    means = kernels().segment_moments(
+        part["value"].fill_null(float("nan")).to_numpy(), offsets, threads=threads
+    )
+    merged = (
+        part.group_by(key, maintain_order=True)
+        .agg(
+            *constant_or_null(c for c in carried if c not in aliases),
+            pl.col("__there").sum().cast(pl.Int64).alias("__n"),
+            pl.len().alias("__rows"),
+        )
+        .with_columns(*(pl.lit(name).alias(c) for c in ("task", *aliases)), pl.Series("value", means["mean"]))
+        .join(expected, on=score, how="left", nulls_equal=True, maintain_order="left")
+    )
+    repeated = merged.filter(pl.col("__rows") > pl.col("__expected"))
+    if repeated.height:
+        row = {k: v for k, v in repeated.select(key).row(0, named=True).items() if v is not None}
+        raise SchemaError(
+            f"groups: {repeated.height} checkpoints hold several scores of one task of {name!r}, e.g. at {row}; "
+            "filter the rows you mean (where=...)"
+        )
+    for row in expected.filter(pl.col("__expected") < len(chosen)).sort(score).iter_rows(named=True):
+        label = ", ".join(f"{c} {row[c]}" for c in score if row[c] is not None)
+        said[
+            f"{name}: only {row['__expected']} of {len(chosen)} tasks have {label}; their mean was taken"
+        ] = None
+    whole = merged.filter(pl.col("__n") == pl.col("__expected"))
+    if whole.height < merged.height:
+        said[
+            f"{name}: {merged.height - whole.height} of {merged.height} checkpoints lack some of the "
+            f"{len(chosen)} tasks and were left out"
+        ] = None
+    return whole.drop("__n", "__rows", "__expected")
 
 
 def _matching_tasks(name: str, pattern: str | Sequence[str], tasks: Sequence[str]) -> list[str]:
@@ -268,7 +323,9 @@ def new_segments(frame: pl.DataFrame, key: Sequence[str]) -> NDArray[np.bool_]:
 
 
 def segment_offsets(frame: pl.DataFrame, key: Sequence[str]) -> NDArray[np.uintp]:
-    """Offsets of the runs of equal keys in sorted rows."""
+    """Offsets of the runs of equal keys in sorted rows; one run where the key is empty."""
+    if not key:
+        return np.array([0, frame.height] if frame.height else [0], dtype=np.uintp)
     new = (
         frame.select(pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in key))
         .to_series()

@@ -184,7 +184,8 @@ def simulate(
 
     Examples
     --------
-    >>> scores, truth = simulate(tasks=["easy", "hard"], recipes=4, signal=[0.05, 0.01])
+    >>> import signoise as sn
+    >>> scores, truth = sn.simulate(tasks=["easy", "hard"], recipes=4, signal=[0.05, 0.01])
     >>> scores.shape
     (320, 9)
     >>> truth.select("task", "params", "recipe_sd_planted").rows()[0]

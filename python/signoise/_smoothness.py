@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from ._encode import Duplicates, encode
+from ._duplicates import Duplicates
+from ._encode import encode
 from ._kernels import kernels
 from ._metrics import require_direction
 from ._options import as_columns, check_choice, signature
@@ -90,7 +91,16 @@ def smoothness(
         check_choice("direction", direction, ("metric", "raw"))
     by = as_columns(by)
     use = [*by, *as_columns(across), order]
-    table = load(scores, columns=columns, where=where, groups=groups, use=use, strict=strict, threads=threads)
+    table = load(
+        scores,
+        columns=columns,
+        where=where,
+        groups=groups,
+        use=use,
+        duplicates=duplicates,
+        strict=strict,
+        threads=threads,
+    )
     runs = as_columns(across)
     encoded = encode(
         table.frame,

@@ -7,7 +7,8 @@ from typing import Literal
 
 import polars as pl
 
-from ._encode import Duplicates, encode
+from ._duplicates import Duplicates
+from ._encode import encode
 from ._errors import OptionError
 from ._measure import Settings, check_settings, measure
 from ._options import as_columns, check_choice
@@ -366,7 +367,16 @@ def _measure(
     given = {"population": settings.population, "noise_runs": settings.noise_runs}
     filters = [as_expression(value, name) for name, value in given.items() if value is not None]
     use: list[pl.Expr | str] = [*by, *settings.across, settings.order, *filters]
-    table = load(scores, columns=columns, where=where, groups=groups, use=use, strict=strict, threads=threads)
+    table = load(
+        scores,
+        columns=columns,
+        where=where,
+        groups=groups,
+        use=use,
+        duplicates=duplicates,
+        strict=strict,
+        threads=threads,
+    )
     schema = table.frame.schema
     masks = {name: predicate(value, name, schema) for name, value in given.items() if value is not None}
     encoded = encode(

@@ -30,6 +30,7 @@ from ._source import run_verb
 )
 @click.option("--suite", metavar="NAME", help="Name of the suite's row.  [suite]")
 @option.groups
+@option.duplicates
 @option.writing
 @option.running
 @click.pass_obj
@@ -56,6 +57,7 @@ def roll_up(session: Session, **options: Any) -> None:
     callback=option.words,
     help="One row for each value of these.  [run,step,task,metric]",
 )
+@option.duplicates
 @option.writing
 @option.running
 @click.pass_obj

@@ -264,7 +264,7 @@ def _finite_or_nan(value: float) -> float:
 
 def _known(name: str) -> str:
     if name not in SIGNAL_VARIANTS:
-        raise OptionError(f'name has no entry "{name}"; known: {", ".join(SIGNAL_VARIANTS)}')
+        raise OptionError(f'signal has no entry "{name}"; known: {", ".join(SIGNAL_VARIANTS)}')
     return name
 
 

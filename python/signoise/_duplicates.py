@@ -1,0 +1,95 @@
+"""Rows that share a key: exact repeats go, conflicting values are settled as the caller chose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+import polars as pl
+
+from ._errors import DuplicateKeyError, OptionError
+from ._schema import KEY
+
+Duplicates: TypeAlias = Literal["raise", "first", "last", "mean", "status"]
+
+
+def check_duplicates(duplicates: str) -> None:
+    """Raise ``OptionError`` where `duplicates` is not one of the choices."""
+    if duplicates not in ("raise", "first", "last", "mean", "status"):
+        raise OptionError(f'duplicates must be "raise", "first", "last" or "mean", got {duplicates!r}')
+
+
+def drop_exact_duplicates(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
+    """Rows that repeat another one's key and value, dropped and counted."""
+    key = [name for name in (*KEY, "value") if name in frame.columns]
+    unique = frame.unique(subset=key, keep="first", maintain_order=True)
+    dropped = frame.height - unique.height
+    return unique, ([f"{dropped} exact duplicate rows were dropped"] if dropped else [])
+
+
+def settle_duplicates(frame: pl.DataFrame, duplicates: Duplicates) -> tuple[pl.DataFrame, list[str]]:
+    """One row a key: exact repeats dropped, different values settled as `duplicates` says (or an error)."""
+    check_duplicates(duplicates)
+    frame, notes = drop_exact_duplicates(frame)
+    key, conflicting = _conflicts(frame)
+    if not conflicting.height:
+        return frame, notes
+    if duplicates in ("raise", "status"):
+        raise DuplicateKeyError(_described(conflicting, key))
+    settled = frame.unique(subset=key, keep="last" if duplicates == "last" else "first", maintain_order=True)
+    keys = conflicting.group_by(key, maintain_order=True).agg(mean_of_present().alias("__mean"))
+    if duplicates == "mean":
+        settled = (
+            settled.join(
+                keys.with_columns(pl.lit(value=True).alias("__settled")),
+                on=key,
+                how="left",
+                nulls_equal=True,
+                maintain_order="left",
+            )
+            .with_columns(pl.when("__settled").then("__mean").otherwise("value").alias("value"))
+            .drop("__settled", "__mean")
+        )
+    notes.append(f"{keys.height} keys carried different values: took the {duplicates} of each")
+    return settled, notes
+
+
+def mean_of_present() -> pl.Expr:
+    """Mean of the values of a key that are scores; sorted, so that row order cannot reach it."""
+    value = pl.col("value")
+    return pl.coalesce(value.drop_nans().sort().mean(), value.drop_nulls().first())
+
+
+def settled_or_doubled(
+    frame: pl.DataFrame, duplicates: Duplicates, compute: Callable[[pl.DataFrame], pl.DataFrame]
+) -> tuple[pl.DataFrame, list[str]]:
+    """Rows, with a column `value`, computed from rows without duplicates.
+
+    With ``"status"`` conflicts must stay visible one level up: rows that depend on the choice come twice there,
+    computed from the lowest and from the highest value of every key, and so are conflicting duplicates themselves.
+    """
+    if duplicates != "status":
+        settled, notes = settle_duplicates(frame, duplicates)
+        return compute(settled), notes
+    frame, notes = drop_exact_duplicates(frame)
+    key, conflicting = _conflicts(frame)
+    if not conflicting.height:
+        return compute(frame), notes
+    notes.append(_described(conflicting, key))
+    ranked = frame.sort("value", nulls_last=True, maintain_order=True)
+    tables = [compute(ranked.unique(subset=key, keep=end, maintain_order=True)) for end in ("first", "last")]
+    return drop_exact_duplicates(pl.concat(tables))[0], notes
+
+
+def _conflicts(frame: pl.DataFrame) -> tuple[list[str], pl.DataFrame]:
+    key = [name for name in KEY if name in frame.columns]
+    return key, frame.filter(frame.select(key).is_duplicated())
+
+
+def _described(conflicting: pl.DataFrame, key: list[str]) -> str:
+    from ._encode import describe_conflicts
+
+    rows = conflicting.with_row_index("__place").with_columns(
+        pl.col("__place").min().over(key).alias("__key")
+    )
+    return describe_conflicts(rows, key)
