@@ -270,7 +270,7 @@ def _signal_side(encoded: Encoded, settings: Settings, series: Series, threads: 
         offsets=offsets,
         n=moments["n"].astype(np.intp),
         mean=moments["mean"],
-        spread=moments["max"] - moments["min"],
+        spread=np.where(counts >= 2, moments["max"] - moments["min"], np.nan),
         sd=np.where(counts >= 2, sd, np.nan),
         replicate_variance=replicate_variance,
         replicate_df=replicate_df.astype(float),
