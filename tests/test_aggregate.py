@@ -349,8 +349,9 @@ def test_by_subsets_and_own_names() -> None:
     assert everything.select("n", "mean").rows() == [(5, 0.8)]
     with pytest.warns(sn.MixedKeyWarning, match="task joined the key"):
         assert sn.aggregate(frame, by="run").columns[:2] == ["run", "task"]
-    with pytest.raises(sn.OptionError, match="no column 'recipee'"):
-        sn.aggregate(frame, by="recipee")
+    for absent in ("recipe", "recipee"):
+        with pytest.raises(sn.SchemaError, match=f"no column '{absent}'"):
+            sn.aggregate(frame, by=absent)
 
 
 def test_by_a_property_of_the_instances() -> None:

@@ -161,7 +161,7 @@ def two(a: list[float], b: list[float], metric: str = "acc", **extra: Any) -> pl
     )
 
 
-# --- golden values: methods A4 -------------------------------------------------------------------------------------
+# --- golden values -------------------------------------------------------------------------------------
 
 
 def test_kendall_of_the_methods() -> None:

@@ -409,8 +409,8 @@ def test_filters_know_their_columns() -> None:
     with pytest.raises(sn.OptionError, match="where: cannot read 'task =' as a SQL predicate"):
         sn.snr(BASE, where="task =")
     with pytest.raises(sn.OptionError, match="must be a Polars expression or a SQL predicate, got int"):
-        predicate(3, "where", [])  # type: ignore[arg-type]
-    assert predicate(None, "where", []) is None
+        predicate(3, "where", pl.Schema())  # type: ignore[arg-type]
+    assert predicate(None, "where", pl.Schema()) is None
 
 
 def test_both_names_work_in_filters_and_keys() -> None:

@@ -43,7 +43,7 @@ def quiet(verb: Any, *args: Any, **kwargs: Any) -> pl.DataFrame:
         return verb(*args, **kwargs)
 
 
-#: methods A3: external models against one reference run.
+#: External models against one reference run.
 GOLDEN = pl.concat(
     [
         table({"m1": [0.5], "m2": [0.55], "m3": [0.6]}, kind="external"),

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ._duplicates import Duplicates, settle_duplicates, settled_or_doubled
-from ._errors import InsufficientDataError, OptionError
+from ._errors import InsufficientDataError, SchemaError
 from ._kernels import kernels
 from ._metrics import lookup
 from ._options import as_columns, check_choice
@@ -87,7 +87,7 @@ def aggregate(
     )
     missing = [name for name in keys if name not in frame.columns]
     if missing:
-        raise OptionError(f"by: the table has no column {missing[0]!r} (it has {', '.join(frame.columns)})")
+        raise SchemaError(f"by: the table has no column {missing[0]!r} (it has {', '.join(frame.columns)})")
     frame, settled = settle_duplicates(frame, duplicates)
     notes += settled
     joined = [name for name in _mixing(frame, keys) if name in _NEVER_MIXED]

@@ -19,7 +19,7 @@ from ._run import Command, Session
 )
 @click.argument("sources", metavar="[SOURCE]...", nargs=-1)
 @click.option(
-    "--repeats", type=click.IntRange(min=1), metavar="N", help="Times each is run; the fastest counts.  [3]"
+    "--repeats", type=click.IntRange(min=1), metavar="N", help="Times each is run; the median counts.  [3]"
 )
 @option.writing
 @option.threads

@@ -1,4 +1,4 @@
-//! Trailing averages along the checkpoints of a series (methods A6.3); never a look ahead.
+//! Trailing averages along the checkpoints of a series (arXiv 2508.13144, section 5); never a look ahead.
 //!
 //! mean: y_t = (x_{t-w+1} + .. + x_t) / w, over the checkpoints that exist at the start of the series.
 //! ema:  y_t = (1 - a) y_{t-1} + a x_t, y_1 = x_1, a = 2 / (w + 1).

@@ -1,4 +1,4 @@
-//! Do two scales order the same recipes alike? (methods A4)
+//! Do two scales order the same recipes alike? (arXiv 2504.11393, 2508.13144)
 //!
 //! Members of a group have a score at the small scale and one at the target; higher is better on both; they come in
 //! lexical order of the key they were joined by, which matters to the reference's rule (`compat`) alone.

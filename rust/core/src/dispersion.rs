@@ -1,4 +1,5 @@
-//! Every published way to measure how far scores lie apart, with the noise each was divided by (methods A1.2).
+//! Every published way to measure how far scores lie apart, with the noise each was divided by: the variants of
+//! Heineman et al. 2025 (arXiv 2508.13144).
 //!
 //! signal = a spread of c_1..c_n                       noise = mean(s) / mean(l)
 //! except tukey, projection:                           noise = mean(s) / mean(depth of l among c)

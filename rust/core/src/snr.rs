@@ -1,4 +1,4 @@
-//! Checkpoint noise of a series, and its combination over the runs of a group (methods A2.1, A2.2, A3).
+//! Checkpoint noise of a series, and its combination over the runs of a group (arXiv 2508.13144, section 2).
 //!
 //! For the last w checkpoints x_1 .. x_k of a series (k <= w) at positions p_1 .. p_k:
 //!   mean        sum x / k
@@ -271,7 +271,7 @@ mod tests {
 
     #[test]
     fn golden_noise() {
-        // methods A3: noise of [.50, .52, .51] is 0.0160097 with ddof 0
+        // noise of [.50, .52, .51] is 0.0160097 with ddof 0
         let s = summary(&[0.50, 0.52, 0.51]);
         assert!(((s.m2 / 3.0).sqrt() / s.mean - 0.016_009_7).abs() < 1e-7);
     }

@@ -39,7 +39,7 @@ mod tests {
 
     #[test]
     fn known_values() {
-        // methods A1.3, three digits; J = 2 and 3 in closed form
+        // J = 2 and 3 in closed form, the others to three digits from tables of control-chart constants
         assert!((expected_range(2.0) - 2.0 / std::f64::consts::PI.sqrt()).abs() < 1e-13);
         assert!((expected_range(3.0) - 3.0 / std::f64::consts::PI.sqrt()).abs() < 1e-13);
         for (members, d2) in [(5.0, 2.326), (8.0, 2.847), (9.0, 2.970), (10.0, 3.078), (13.0, 3.336), (25.0, 3.931)] {

@@ -1,4 +1,4 @@
-//! Quantiles and probabilities for the intervals (methods A1.3, A2.2, A2.4, A3.6), elementwise over arrays.
+//! Quantiles and probabilities for the intervals, elementwise over arrays.
 //!
 //! normal, Student t, F, chi-square: relative error below 1e-10 against SciPy, from the incomplete beta and gamma
 //! functions on logarithmic axes (`beta`, `gamma`, `normal`); studentised range: 1e-8 (`studentised_range`).
