@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from scipy import stats
@@ -120,6 +120,7 @@ def compare(frame: pl.DataFrame, found: pl.DataFrame, verb: str, **options: Any)
 
 
 @given(scores=score_tables())
+@settings(max_examples=15)
 @pytest.mark.parametrize("noise", NOISES)
 def test_every_estimator_against_plain_python(noise: str, scores: pl.DataFrame) -> None:
     by = plain.identity(scores)
@@ -169,6 +170,7 @@ def test_across_recipes_and_sides_against_plain_python(scores: pl.DataFrame) -> 
 
 
 @given(scores=score_tables(parts=False))
+@settings(max_examples=12)
 def test_one_row_a_run_is_that_run_alone(scores: pl.DataFrame) -> None:
     found = quiet(sn.noise, scores, per="run", autocorrelation=0.0)
     assert "run" in found.columns

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 import plain
 import signoise as sn
@@ -393,6 +393,7 @@ def test_infinities_of_a_metric_without_a_name_or_a_home() -> None:
 
 
 @given(scores=score_tables(infinite=True))
+@settings(max_examples=15)
 def test_nothing_is_ever_nan_or_infinite(scores: pl.DataFrame) -> None:
     by = plain.identity(scores)
     counts = plain.counts_of(plain.distinct(scores), by)
@@ -423,6 +424,7 @@ def test_nothing_is_ever_nan_or_infinite(scores: pl.DataFrame) -> None:
 
 
 @given(scores=score_tables(infinite=True, scales=True, seeds=False))
+@settings(max_examples=15)
 def test_no_decision_is_ever_nan_or_infinite(scores: pl.DataFrame) -> None:
     by = plain.identity(scores)
     sides = {"small": "params = 150000000", "target": "params = 1000000000"}

@@ -315,12 +315,13 @@ def _matching_tasks(name: str, pattern: str | Sequence[str], tasks: Sequence[str
 
 def new_segments(frame: pl.DataFrame, key: Sequence[str]) -> NDArray[np.bool_]:
     """True at each row whose key differs from the row before."""
-    new = np.zeros(frame.height, dtype=bool)
-    if frame.height and key:
-        changed = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in key)
-        new = frame.select(changed).to_series().to_numpy(writable=True)
-    new[:1] = True
-    return new
+    new = np.ones(min(frame.height, 1), dtype=bool)
+    if frame.height < 2 or not key:
+        return np.concatenate([new, np.zeros(max(frame.height - 1, 0), dtype=bool)])
+    changed = frame.select(
+        pl.any_horizontal(pl.col(name).slice(1).ne_missing(pl.col(name).slice(0, frame.height - 1)) for name in key)
+    )
+    return np.concatenate([new, changed.to_series().to_numpy()])
 
 
 def segment_offsets(frame: pl.DataFrame, key: Sequence[str]) -> NDArray[np.uintp]:

@@ -6,7 +6,7 @@
 //! tau-b            S / sqrt(n0 (n0 - n1)), S = C - D over pairs of positions, n0 = n (n - 1) / 2, n1 = tied pairs
 //! p                P(|S'| >= |S|) for S' of a random arrangement of the same values. Exact for n <= 50: the number of
 //!                  arrangements with D discordant pairs is the coefficient of q^D in the q-multinomial
-//!                  [n]!_q / prod_k [m_k]!_q, m_k the multiplicities of the values. Above: normal, variance
+//!                  (n)!_q / prod_k (m_k)!_q, m_k the multiplicities of the values. Above: normal, variance
 //!                  (n (n - 1) (2n + 5) - sum_k m_k (m_k - 1) (2 m_k + 5)) / 18, no continuity correction.
 //! The null of p is exchangeability: autocorrelated checkpoints without a trend reject it too often.
 //! D -> discordant, n0 - n1 -> untied, m -> ties; cost O(n log n), and O(n^4) additions for each new tie pattern
