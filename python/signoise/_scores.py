@@ -160,7 +160,7 @@ def rows_of(
             )
         wanted.update(dict.fromkeys(asked))
     chosen = names if keep_all else [name for name in wanted if name in names]
-    rows = _collect(frame.select(chosen))
+    rows = _collect(frame.select(chosen), in_memory=isinstance(scores, pl.DataFrame))
     if rows.height == 0:
         raise SchemaError(
             "no rows are left"
@@ -188,9 +188,10 @@ def constant_or_null(names: Iterable[str]) -> list[pl.Expr]:
     ]
 
 
-def _collect(frame: pl.LazyFrame) -> pl.DataFrame:
+def _collect(frame: pl.LazyFrame, *, in_memory: bool) -> pl.DataFrame:
     try:
-        return frame.collect()
+        # Streaming would cut a table that is in memory already into pieces, and every column copied to join them.
+        return frame.collect(engine="in-memory" if in_memory else "auto")
     except SchemaError as error:  # ours, from inside an expression: Polars appends the expression to it
         raise SchemaError(str(error).split("\n")[0]) from None
     except (pl.exceptions.InvalidOperationError, pl.exceptions.ComputeError) as error:
