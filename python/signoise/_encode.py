@@ -75,7 +75,20 @@ class Encoded:
     """Row of the given frame behind each value; None where the rows are used as they stand."""
     conflicts: Mask
     """Groups in which one key carries different values (only with ``duplicates="status"``)."""
+    stderr: Floats | None
+    """The harness's own standard error over items, one a row; not finite where it is unknown."""
     notes: list[str] = field(default_factory=list)
+
+    def item_stderr(self, mask: str | None = None) -> Floats:
+        """Mean standard error over items of each group's scores; NaN where none is known."""
+        n_groups = len(self.groups)
+        if self.stderr is None:
+            return np.full(n_groups, np.nan)
+        known = self.rows(mask) & np.isfinite(self.stderr)
+        group = np.repeat(self.group_of, np.diff(self.starts))[known]
+        with np.errstate(all="ignore"):
+            total = np.bincount(group, weights=self.stderr[known], minlength=n_groups)
+            return total / np.bincount(group, minlength=n_groups)
 
     def rows(self, mask: str | None = None) -> Mask:
         """Usable rows, of one selection if it is named."""
@@ -161,13 +174,12 @@ def encode(
         (pl.lit(True) if mask is None else mask.fill_null(False)).alias(column)
         for column, mask in zip(names, (masks or {}).values(), strict=True)
     )
-    needed = dict.fromkeys([*series_columns, *along, *KEY, "value", "source", *names])
+    needed = dict.fromkeys([*series_columns, *along, *KEY, "value", "stderr", "source", *names])
     frame = frame.select(name for name in needed if name in frame.columns).rechunk()
     frame = _null_incomplete(frame, along, series_columns)
-    row, new = _arrange(frame, series_columns, along)
+    row, new, heads = _arrange(frame, series_columns, along)
     frame, row, new, conflicts, notes = _deduplicate(frame, row, new, series_columns, along, duplicates)
     starts = np.concatenate([np.flatnonzero(new), [len(new)]])
-    heads = frame.select(series_columns)[starts[:-1] if row is None else row[starts[:-1]]]
 
     joined = _mixed(heads, by, [name for name in identity if name not in leave_key])
     by = (*by, *joined)
@@ -201,6 +213,7 @@ def encode(
         n_nan=n_nan,
         row=row,
         conflicts=conflicted,
+        stderr=_take(_coordinate(frame["stderr"]), row) if "stderr" in frame.columns else None,
         notes=notes,
     )
 
@@ -239,14 +252,28 @@ def _coordinate(column: pl.Series, row: Ints | None = None) -> Floats:
     return _take(column.to_numpy(), row)
 
 
-def _arrange(frame: pl.DataFrame, series: Sequence[str], along: Sequence[str]) -> tuple[Ints | None, Mask]:
-    """The rows series by series and each in order (None: as they stand), and where series begin in that order.
+def _arrange(
+    frame: pl.DataFrame, series: Sequence[str], along: Sequence[str]
+) -> tuple[Ints | None, Mask, pl.DataFrame]:
+    """The rows series by series and each in order (None: as they stand), where series begin in that order, and labels.
 
     Only numbers are moved: labels are looked up once a series, by its first row.
     """
-    new = new_segments(frame, series)
-    if _in_order(frame, new, series, along):
-        return None, new
+    labels = frame.select(series)
+    new = new_segments(labels, series)
+    starts = np.flatnonzero(new)
+    # Among shuffled rows a series comes back soon: a look at the first few spares the look at all.
+    few = labels[starts[:1000]] if len(starts) > 10_000 else None
+    if few is None or not few.is_duplicated().any():
+        heads = labels[starts]
+        if not heads.is_duplicated().any() and _rises(frame, new, along):
+            return None, new, heads
+    row, new = _sort(frame, series, along)
+    return row, new, labels[row[np.flatnonzero(new)]]
+
+
+def _sort(frame: pl.DataFrame, series: Sequence[str], along: Sequence[str]) -> tuple[Ints, Mask]:
+    """Rows sorted by series, in no particular order of those, and along each; and where series begin."""
     number = _series_numbers(frame, series)
     if along:
         position = _coordinate(frame[along[0]])
@@ -263,14 +290,8 @@ def _arrange(frame: pl.DataFrame, series: Sequence[str], along: Sequence[str]) -
     return row, _starts(number[row])
 
 
-def _in_order(frame: pl.DataFrame, new: Mask, series: Sequence[str], along: Sequence[str]) -> bool:
-    """Each series stands in one block, and its checkpoints rise within it."""
-    starts = np.flatnonzero(new)
-    # Among shuffled rows a series comes back soon: a look at the first few spares the look at all.
-    for part in (starts[:1000], starts) if len(starts) > 10_000 else (starts,):
-        heads = frame.select(series)[part]
-        if heads.height > 1 and heads.n_unique() < heads.height:
-            return False
+def _rises(frame: pl.DataFrame, new: Mask, along: Sequence[str]) -> bool:
+    """Checkpoints rise within each block."""
     undecided = ~new[1:]
     for name in along:
         column = _coordinate(frame[name])

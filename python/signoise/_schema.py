@@ -325,7 +325,7 @@ def predicate(filters: pl.Expr | str | None, argument: str, schema: pl.Schema) -
                 f"(it has {', '.join(schema)})"
             )
     try:
-        found = pl.DataFrame(schema=schema).select(expression).dtypes
+        found = pl.LazyFrame(schema=schema).select(expression).collect_schema().dtypes()
     except pl.exceptions.PolarsError as error:
         detail = str(error).split("\n")[0]
         raise OptionError(f"{argument}: {filters!s} does not fit the table's dtypes ({detail})") from None

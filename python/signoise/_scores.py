@@ -160,7 +160,7 @@ def rows_of(
             )
         wanted.update(dict.fromkeys(asked))
     chosen = names if keep_all else [name for name in wanted if name in names]
-    rows = _collect(frame.select(chosen))
+    rows = _collect(frame.select(chosen), in_memory=isinstance(scores, pl.DataFrame))
     if rows.height == 0:
         raise SchemaError(
             "no rows are left"
@@ -188,9 +188,10 @@ def constant_or_null(names: Iterable[str]) -> list[pl.Expr]:
     ]
 
 
-def _collect(frame: pl.LazyFrame) -> pl.DataFrame:
+def _collect(frame: pl.LazyFrame, *, in_memory: bool) -> pl.DataFrame:
     try:
-        return frame.collect()
+        # Streaming would cut a table that is in memory already into pieces, and every column copied to join them.
+        return frame.collect(engine="in-memory" if in_memory else "auto")
     except SchemaError as error:  # ours, from inside an expression: Polars appends the expression to it
         raise SchemaError(str(error).split("\n")[0]) from None
     except (pl.exceptions.InvalidOperationError, pl.exceptions.ComputeError) as error:
@@ -314,12 +315,15 @@ def _matching_tasks(name: str, pattern: str | Sequence[str], tasks: Sequence[str
 
 def new_segments(frame: pl.DataFrame, key: Sequence[str]) -> NDArray[np.bool_]:
     """True at each row whose key differs from the row before."""
-    new = np.zeros(frame.height, dtype=bool)
-    if frame.height and key:
-        changed = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in key)
-        new = frame.select(changed).to_series().to_numpy(writable=True)
-    new[:1] = True
-    return new
+    new = np.ones(min(frame.height, 1), dtype=bool)
+    if frame.height < 2 or not key:
+        return np.concatenate([new, np.zeros(max(frame.height - 1, 0), dtype=bool)])
+    changed = frame.select(
+        pl.any_horizontal(
+            pl.col(name).slice(1).ne_missing(pl.col(name).slice(0, frame.height - 1)) for name in key
+        )
+    )
+    return np.concatenate([new, changed.to_series().to_numpy()])
 
 
 def segment_offsets(frame: pl.DataFrame, key: Sequence[str]) -> NDArray[np.uintp]:
