@@ -358,7 +358,8 @@ def test_columns_declares_names() -> None:
         ({"where": "step"}, sn.OptionError, "where must be true or false"),
         ({"population": "step + 1"}, sn.OptionError, "population must be true or false"),
         ({"noise_runs": 5}, sn.OptionError, "noise_runs must be a Polars expression"),
-        ({"where": "step = 'x'"}, sn.OptionError, "does not fit the table's dtypes"),
+        ({"where": "step = 'x'"}, sn.OptionError, "where: .*does not fit the table's dtypes"),
+        ({"population": "step = 'x'"}, sn.OptionError, "population: .*does not fit the table's dtypes"),
     ],
 )
 def test_names_and_filters_that_do_not_fit(

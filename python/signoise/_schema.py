@@ -325,7 +325,8 @@ def predicate(filters: pl.Expr | str | None, argument: str, schema: pl.Schema) -
                 f"(it has {', '.join(schema)})"
             )
     try:
-        found = pl.LazyFrame(schema=schema).select(expression).collect_schema().dtypes()
+        # On no rows rather than on the schema alone, which lets a number be compared with a text (0.05 ms).
+        found = pl.DataFrame(schema=schema).select(expression).dtypes
     except pl.exceptions.PolarsError as error:
         detail = str(error).split("\n")[0]
         raise OptionError(f"{argument}: {filters!s} does not fit the table's dtypes ({detail})") from None
