@@ -330,7 +330,7 @@ def predicate(filters: pl.Expr | str | None, argument: str, schema: pl.Schema) -
                 f"(it has {', '.join(schema)})"
             )
     try:
-        found = pl.LazyFrame(schema=schema).select(expression).collect_schema().dtypes()
+        found = pl.DataFrame(schema=schema).select(expression).dtypes
     except pl.exceptions.PolarsError as error:
         detail = str(error).split("\n")[0]
         raise OptionError(f"{argument}: {filters!s} does not fit the table's dtypes ({detail})") from None
