@@ -75,7 +75,20 @@ class Encoded:
     """Row of the given frame behind each value; None where the rows are used as they stand."""
     conflicts: Mask
     """Groups in which one key carries different values (only with ``duplicates="status"``)."""
+    stderr: Floats | None
+    """The harness's own standard error over items, one a row; not finite where it is unknown."""
     notes: list[str] = field(default_factory=list)
+
+    def item_stderr(self, mask: str | None = None) -> Floats:
+        """Mean standard error over items of each group's scores; NaN where none is known."""
+        n_groups = len(self.groups)
+        if self.stderr is None:
+            return np.full(n_groups, np.nan)
+        known = self.rows(mask) & np.isfinite(self.stderr)
+        group = np.repeat(self.group_of, np.diff(self.starts))[known]
+        with np.errstate(all="ignore"):
+            total = np.bincount(group, weights=self.stderr[known], minlength=n_groups)
+            return total / np.bincount(group, minlength=n_groups)
 
     def rows(self, mask: str | None = None) -> Mask:
         """Usable rows, of one selection if it is named."""
@@ -161,7 +174,7 @@ def encode(
         (pl.lit(True) if mask is None else mask.fill_null(False)).alias(column)
         for column, mask in zip(names, (masks or {}).values(), strict=True)
     )
-    needed = dict.fromkeys([*series_columns, *along, *KEY, "value", "source", *names])
+    needed = dict.fromkeys([*series_columns, *along, *KEY, "value", "stderr", "source", *names])
     frame = frame.select(name for name in needed if name in frame.columns).rechunk()
     frame = _null_incomplete(frame, along, series_columns)
     row, new, heads = _arrange(frame, series_columns, along)
@@ -200,6 +213,7 @@ def encode(
         n_nan=n_nan,
         row=row,
         conflicts=conflicted,
+        stderr=_take(_coordinate(frame["stderr"]), row) if "stderr" in frame.columns else None,
         notes=notes,
     )
 

@@ -397,7 +397,7 @@ def _measured(
             members = noise.series
         side = _signal_side(encoded, settings, members, threads)
         columns, undefined, flags = _signal_columns(encoded, side, noise, settings, statuses, threads)
-        flags["near_chance"] = _near_chance(encoded.groups, side, chance, settings.confidence_level)
+        flags["near_chance"] = _near_chance(encoded, side, chance, settings.confidence_level)
     statuses.check_finite(undefined)
     statuses.blank(columns, "duplicate_key")
     flags |= _common_flags(encoded, noise, columns, settings)
@@ -548,12 +548,19 @@ def _mixed_config(encoded: Encoded) -> NDArray[np.bool_]:
 
 
 def _near_chance(
-    labels: pl.DataFrame, side: _SignalSide, chance: Mapping[str, float] | None, level: float
+    encoded: Encoded, side: _SignalSide, chance: Mapping[str, float] | None, level: float
 ) -> NDArray[np.bool_]:
-    """The t interval of the mean over members covers the chance level."""
-    expected = chance_of(labels, chance)
+    """The interval of the mean score covers the chance level.
+
+    Over items where the table has standard errors: members share the items, so their mean errs like one of them.
+    Else over members, which takes three: two members far apart would cover any level.
+    """
+    expected = chance_of(encoded.groups, chance)
+    mask = "population" if "population" in encoded.masks else None
     n = side.n.astype(float)
     with np.errstate(all="ignore"):
-        critical = _intervals.quantile_at("t_quantile", (1 + level) / 2, np.maximum(n - 1, 1.0))
-        half = critical * side.sd / np.sqrt(n)
-        return np.abs(side.mean - expected) <= half
+        over_items = _intervals.quantile_at("t_quantile", (1 + level) / 2, np.full(len(n), np.inf))
+        over_items = over_items * encoded.item_stderr(mask)
+        over_members = _intervals.quantile_at("t_quantile", (1 + level) / 2, np.maximum(n - 1, 1.0))
+        over_members = np.where(n >= 3, over_members * side.sd / np.sqrt(n), np.nan)
+        return np.abs(side.mean - expected) <= np.where(np.isfinite(over_items), over_items, over_members)

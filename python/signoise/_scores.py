@@ -319,7 +319,9 @@ def new_segments(frame: pl.DataFrame, key: Sequence[str]) -> NDArray[np.bool_]:
     if frame.height < 2 or not key:
         return np.concatenate([new, np.zeros(max(frame.height - 1, 0), dtype=bool)])
     changed = frame.select(
-        pl.any_horizontal(pl.col(name).slice(1).ne_missing(pl.col(name).slice(0, frame.height - 1)) for name in key)
+        pl.any_horizontal(
+            pl.col(name).slice(1).ne_missing(pl.col(name).slice(0, frame.height - 1)) for name in key
+        )
     )
     return np.concatenate([new, changed.to_series().to_numpy()])
 

@@ -1,8 +1,9 @@
 //! The one door out of the GIL: every kernel call goes through [`run`].
 //!
-//! The kernel works on a thread of its own while this thread, without the GIL, wakes up now and then to let Python
-//! handle signals. Ctrl-C raises the kernel's interrupt flag; a panic becomes `InternalError`.
+//! The kernel works on a pool thread while this thread, without the GIL, wakes up now and then to let Python handle
+//! signals. Ctrl-C raises the kernel's interrupt flag; a panic becomes `InternalError`.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,12 +26,13 @@ where
 {
     let interrupt = Interrupt::new();
     let gate = Gate::default();
-    let outcome = std::thread::scope(|scope| {
-        let worker = scope.spawn(|| {
-            let _open_at_end = OpenOnDrop(&gate); // also when the kernel panics
-            in_pool(threads, || kernel(&interrupt))
+    let mut outcome = None;
+    let mut signal = Ok(());
+    rayon::in_place_scope(|scope| {
+        scope.spawn(|_| {
+            let _open_at_end = OpenOnDrop(&gate);
+            outcome = Some(catch_unwind(AssertUnwindSafe(|| in_pool(threads, || kernel(&interrupt)))));
         });
-        let mut signal = Ok(());
         while !py.detach(|| gate.wait(SIGNAL_INTERVAL)) {
             if signal.is_ok() {
                 signal = py.check_signals();
@@ -39,22 +41,22 @@ where
                 }
             }
         }
-        let joined = py.detach(|| worker.join());
-        signal.map(|()| joined)
-    })?;
+    });
+    signal?;
     match outcome {
-        Ok(result) => result.map_err(to_python),
-        Err(panic) => {
-            let text = panic
-                .downcast_ref::<&str>()
-                .map(ToString::to_string)
-                .or_else(|| panic.downcast_ref::<String>().cloned())
-                .unwrap_or_else(|| "unknown panic".into());
-            Err(InternalError::new_err(format!(
-                "a kernel failed: {text}; please report this with the call that caused it"
-            )))
-        }
+        Some(Ok(result)) => result.map_err(to_python),
+        Some(Err(panic)) => Err(internal_error(panic.as_ref())),
+        None => Err(InternalError::new_err("a kernel never ran; please report this with the call that caused it")),
     }
+}
+
+fn internal_error(panic: &(dyn std::any::Any + Send)) -> PyErr {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(ToString::to_string)
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "unknown panic".into());
+    InternalError::new_err(format!("a kernel failed: {text}; please report this with the call that caused it"))
 }
 
 /// Opens once, when the kernel has ended.

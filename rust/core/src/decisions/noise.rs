@@ -59,6 +59,7 @@ pub fn expected_agreement(
         let (sd_a, sd_b) = (segments.slice(sd_small, group), segments.slice(sd_target, group));
         let mut sum = 0.0;
         for i in 0..a.len() {
+            interrupt.check()?; // thousands of members make a long row of pairs
             for j in i + 1..a.len() {
                 let p = exceeds(a[i], a[j], sd_a[i], sd_a[j]);
                 let q = exceeds(b[i], b[j], sd_b[i], sd_b[j]);
