@@ -129,6 +129,8 @@ def check(name: str, frame: pl.DataFrame, make: Callable[..., Any] = variants, s
 @settings(max_examples=6)
 @pytest.mark.parametrize("name", VERBS)
 def test_tables_as_they_come(name: str, scores: pl.DataFrame, seed: int) -> None:
+    if "sample" in name and "seed" in scores.columns:
+        scores = scores.filter(pl.col("seed").fill_null(0) == 0)  # it takes one run a member
     check(name, scores, few_variants, seed)
 
 

@@ -224,6 +224,20 @@ def test_a_mean_of_zero_has_no_relative_forms() -> None:
     assert (decided["status"], decided["decision_accuracy"]) == ("ok", 1.0)
 
 
+def test_scores_that_are_all_zero_say_what_is_null() -> None:
+    scores = table({"a": [0.0, 0.0], "b": [0.0, 0.0]})
+    row = row_of(sn.snr, scores)
+    assert (row["status"], row["signal"], row["noise"], row["noise_absolute"]) == (
+        "zero_mean",
+        None,
+        None,
+        0.0,
+    )
+    assert row_of(sn.noise, scores)["status"] == "zero_mean"
+    row = row_of(sn.snr, scores, relative=False)
+    assert (row["status"], row["signal"], row["noise"], row["snr"]) == ("constant", 0.0, 0.0, None)
+
+
 def test_one_side_with_a_mean_of_zero_leaves_the_other() -> None:
     scores = table({"a": [-0.5, 0.5], "b": [0.5, 0.25], "c": [0.75, 0.5]})
     row = row_of(sn.snr, scores, noise_runs="run = 'a'")

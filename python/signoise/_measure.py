@@ -413,7 +413,7 @@ def _noise_columns(noise: _NoiseSide, settings: Settings, statuses: Statuses) ->
     value = noise.absolute / scale
     n_checkpoints = _smallest(noise.series, len(noise.mean))
     statuses.set("too_few", noise.n_runs < 1)
-    statuses.set("zero_noise", noise.absolute == 0)
+    statuses.set("zero_noise", value == 0)
     statuses.set("zero_mean", settings.relative & (noise.mean == 0))
     columns = {
         "n_runs": noise.n_runs,
@@ -473,7 +473,7 @@ def _signal_columns(
         return columns, ~np.isfinite(value), flags
 
     statuses.set("too_few", noise.n_runs < 1)
-    statuses.set("zero_noise", noise.absolute == 0)
+    statuses.set("zero_noise", noise_value == 0)
     statuses.set("zero_mean", settings.relative & (noise.mean == 0))
     with np.errstate(all="ignore"):
         ratio = np.where(noise.absolute == 0, np.nan, value / noise_value)

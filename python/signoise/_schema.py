@@ -214,11 +214,6 @@ def _unpivot_metrics(
 
 def _cast(our: str, theirs: str, dtype: pl.DataType) -> pl.Expr:
     column = pl.col(theirs)
-    if dtype.is_nested():
-        raise SchemaError(
-            f"{theirs!r} is a {dtype} column and cannot be read as {our}: take the part you mean out of it first, or "
-            f'declare another column with columns={{"theirs": "{our}"}}'
-        )
     if our in ("params", "params_nonembedding") and dtype == pl.String:
         return column.map_elements(_size_or_raise, return_dtype=pl.Int64).alias(our)
     if our == "seed" and dtype == pl.String:

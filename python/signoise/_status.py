@@ -13,8 +13,9 @@ from ._chance import chance_level
 from ._errors import InsufficientDataError
 from ._metrics import lookup
 
-#: Reasons in the order in which they are reported where several apply.
-STATUSES = ("duplicate_key", "too_few", "constant", "zero_noise", "zero_mean", "not_finite")
+#: Reasons in the order in which they are reported where several apply: the one that leaves least defined comes first
+#: (scores that are all 0 are constant, but it is their mean that has no relative signal or noise).
+STATUSES = ("duplicate_key", "too_few", "zero_mean", "constant", "zero_noise", "not_finite")
 #: Statuses under which something is undefined; `constant` alone leaves a signal of 0.
 FLAGS = (
     "few_checkpoints",
