@@ -23,7 +23,7 @@ def segment_moments(
 def _moments(group: Floats) -> tuple[int, float, float, float, float]:
     if len(group) == 0:
         return 0, np.nan, np.nan, np.nan, np.nan
-    mean = group[0] if np.all(group == group[0]) else np.mean(group)
+    mean = group[0] if np.all(group == group[0]) else np.mean(group)  # exact where all are equal
     m2 = np.sum((group - mean) ** 2)
     return len(group), float(mean), float(m2), float(np.min(group)), float(np.max(group))
 

@@ -38,8 +38,8 @@ impl Moments {
             let m2 = ones as f64 * (n - ones) as f64 / n as f64;
             return Self { n, mean, m2, min, max };
         }
-        if min == max {
-            // The sum of n equal values is rounded; their mean is not.
+        if min == max && min.is_finite() {
+            // The sum of n equal values is rounded; their mean is not. (Infinite ones have no spread that is known.)
             return Self { n, mean: min, m2: 0.0, min, max };
         }
         let mean = values.iter().sum::<f64>() / n as f64;
