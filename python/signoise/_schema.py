@@ -148,14 +148,13 @@ def recognise(frame: pl.LazyFrame, columns: Mapping[str, str] | None = None) -> 
     """
     schema = frame.collect_schema()
     found = find_columns(schema.names(), columns)
+    names_metrics = "metric" in found
     if "value" not in found:
         frame, schema, found = _unpivot_metrics(frame, schema, found, columns)
     for needed in ("run", "task", "value"):
         if needed not in found:
             # Leaderboards often call the benchmark a metric.
-            likely = _likely(needed, schema) or (
-                "metric" if needed == "task" and "metric" in found else "YOURS"
-            )
+            likely = _likely(needed, schema) or ("metric" if needed == "task" and names_metrics else "YOURS")
             raise SchemaError(
                 f"the table has no column for {needed!r}: none of "
                 f"{', '.join((needed, *SYNONYMS.get(needed, ())))} is among its columns "

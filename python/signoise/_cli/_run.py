@@ -199,7 +199,7 @@ _AS_OPTIONS = (
     (r"\bwhere=\.\.\.", "--where .."),
     (r'columns=\{"[^"]*": "[^"]*"\} or (?=--columns)', ""),
     (r'columns=\{"([^"]*)": "([^"]*)"\}', r"--columns \1=\2"),
-    (r'direction=\{"name": "higher"\} or (?=--direction)', ""),
+    (r'direction=\{"[^"]*": "[^"]*"\} or (?=--direction)', ""),
     (r'direction=\{"([^"]*)": "([^"]*)"\}', r"--direction \1=\2"),
 )
 
