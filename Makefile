@@ -4,6 +4,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+# Whatever environment the caller has activated stays out of it.
+unexport PYTHONPATH
 
 .PHONY: demo test build lint rust-test python-test wheel-test bench clean
 
@@ -27,7 +29,7 @@ $(VENV)/.dev: pyproject.toml
 	touch $@
 
 build: $(VENV)/.dev
-	$(BIN)/maturin develop --release --locked --quiet
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --release --locked --quiet
 	rm -f $(VENV)/.installed
 
 lint: build

@@ -15,17 +15,8 @@ from ._kernels import kernels
 from ._metrics import lookup
 from ._options import as_columns, check_choice
 from ._schema import COLUMNS, KEY, SCORE_IDENTITY
-from ._scores import (
-    Filter,
-    Groups,
-    Scores,
-    constant_or_null,
-    load,
-    load_instances,
-    segment_offsets,
-    warn_joined,
-    warn_notes,
-)
+from ._scores import Filter, Groups, Scores, constant_or_null, load, load_instances, warn_joined, warn_notes
+from ._segments import segment_offsets
 
 Floats = NDArray[np.float64]
 

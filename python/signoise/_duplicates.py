@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
 import polars as pl
@@ -87,9 +87,31 @@ def _conflicts(frame: pl.DataFrame) -> tuple[list[str], pl.DataFrame]:
 
 
 def _described(conflicting: pl.DataFrame, key: list[str]) -> str:
-    from ._encode import describe_conflicts
-
     rows = conflicting.with_row_index("__place").with_columns(
         pl.col("__place").min().over(key).alias("__key")
     )
     return describe_conflicts(rows, key)
+
+
+def describe_conflicts(conflicting: pl.DataFrame, key: Sequence[str]) -> str:
+    """How many keys carry different values, the first ones named; rows of a key share `__key`."""
+    examples = []
+    firsts = conflicting.group_by("__key", maintain_order=True).agg(
+        *(pl.col(name).first() for name in key),
+        pl.col("value"),
+        *(pl.col(c) for c in ("source",) if c in conflicting),
+    )
+    for row in firsts.head(3).iter_rows(named=True):
+        label = ", ".join(f"{name}={row[name]}" for name in key if row[name] is not None)
+        values = ", ".join(f"{value:.6g}" if value is not None else "null" for value in row["value"])
+        where = (
+            f" in {', '.join(sorted({str(s) for s in row['source'] if s}))}"
+            if any(row.get("source") or ())
+            else ""
+        )
+        examples.append(f"{label} has values {values}{where}")
+    more = firsts.height - len(examples)
+    return (
+        f"{firsts.height} keys carry different values: {'; '.join(examples)}{f'; and {more} more' if more else ''}. "
+        'Filter the rows you mean (where=...), or choose with duplicates="first", "last" or "mean"'
+    )

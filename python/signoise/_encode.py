@@ -15,12 +15,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ._duplicates import Duplicates, check_duplicates, mean_of_present
+from ._duplicates import Duplicates, check_duplicates, describe_conflicts, mean_of_present
 from ._errors import DuplicateKeyError, SchemaError
 from ._kernels import kernels
 from ._metrics import lookup
 from ._schema import KEY, RUN_IDENTITY, SCORE_IDENTITY, did_you_mean
-from ._scores import new_segments
+from ._segments import new_segments
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -430,30 +430,6 @@ def _settle(frame: pl.DataFrame, row: Ints, conflicting: pl.DataFrame, how: str)
         at = pl.Series(row[kept["__keep"].to_numpy()])
         frame = frame.with_columns(frame["value"].clone().scatter(at, kept["__mean"]))
     return frame, dropped
-
-
-def describe_conflicts(conflicting: pl.DataFrame, key: Sequence[str]) -> str:
-    """How many keys carry different values, the first ones named; rows of a key share `__key`."""
-    examples = []
-    firsts = conflicting.group_by("__key", maintain_order=True).agg(
-        *(pl.col(name).first() for name in key),
-        pl.col("value"),
-        *(pl.col(c) for c in ("source",) if c in conflicting),
-    )
-    for row in firsts.head(3).iter_rows(named=True):
-        label = ", ".join(f"{name}={row[name]}" for name in key if row[name] is not None)
-        values = ", ".join(f"{value:.6g}" if value is not None else "null" for value in row["value"])
-        where = (
-            f" in {', '.join(sorted({str(s) for s in row['source'] if s}))}"
-            if any(row.get("source") or ())
-            else ""
-        )
-        examples.append(f"{label} has values {values}{where}")
-    more = firsts.height - len(examples)
-    return (
-        f"{firsts.height} keys carry different values: {'; '.join(examples)}{f'; and {more} more' if more else ''}. "
-        'Filter the rows you mean (where=...), or choose with duplicates="first", "last" or "mean"'
-    )
 
 
 def _mixed(heads: pl.DataFrame, by: Sequence[str], candidates: Sequence[str]) -> tuple[str, ...]:

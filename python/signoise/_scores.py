@@ -10,7 +10,6 @@ from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-import numpy as np
 import polars as pl
 
 from ._duplicates import check_duplicates, settled_or_doubled
@@ -18,10 +17,9 @@ from ._errors import DroppedRowsWarning, MixedKeyWarning, SchemaError
 from ._kernels import kernels
 from ._options import check_threads
 from ._schema import COLUMNS, KEY, did_you_mean, predicate, recognise
+from ._segments import segment_offsets
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from ._duplicates import Duplicates
     from ._encode import Encoded
     from ._readers import ReadReport
@@ -311,29 +309,3 @@ def _matching_tasks(name: str, pattern: str | Sequence[str], tasks: Sequence[str
     if not chosen:
         raise SchemaError(f"groups: {pattern!r} of {name!r} matches none of the {len(tasks)} tasks")
     return chosen
-
-
-def new_segments(frame: pl.DataFrame, key: Sequence[str]) -> NDArray[np.bool_]:
-    """True at each row whose key differs from the row before."""
-    new = np.ones(min(frame.height, 1), dtype=bool)
-    if frame.height < 2 or not key:
-        return np.concatenate([new, np.zeros(max(frame.height - 1, 0), dtype=bool)])
-    changed = frame.select(
-        pl.any_horizontal(
-            pl.col(name).slice(1).ne_missing(pl.col(name).slice(0, frame.height - 1)) for name in key
-        )
-    )
-    return np.concatenate([new, changed.to_series().to_numpy()])
-
-
-def segment_offsets(frame: pl.DataFrame, key: Sequence[str]) -> NDArray[np.uintp]:
-    """Offsets of the runs of equal keys in sorted rows; one run where the key is empty."""
-    if not key:
-        return np.array([0, frame.height] if frame.height else [0], dtype=np.uintp)
-    new = (
-        frame.select(pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in key))
-        .to_series()
-        .to_numpy(writable=True)
-    )
-    new[:1] = True
-    return np.concatenate([np.flatnonzero(new), [frame.height]]).astype(np.uintp)
