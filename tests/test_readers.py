@@ -6,8 +6,6 @@ import gzip
 import json
 import math
 import os
-import sys
-import types
 import warnings
 from pathlib import Path
 
@@ -39,9 +37,7 @@ def as_is(monkeypatch):
             raise SchemaError(f"the table has no column for 'value': {', '.join(names)}")
         return frame.rename(dict(columns or {}))
 
-    stub = types.ModuleType("signoise._schema")
-    stub.recognise = recognise
-    monkeypatch.setitem(sys.modules, "signoise._schema", stub)
+    monkeypatch.setattr("signoise._readers._tables.recognise", recognise)
 
 
 def write(path: Path, content: object) -> Path:
@@ -665,9 +661,21 @@ def test_a_file_without_extension_is_read_when_named(tmp_path, as_is):
 
 
 def test_published_tables_go_through_the_schema():
-    pytest.importorskip("signoise._schema")
     frame, report = read(shared("pythia_evals.parquet"))
     assert report.rows == frame.select(pl.len()).collect().item() == 132_074
     frame, report = read([shared("dumps/tables/long.csv"), shared("dumps/tables/long.parquet")])
     assert report.files == {"table": 2}
     assert {"run", "task", "metric", "value", "source"} <= set(frame.collect_schema().names())
+
+
+def test_a_text_among_scores_is_named_by_file_row_and_column(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_text("model,step,task,metric,value\na,1,t,acc,0.5\na,2,t,acc,oops\n")
+    with pytest.raises(
+        SchemaError, match=r"scores\.csv, row 2 below the header, column 'value': 'oops' is no number"
+    ):
+        read(path)
+    (tmp_path / "sound.csv").write_text("model,step,task,metric,value\nb,1,t,acc,0.5\n")
+    frame, report = read(tmp_path)
+    assert frame.collect()["run"].to_list() == ["b"]
+    assert [file for file, _ in report.skipped] == ["scores.csv"]

@@ -85,7 +85,7 @@ def test_the_sentences_say_which_population(example: Report) -> None:
     said = text(example)
     assert example.lines[0] == example.headline
     assert example.headline.startswith("Of 6 benchmarks, 5 have a signal-to-noise ratio from ")
-    assert "1 have none (1 constant)" in example.headline
+    assert "1 has none (1 constant)" in example.headline
     assert "all 12 runs of 2 sizes from 150M to 1B parameters together" in said
     assert "snr_within_scale: can I choose a recipe at a given size?" in said
     assert "among the 6 recipes of equal params" in said
@@ -179,7 +179,7 @@ def test_released_models_without_steps() -> None:
     assert (row["status"], row["snr"], row["signal"]) == ("too_few", None, pytest.approx(0.4))
     assert "decision_accuracy: needs two sizes that share recipes, or two stages of training" in text(made)
     assert "no two runs have equal params" in text(made)
-    assert "1 have none (1 too_few)" in made.headline
+    assert "1 has none (1 too_few)" in made.headline
     with pytest.raises(sn.InsufficientDataError, match="too_few"):
         make_report(released, strict=True)
 
@@ -356,3 +356,14 @@ def test_report_on_raw_results_equals_the_table(raw: Path, parquet: Path) -> Non
     )
     assert "read 37 lm-eval results files" in text(from_raw)
     assert "read 5548 rows" in text(from_raw)
+
+
+def test_percent_under_the_name_of_a_fraction_is_told() -> None:
+    frame = pl.DataFrame(
+        {"run": ["a", "a", "b", "b"], "step": [1, 2, 1, 2], "task": "t", "acc": [50.0, 60.0, 70.0, 90.0]}
+    )
+    assert any(
+        "acc: 1 mean scores lie outside 0 to 1 (one is 67.5)" in line for line in make_report(frame).lines
+    )
+    fractions = make_report(frame.with_columns(pl.col("acc") / 100)).lines
+    assert not any("lie outside" in line for line in fractions)

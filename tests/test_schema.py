@@ -422,3 +422,12 @@ def test_both_names_work_in_filters_and_keys() -> None:
         )
         by_ours = sn.snr(frame, where="task != 'sim_arc' AND params > 2e8")
     assert_frame_equal(by_theirs.rename({"benchmark": "task"}), by_ours)
+
+
+def test_a_fraction_of_a_step_is_not_cut_off() -> None:
+    # 0.25 and 0.5 of an epoch would both become checkpoint 0.
+    frame = pl.DataFrame({"run": ["a", "a"], "task": ["t", "t"], "step": [0.25, 0.5], "acc": [0.1, 0.2]})
+    with pytest.raises(sn.SchemaError, match=r"step: column 'step' holds 0\.25, which is no whole number"):
+        sn.snr(frame)
+    whole = frame.with_columns(step=pl.Series([1000.0, 2000.0]))
+    assert sn.noise(whole)["n_checkpoints"].to_list() == [2]

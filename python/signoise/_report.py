@@ -15,6 +15,7 @@ import polars as pl
 from ._decisions import decision_accuracy
 from ._errors import DroppedRowsWarning, OptionError, SignoiseWarning
 from ._metrics import direction as direction_of
+from ._metrics import lookup
 from ._schema import SCORE_IDENTITY, as_expression
 from ._scores import Filter, Groups, Scores, load
 from ._smoothness import smoothness
@@ -182,7 +183,7 @@ def make_report(
         )
         populations = [
             f"snr: range of the runs' mean scores over their last {window} checkpoints, divided by the noise "
-            f"within runs; all {_count(frame, 'run')} runs{_of_sizes(frame)}"
+            f"within runs; {_runs(frame)}{_of_sizes(frame)}"
         ]
         say("signal and noise within scales")
         out, more = _within_scale(frame, out, by, window, confidence_level, shared)
@@ -216,6 +217,7 @@ def make_report(
     for note in table.notes:
         told.setdefault(note, DroppedRowsWarning(note))
     reading = list(table.report.summary()) if table.report is not None else []
+    reading += _out_of_bounds(out)
     reading += table.notes
     reading += [f"{frame.height} scores went into {out.height} rows"]
     _raise_if_strict(out, by, strict=strict)
@@ -226,6 +228,11 @@ def _raise_if_strict(out: pl.DataFrame, by: list[str], *, strict: bool) -> None:
     from ._status import check_strict
 
     check_strict(out, by, strict=strict)
+
+
+def _runs(frame: pl.DataFrame) -> str:
+    count = _count(frame, "run")
+    return f"all {count} runs" if count > 1 else "one run"
 
 
 def _count(frame: pl.DataFrame, name: str) -> int:
@@ -395,6 +402,22 @@ def _monotone(
     return out.join(mean, on=by, how="left", nulls_equal=True)
 
 
+def _out_of_bounds(out: pl.DataFrame) -> list[str]:
+    """Metrics whose mean scores cannot be what their name says, as accuracies in percent."""
+    said = []
+    for name in out["metric"].drop_nulls().unique().sort():
+        metric = lookup(name)
+        if metric is None or metric.low is None or metric.high is None:
+            continue
+        odd = out.filter(~pl.col("mean").is_between(metric.low, metric.high), metric=name)
+        if odd.height:
+            said.append(
+                f"{name}: {odd.height} mean scores lie outside {metric.low:g} to {metric.high:g} (one is "
+                f"{odd['mean'][0]:.4g}); if they are percent, divide by 100: chance levels and bounds are fractions"
+            )
+    return said
+
+
 def _headline(out: pl.DataFrame) -> str:
     defined = out.filter(pl.col("snr").is_not_null())
     chance = out.filter(pl.col("flags").list.contains("near_chance")).height
@@ -402,15 +425,17 @@ def _headline(out: pl.DataFrame) -> str:
     what = f"{out.height} benchmark{'s' * (out.height != 1)}"
     if (tasks := out["task"].n_unique()) < out.height:
         what = f"{out.height} scores of {tasks} tasks"
-    parts = [f"Of {what}, {defined.height} have a signal-to-noise ratio"]
+    parts = [
+        f"Of {what}, {defined.height or 'none'} {'has' if defined.height < 2 else 'have'} a signal-to-noise ratio"
+    ]
     if defined.height:
         low, middle, high = (defined["snr"].quantile(q) for q in (0.0, 0.5, 1.0))
         parts.append(f"from {low:.3g} to {high:.3g} (median {middle:.3g})")
     text = " ".join(parts)
     if chance:
-        text += f"; {chance} are at chance level"
+        text += f"; {chance} {'is' if chance == 1 else 'are'} at chance level"
     if undefined:
         statuses = out.filter(pl.col("snr").is_null())["status"].value_counts(sort=True)
         reasons = ", ".join(f"{count} {status}" for status, count in statuses.iter_rows())
-        text += f"; {undefined} have none ({reasons})"
+        text += f"; {undefined} {'has' if undefined == 1 else 'have'} none ({reasons})"
     return text + "."

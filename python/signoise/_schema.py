@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 import polars as pl
 
@@ -234,8 +235,20 @@ def _cast(our: str, theirs: str, dtype: pl.DataType) -> pl.Expr:
             f'first, or declare another column with columns={{"yours": "{our}"}}'
         )
     if target == pl.Int64 and dtype.is_float():
-        return column.fill_nan(None).cast(target).alias(our)
+        whole = partial(_whole_or_raise, our=our, theirs=theirs)
+        return column.fill_nan(None).map_batches(whole, return_dtype=target).alias(our)
     return column.cast(target).alias(our)
+
+
+def _whole_or_raise(numbers: pl.Series, *, our: str, theirs: str) -> pl.Series:
+    """Cutting off a fraction would make two checkpoints, sizes or seeds one."""
+    broken = numbers.filter(numbers != numbers.floor())
+    if len(broken):
+        raise SchemaError(
+            f"{our}: column {theirs!r} holds {broken[0]!r}, which is no whole number; scale it first, or declare "
+            f'another column with columns={{"yours": "{our}"}}'
+        )
+    return numbers.cast(pl.Int64)
 
 
 def _size_or_raise(text: str) -> int:

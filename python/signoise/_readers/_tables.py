@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from polars.exceptions import PolarsError
 
-from .._errors import ReadError
+from .._errors import ReadError, SchemaError
+from .._schema import find_columns, recognise
 from ._files import INSTANCE_DUMPS, Found, Kind, is_instance_row
 
 if TYPE_CHECKING:
@@ -58,13 +59,31 @@ def read_table(
     if rows == 0:
         report.skip(file.label, "the table has no rows")
         return None
-    from signoise._schema import recognise
-
+    value = find_columns(names, columns).get("value")
+    if value is not None:
+        _refuse_text(raw, value, file)
     table = recognise(raw, columns)
     report.files["table"] += 1
     report.rows += rows
     own = "source" in table.collect_schema().names()
     return table if own else table.with_columns(source=pl.lit(file.label))
+
+
+def _refuse_text(raw: pl.LazyFrame, column: str, file: Found) -> None:
+    """Say in which row of which file a score is no number, which a cast of the whole column cannot."""
+    if raw.collect_schema()[column] != pl.String:
+        return
+    text = raw.select(column).with_row_index("row", 1).collect()
+    wrong = text.filter(
+        pl.col(column).is_not_null() & pl.col(column).cast(pl.Float64, strict=False).is_null()
+    )
+    if wrong.height:
+        row, found = wrong.row(0)
+        more = f" (and {wrong.height - 1} more)" if wrong.height > 1 else ""
+        raise SchemaError(
+            f"{file.label}, row {row} below the header, column {column!r}: {found!r} is no number{more}; correct it, "
+            'leave the cell empty where there is no score, or declare another column with columns={"yours": "value"}'
+        )
 
 
 def _raw(file: Found, kind: Kind, report: ReadReport, document: Any) -> pl.LazyFrame:
