@@ -388,7 +388,11 @@ def test_infinities_of_unbounded_metrics_are_scores_and_counted() -> None:
         assert row["noise"] is None if relative else row["noise"] > 0
         assert row_of(sn.signal, scores, relative=relative)["status"] == "not_finite"
     by_run = sn.noise(scores, per="run")
-    assert by_run["status"].to_list() == ["too_few", "ok", "ok"]
+    assert by_run["status"].to_list() == [
+        "not_finite",
+        "ok",
+        "ok",
+    ]  # three values are enough, were they finite
     # The worst score there is: it ranks last.
     row = row_of(sn.decision_accuracy, scores, **SIDES)
     assert (row["n_members"], row["decision_accuracy"]) == (3, pytest.approx(1 / 3))
@@ -544,3 +548,12 @@ def test_percentages_do_not_crash(verb: str) -> None:
     if "snr" in found.columns:
         fractions = EVERY[verb](scores.with_columns(pl.col("value") / 100))
         assert found["snr"].to_list() == pytest.approx(fractions["snr"].to_list())
+
+
+@pytest.mark.parametrize("scores", [[math.inf, math.inf, 5.0], [1e308, -1e308, 1e308]])
+def test_enough_values_without_a_finite_spread_are_not_too_few(scores: list[float]) -> None:
+    frame = pl.DataFrame(
+        {"run": ["a"] * 3 + ["b"] * 3, "step": [1, 2, 3] * 2, "task": "t", "perplexity": [*scores, *scores]}
+    )
+    row = sn.noise(frame).row(0, named=True)
+    assert (row["status"], row["noise"], row["noise_absolute"]) == ("not_finite", None, None)

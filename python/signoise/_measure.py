@@ -406,13 +406,22 @@ def _measured(
     return table
 
 
+def _too_short(noise: _NoiseSide, settings: Settings) -> NDArray[np.bool_]:
+    """Groups in which no run has the values that its variance takes; infinite ones are another matter."""
+    lost = settings.ddof + 1 if settings.noise == "detrended" else settings.ddof
+    needed = max(3 if settings.noise == "detrended" else 2, lost + 1)
+    short = np.ones(len(noise.mean), dtype=bool)
+    short[noise.series.group[noise.series.columns["n"] >= needed]] = False
+    return short
+
+
 def _noise_columns(noise: _NoiseSide, settings: Settings, statuses: Statuses) -> _Columns:
     """Columns of `noise`, where they are undefined, and flags of its own."""
     scale = _relative_to(noise.mean, relative=settings.relative)
     low, high = _noise_interval(noise, scale, settings)
     value = noise.absolute / scale
     n_checkpoints = _smallest(noise.series, len(noise.mean))
-    statuses.set("too_few", noise.n_runs < 1)
+    statuses.set("too_few", _too_short(noise, settings))
     statuses.set("zero_noise", value == 0)
     statuses.set("zero_mean", settings.relative & (noise.mean == 0))
     columns = {
@@ -472,7 +481,7 @@ def _signal_columns(
         columns |= {"range_null": pl.Series(tests, dtype=pl.String)}
         return columns, ~np.isfinite(value), flags
 
-    statuses.set("too_few", noise.n_runs < 1)
+    statuses.set("too_few", _too_short(noise, settings))
     statuses.set("zero_noise", noise_value == 0)
     statuses.set("zero_mean", settings.relative & (noise.mean == 0))
     with np.errstate(all="ignore"):
