@@ -29,6 +29,7 @@ __all__ = [
     "normal_cdf",
     "normal_quantile",
     "pair_agreement",
+    "parquet_rows",
     "philox_uint64",
     "read_json_lines",
     "sampled_agreement",
@@ -69,6 +70,8 @@ def aggregate_parquet(
     progress: Callable[[int, int], object] | None = None,
     threads: int | None = None,
 ) -> dict[str, Any]: ...
+
+def parquet_rows(path: str | os.PathLike[str], *, threads: int | None = None) -> int: ...
 
 # checkpoints
 def trailing_mean(

@@ -243,20 +243,45 @@ def _frame(found: Mapping[str, Any], plan: _Plan, labelled: Mapping[str, pl.Seri
         wide = plan.metrics is not None
         # One after the other: what a scan of hundreds of millions of rows leaves is as large as the scan itself.
         parts = [_finish(sums.pop(0), names[i : i + 1], one, wide=wide) for i in range(len(sums))]
-        codes = {name: np.tile(code, len(parts)) for name, code in codes.items()}
-        codes["metric"] = np.repeat(np.arange(len(parts), dtype=np.uint32), groups)
     labels = {**labelled, "metric": names}
-    order = np.lexsort([_ranks(labels[name])[codes[name]] for name in reversed(plan.by)])
+    order = _order(plan.by, {name: _ranks(labels[name]) for name in plan.by}, codes, len(parts), groups)
     if plan.metrics is not None:
         # As in memory, a wide table drops cells without a score.
         scored = np.concatenate([part["n"] + part["n_missing"] + part["n_nan"] > 0 for part in parts])
-        order = order[scored[order]]
-    columns = [
-        _column(name, np.concatenate([part.pop(name) for part in parts])[order]) for name in list(parts[0])
-    ]
-    return pl.DataFrame(
-        [*(labels[name].gather(codes.pop(name)[order]).alias(name) for name in plan.by), *columns]
-    )
+        if not scored.all():
+            order = order[scored[order]]
+    # Numbers first, which free what they were made of: labels are most of the table.
+    columns = {
+        name: _column(name, np.concatenate([part.pop(name) for part in parts])[order]) for name in list(parts[0])
+    }
+    at = order % groups if len(parts) > 1 else order
+    keys = {}
+    for name in plan.by:
+        code = order // max(groups, 1) if name not in codes else codes.pop(name)[at]
+        keys[name] = labels[name].gather(code).alias(name)
+    return pl.DataFrame({**keys, **columns})
+
+
+def _order(
+    by: Sequence[str],
+    ranks: Mapping[str, NDArray[np.uint32]],
+    codes: Mapping[str, NDArray[np.uint32]],
+    parts: int,
+    groups: int,
+) -> NDArray[np.intp]:
+    """Where the rows of the sorted table stand: part after part (one for each metric), groups within them."""
+    own = [name for name in by if name in codes]
+    if own == list(codes) and all((ranks[name][1:] > ranks[name][:-1]).all() for name in own):
+        # The scan sorts by its labels, which is the order of ours as well unless names were parsed.
+        if parts == 1:
+            return np.arange(groups)
+        if by[-1] == "metric":
+            first = np.argsort(ranks["metric"]) * groups
+            return (np.arange(groups)[:, None] + first[None, :]).ravel()
+    rows = {name: np.tile(ranks[name][code], parts) for name, code in codes.items()}
+    if "metric" not in codes:
+        rows["metric"] = np.repeat(ranks["metric"], groups)
+    return np.lexsort([rows[name] for name in reversed(by)])
 
 
 def _ranks(labels: pl.Series) -> NDArray[np.uint32]:

@@ -35,7 +35,7 @@ from ._json import read_json_lines
 from ._matrix import bit_matrix_counts, matrix_moments, matrix_weighted_means
 from ._moments import segment_moments, segment_weighted_mean
 from ._random import philox_uint64
-from ._scan import aggregate_parquet
+from ._scan import aggregate_parquet, parquet_rows
 from ._smoothness import smoothness_groups
 from ._snr import group_noise, window_summary
 
@@ -74,6 +74,7 @@ __all__ = [
     "normal_cdf",
     "normal_quantile",
     "pair_agreement",
+    "parquet_rows",
     "philox_uint64",
     "read_json_lines",
     "roll_up",
