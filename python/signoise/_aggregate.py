@@ -71,7 +71,8 @@ def aggregate(
         bounded metrics with the missing), ``mean, variance`` (divisor n - 1), ``min, max`` (of instance means).
 
     Undefined when
-        No instance has a score (all null), one instance, a ratio metric or a perplexity (variance null).
+        No instance has a score (all null), one instance, a perplexity, a ratio with weights other than 1 (variance
+        null).
 
     Notes
     -----

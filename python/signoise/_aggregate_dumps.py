@@ -155,12 +155,10 @@ def _moments(
         null = column.is_null().to_numpy()[kept] if column.null_count() else np.zeros(len(kept), dtype=bool)
         values = column.to_numpy()[kept]
         usable, missing, nan = usable_scores(metric, values, null)
-        rule = aggregation(metric)
-        ratio = np.full(len(starts), rule == "ratio")
-        weights = np.ones(len(kept)) if rule == "ratio" else None
+        ratio, weights = np.zeros(len(starts), dtype=bool), None
         if metric in batch.weights:
             weights = rows[batch.weights[metric]].fill_null(1.0).to_numpy()[kept]
-            ratio |= np.logical_or.reduceat(weights != 1.0, starts)
+            ratio = np.logical_or.reduceat((weights != 1.0) & usable, starts)
         moments = group_moments(
             values,
             weights,
@@ -168,7 +166,7 @@ def _moments(
             item if every else item[mine],
             np.concatenate([starts, [len(kept)]]).astype(np.uintp),
             ratio=ratio,
-            logs=np.full(len(starts), rule == "perplexity"),
+            logs=np.full(len(starts), aggregation(metric) == "perplexity"),
             threads=threads,
         )
         moments["n_missing"], moments["n_nan"] = sums_of_marks(missing, starts), sums_of_marks(nan, starts)

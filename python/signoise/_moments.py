@@ -146,15 +146,12 @@ def with_usable(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _ratio_groups(frame: pl.DataFrame, starts: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Groups of a ratio metric: some weight differs from 1, or the metric is known as one and carries weights."""
+    """Groups with denominators: a usable score has a weight other than 1. Without any, a ratio metric is a mean."""
     if "weight" not in frame.columns or not len(starts):
         return np.zeros(len(starts), dtype=bool)
-    metrics = frame["metric"].unique().drop_nulls().to_list() if "metric" in frame.columns else []
-    ratios = [name for name in metrics if aggregation(name) == "ratio"]
-    ratio = pl.col("weight").fill_null(1.0) != 1.0
-    if ratios:
-        ratio |= pl.col("metric").is_in(ratios) & pl.col("weight").is_not_null()
-    weighted = frame.select(ratio.fill_null(False)).to_series().to_numpy()
+    weighted = (
+        frame.select((pl.col("weight").fill_null(1.0) != 1.0) & pl.col("__usable")).to_series().to_numpy()
+    )
     return np.logical_or.reduceat(weighted, starts)
 
 
