@@ -61,11 +61,20 @@ _ROW = re.compile(rb'\s*\[?\s*\{\s*"doc_id"\s*:\s*[^,{\[]{1,60},\s*"doc"\s*:')
 _RESULTS = re.compile(rb'"results"\s*:\s*\{')
 
 _SKIP = (
-    *("doc", "target", "arguments", "resps", "filtered_resps", "prompt", "logits", "truth"),
+    *("doc", "target", "arguments", "resps", "prompt", "logits", "truth"),
     *("doc_hash", "prompt_hash", "target_hash"),
 )
 """Fields that are checked to be sound JSON and not kept."""
-_OWN = {"doc_id", "filter", "metrics", *_SKIP}
+_RESPONSES = "filtered_resps"
+_OWN = {"doc_id", "filter", "metrics", _RESPONSES, *_SKIP}
+
+_PAIR = r'^[\[\s]*"?(?:[-+\d.e]+|[-+]?(?:nan|inf(?:inity)?))"?\s*,\s*"?(?:true|false)"?\s*\]'
+_BROKEN = r'\[\s*"?[-+]?(?:nan|inf(?:inity)?)"?\s*,\s*"?(?:true|false)"?\s*\]'
+"""A log-likelihood and whether it was the model's first choice, and one that is no number."""
+_NO_NUMBER = (
+    "a log-likelihood is nan or infinite; such choices still give scores of 0 or 1, which are kept: "
+    "see whether the model is sound"
+)
 
 _NO_ID = "a sample must have a doc_id that is a number or a text"
 _NAME_ARGUMENTS = ("pretrained", "model", "path", "peft", "delta", "engine")
@@ -196,6 +205,7 @@ class Dump:
         lines = read_lines([part.file for part in parts], self._report, skip=_SKIP)
         self._report.files[SAMPLES] += len(np.unique(lines.file))
         self._report.instances += len(lines.line)
+        self._doubt(parts, lines)
         lines, ids = self._with_id(parts, lines)
         filters, sound = _filters(parts, lines, ids)
         if not sound.all():
@@ -253,6 +263,22 @@ class Dump:
             .otherwise(pl.coalesce(field.text, numbers.cast(pl.String)))
         ).to_series()
         return lines, ids
+
+    def _doubt(self, parts: Sequence[Part], lines: Lines) -> None:
+        """Tell of rows with responses that are no numbers, whatever their scores."""
+        field = lines.fields.pop(_RESPONSES, None)
+        if field is None:
+            return
+        odd = field.text.str.contains_any(["nan", "inf"], ascii_case_insensitive=True).fill_null(value=False)
+        rows = np.flatnonzero(odd.to_numpy())
+        texts = field.text[rows].str.to_lowercase()
+        rows = rows[(texts.str.contains(_PAIR) & texts.str.contains(_BROKEN)).to_numpy()]
+        for at in np.unique(lines.file[rows]):
+            mine = rows[lines.file[rows] == at]
+            label, first = parts[at].file.label, int(mine[0])
+            self._report.doubt(
+                _NO_NUMBER, label, int(lines.line[first]), found=field.text[first], count=len(mine)
+            )
 
     def _tell(self, what: str, text: str) -> None:
         if what not in self._told:
