@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ._aggregate import NEVER_MIXED
 from ._duplicates import Duplicates, Settled
 from ._errors import SchemaError
-from ._metrics import aggregation, lookup
+from ._metrics import aggregation, missing_infinities
 from ._moments import VALUES, group_moments, instance_moments, moments_frame, sums_of_marks
 from ._readers import Batch, Opened, lengthen
 from ._readers._batches import filled_labels, known_metrics, labels_frame
@@ -190,12 +190,8 @@ def usable_scores(
     """(usable, missing, NaN) of scores of one metric, by the rule of `with_usable`."""
     nan = np.isnan(values) & ~null
     infinite = np.isinf(values)
-    known = lookup(metric)
-    impossible = np.zeros(len(values), dtype=bool)
-    if known is not None and known.high is not None:
-        impossible |= infinite & (values > 0)
-    if known is not None and known.low is not None:
-        impossible |= infinite & (values < 0)
+    minus, plus = missing_infinities(metric)
+    impossible = infinite & np.where(values < 0, minus, plus)
     return ~(null | nan | impossible), null | infinite, nan
 
 

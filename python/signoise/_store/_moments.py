@@ -16,8 +16,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from .._kernels import kernels
-from .._metrics import aggregation, lookup
-from ._parts import Bytes, Floats, Held, Ids, Mask, PartFile, key_of, overlaid
+from .._metrics import aggregation, missing_infinities
+from ._parts import Bytes, Floats, Held, Ids, PartFile, key_of, overlaid
 
 if TYPE_CHECKING:
     from ._manifest import Column, Slot
@@ -290,7 +290,7 @@ def dense_moments(group: Group, checkpoints: Ids, width: int, threads: int | Non
 
     Perplexities are averaged as logarithms: the weighted geometric mean is that of all instances together.
     """
-    known = lookup(group.metric)
+    no_minus, no_plus = missing_infinities(group.metric)
     logs = aggregation(group.metric) == "perplexity"
     shape = (len(checkpoints), width)
     total, weight_total, items = np.zeros(shape), np.zeros(shape), np.zeros(shape)
@@ -303,11 +303,7 @@ def dense_moments(group: Group, checkpoints: Ids, width: int, threads: int | Non
         cells = overlaid(held, checkpoints, width)
         nan = cells.there & np.isnan(cells.values)
         infinite = cells.there & np.isinf(cells.values)
-        impossible: Mask = np.zeros(shape, dtype=bool)
-        if known is not None and known.high is not None:
-            impossible |= infinite & (cells.values > 0)
-        if known is not None and known.low is not None:
-            impossible |= infinite & (cells.values < 0)
+        impossible = infinite & np.where(cells.values < 0, no_minus, no_plus)
         usable = cells.there & ~nan & ~impossible
         n_nan += nan.sum(axis=1)
         n_missing += cells.not_scored.sum(axis=1) + infinite.sum(axis=1)
