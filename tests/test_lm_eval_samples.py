@@ -270,6 +270,19 @@ def test_moments_of_ratios_and_perplexities_are_the_tools(tmp_path: Path) -> Non
     assert [found_rows[name]["variance"] for name in sorted(found_rows)] == [None] * 3
 
 
+def test_one_score_that_is_no_number_costs_itself_alone(tmp_path: Path) -> None:
+    scores = [1.0, "0.5", True, [1, 2], None, {"a": 1}]
+    write(tmp_path / "m/samples_t.jsonl", [row(k, acc=score) for k, score in enumerate(scores)])
+    write(tmp_path / "m/samples_u.jsonl", [row(k, acc=[1, 2]) for k in range(2)])
+    frame, report = load(tmp_path)
+    assert frame.filter(task="t")["value"].to_list() == [1.0, None, 1.0, None, None, None]
+    assert frame.filter(task="u").is_empty()  # what a statistic of the whole corpus needs
+    ((reason, told),) = report.doubtful.items()
+    assert reason.startswith("a score that is no number")
+    assert (told.count, str(told.examples[0])) == (3, "m/samples_t.jsonl, line 2: metric acc")
+    assert report.notes[0].startswith("metric acc: its values are no numbers")
+
+
 def test_log_likelihoods_that_are_no_numbers_are_told_of(tmp_path: Path) -> None:
     bare = [[math.nan, False], [-1.5, True]]
     quoted = [["-1.5", "True"], ["-inf", "False"]]

@@ -71,6 +71,7 @@ _OWN = {"doc_id", "filter", "metrics", _RESPONSES, *_SKIP}
 _PAIR = r'^[\[\s]*"?(?:[-+\d.e]+|[-+]?(?:nan|inf(?:inity)?))"?\s*,\s*"?(?:true|false)"?\s*\]'
 _BROKEN = r'\[\s*"?[-+]?(?:nan|inf(?:inity)?)"?\s*,\s*"?(?:true|false)"?\s*\]'
 """A log-likelihood and whether it was the model's first choice, and one that is no number."""
+_STRANGE = "a score that is no number, among others that are, counts as missing; evaluate the task again"
 _NO_NUMBER = (
     "a log-likelihood is nan or infinite; such choices still give scores of 0 or 1, which are kept: "
     "see whether the model is sound"
@@ -231,6 +232,12 @@ class Dump:
                     f"metric {name}",
                     f"metric {name}: its values are no numbers but what a statistic over all instances needs; "
                     f"instances are left out (first: {parts[at].file.label})",
+                )
+            for at in np.unique(lines.file[scores.strange]):
+                rows = np.flatnonzero(scores.strange & (lines.file == at))
+                label, first = parts[at].file.label, int(rows[0])
+                self._report.doubt(
+                    _STRANGE, label, int(lines.line[first]), found=f"metric {name}", count=len(rows)
                 )
             if scores.knows.any():
                 metrics.append(name)
@@ -412,6 +419,8 @@ class _Scores:
     values: pl.Series
     weights: pl.Series | None
     knows: NDArray[np.bool_]
+    strange: NDArray[np.bool_]
+    """Rows whose value is no number, in parts with others that are."""
 
 
 def _scores(name: str, lines: Lines, knows: NDArray[np.bool_], n_parts: int) -> _Scores:
@@ -436,12 +445,13 @@ def _scores(name: str, lines: Lines, knows: NDArray[np.bool_], n_parts: int) -> 
         other &= ~pairs
         scored |= pairs & (n > 0)  # an empty document has no ratio
         weights = pl.select(pl.when(pl.Series(pairs)).then(pl.Series(n))).to_series()
-    knows = knows & (np.bincount(lines.file[other], minlength=n_parts) == 0)
+    found = np.bincount(lines.file[scored], minlength=n_parts) > 0
+    knows = knows & (found | (np.bincount(lines.file[other], minlength=n_parts) == 0))
     scored &= knows[lines.file]
     column = pl.Series(values)
     if not scored.all():
         column = pl.select(pl.when(pl.Series(scored)).then(column)).to_series()
-    return _Scores(column, weights, knows)
+    return _Scores(column, weights, knows, other & knows[lines.file])
 
 
 def _pairs(text: pl.Series) -> tuple[pl.Series, pl.Series]:
