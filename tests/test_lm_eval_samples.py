@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from signoise._errors import ReadError
+from signoise._errors import DroppedRowsWarning, ReadError
 from signoise._readers import ReadReport, lengthen, open_source, read
 from signoise._readers._files import Found, find, head_of
 from signoise._readers._lm_eval_samples import Dump, claims
@@ -268,6 +268,52 @@ def test_moments_of_ratios_and_perplexities_are_the_tools(tmp_path: Path) -> Non
     assert found_rows["perplexity"]["mean"] == pytest.approx(math.exp(-total / 3), rel=1e-12)
     assert found_rows["perplexity"]["max"] == pytest.approx(math.exp(10.0), rel=1e-12)
     assert [found_rows[name]["variance"] for name in sorted(found_rows)] == [None] * 3
+
+
+def test_one_score_that_is_no_number_costs_itself_alone(tmp_path: Path) -> None:
+    scores = [1.0, "0.5", True, [1, 2], None, {"a": 1}]
+    write(tmp_path / "m/samples_t.jsonl", [row(k, acc=score) for k, score in enumerate(scores)])
+    write(tmp_path / "m/samples_u.jsonl", [row(k, acc=[1, 2]) for k in range(2)])
+    frame, report = load(tmp_path)
+    assert frame.filter(task="t")["value"].to_list() == [1.0, None, 1.0, None, None, None]
+    assert frame.filter(task="u").is_empty()  # what a statistic of the whole corpus needs
+    ((reason, told),) = report.doubtful.items()
+    assert reason.startswith("a score that is no number")
+    assert (told.count, str(told.examples[0])) == (3, "m/samples_t.jsonl, line 2: metric acc")
+    assert report.notes[0].startswith("metric acc: its values are no numbers")
+
+
+def test_log_likelihoods_that_are_no_numbers_are_told_of(tmp_path: Path) -> None:
+    bare = [[math.nan, False], [-1.5, True]]
+    quoted = [["-1.5", "True"], ["-inf", "False"]]
+    sound = [["-1.5", "True"], ["-150.25", "False"]]
+    texts = [
+        ["nan"],
+        ["inf"],
+        ['[nan, true] ["-inf", "False"]'],
+    ]  # what models wrote, and one rolling likelihood
+    responses = [sound, bare, quoted, *texts, [], None, [bare[1]]]
+    rows = [row(k, acc=1.0) | {"filtered_resps": found_there} for k, found_there in enumerate(responses)]
+    write(tmp_path / "m/samples_t.jsonl", rows)
+    write(
+        tmp_path / "m/samples_u.jsonl",
+        [row(0, acc=0.0), row(1, acc=1.0) | {"filtered_resps": [["nan", False]]}],
+    )
+    frame, report = load(tmp_path)
+    assert frame.height == len(rows) + 2
+    assert frame["value"].null_count() == 0
+    ((reason, told),) = report.doubtful.items()
+    assert told.count == 3
+    assert [str(place) for place in told.examples] == [
+        "m/samples_t.jsonl, line 2: [[NaN, false], [-1.5, true]]",
+        'm/samples_u.jsonl, line 2: [["nan", false]]',
+    ]
+    line = next(line for line in report.summary() if line.startswith("doubtful"))
+    assert line.startswith(f"doubtful: 3 rows: {reason} (m/samples_t.jsonl, line 2")
+    with pytest.warns(DroppedRowsWarning, match="doubtful: 3 rows: a log-likelihood is nan or infinite"):
+        report.warn()
+    with pytest.raises(ReadError, match=r"line 2.*log-likelihood is nan"):
+        load(tmp_path, strict=True)
 
 
 def test_numbers_bools_null_and_not_a_number(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import polars as pl
 
 from ._errors import UnsupportedScan
 from ._kernels import kernels
-from ._metrics import lookup
+from ._metrics import missing_infinities
 from ._readers._signal_and_noise import BITS, is_signal_and_noise, metric_columns, tidy
 from ._schema import COLUMNS, CONFIG_PARTS, KEY, find_columns, recognise, wide_metrics
 
@@ -312,14 +312,10 @@ def _finish(
             "min": np.where(none, np.nan, sums["min"]) if none.any() else sums["min"],
             "max": np.where(none, np.nan, sums["max"]) if none.any() else sums["max"],
         }
-    known = [lookup(name) if name is not None else None for name in metrics]
-    bounded = {
-        side: np.array([metric is not None and getattr(metric, side) is not None for metric in known])[code]
-        for side in ("high", "low")
-    }
+    no_minus, no_plus = np.array([missing_infinities(name) for name in metrics]).reshape(-1, 2)[code].T
     infinite = sums["n_plus"] + sums["n_minus"]
-    plus = np.where(bounded["high"], 0, sums["n_plus"])
-    minus = np.where(bounded["low"], 0, sums["n_minus"])
+    plus = np.where(no_plus, 0, sums["n_plus"])
+    minus = np.where(no_minus, 0, sums["n_minus"])
     n = sums["n"] + plus + minus
     kept = (plus + minus) > 0
     with np.errstate(all="ignore"):

@@ -61,11 +61,21 @@ _ROW = re.compile(rb'\s*\[?\s*\{\s*"doc_id"\s*:\s*[^,{\[]{1,60},\s*"doc"\s*:')
 _RESULTS = re.compile(rb'"results"\s*:\s*\{')
 
 _SKIP = (
-    *("doc", "target", "arguments", "resps", "filtered_resps", "prompt", "logits", "truth"),
+    *("doc", "target", "arguments", "resps", "prompt", "logits", "truth"),
     *("doc_hash", "prompt_hash", "target_hash"),
 )
 """Fields that are checked to be sound JSON and not kept."""
-_OWN = {"doc_id", "filter", "metrics", *_SKIP}
+_RESPONSES = "filtered_resps"
+_OWN = {"doc_id", "filter", "metrics", _RESPONSES, *_SKIP}
+
+_PAIR = r'^[\[\s]*"?(?:[-+\d.e]+|[-+]?(?:nan|inf(?:inity)?))"?\s*,\s*"?(?:true|false)"?\s*\]'
+_BROKEN = r'\[\s*"?[-+]?(?:nan|inf(?:inity)?)"?\s*,\s*"?(?:true|false)"?\s*\]'
+"""A log-likelihood and whether it was the model's first choice, and one that is no number."""
+_STRANGE = "a score that is no number, among others that are, counts as missing; evaluate the task again"
+_NO_NUMBER = (
+    "a log-likelihood is nan or infinite; such choices still give scores of 0 or 1, which are kept: "
+    "see whether the model is sound"
+)
 
 _NO_ID = "a sample must have a doc_id that is a number or a text"
 _NAME_ARGUMENTS = ("pretrained", "model", "path", "peft", "delta", "engine")
@@ -196,6 +206,7 @@ class Dump:
         lines = read_lines([part.file for part in parts], self._report, skip=_SKIP)
         self._report.files[SAMPLES] += len(np.unique(lines.file))
         self._report.instances += len(lines.line)
+        self._doubt(parts, lines)
         lines, ids = self._with_id(parts, lines)
         filters, sound = _filters(parts, lines, ids)
         if not sound.all():
@@ -221,6 +232,12 @@ class Dump:
                     f"metric {name}",
                     f"metric {name}: its values are no numbers but what a statistic over all instances needs; "
                     f"instances are left out (first: {parts[at].file.label})",
+                )
+            for at in np.unique(lines.file[scores.strange]):
+                rows = np.flatnonzero(scores.strange & (lines.file == at))
+                label, first = parts[at].file.label, int(rows[0])
+                self._report.doubt(
+                    _STRANGE, label, int(lines.line[first]), found=f"metric {name}", count=len(rows)
                 )
             if scores.knows.any():
                 metrics.append(name)
@@ -253,6 +270,22 @@ class Dump:
             .otherwise(pl.coalesce(field.text, numbers.cast(pl.String)))
         ).to_series()
         return lines, ids
+
+    def _doubt(self, parts: Sequence[Part], lines: Lines) -> None:
+        """Tell of rows with responses that are no numbers, whatever their scores."""
+        field = lines.fields.pop(_RESPONSES, None)
+        if field is None:
+            return
+        odd = field.text.str.contains_any(["nan", "inf"], ascii_case_insensitive=True).fill_null(value=False)
+        rows = np.flatnonzero(odd.to_numpy())
+        texts = field.text[rows].str.to_lowercase()
+        rows = rows[(texts.str.contains(_PAIR) & texts.str.contains(_BROKEN)).to_numpy()]
+        for at in np.unique(lines.file[rows]):
+            mine = rows[lines.file[rows] == at]
+            label, first = parts[at].file.label, int(mine[0])
+            self._report.doubt(
+                _NO_NUMBER, label, int(lines.line[first]), found=field.text[first], count=len(mine)
+            )
 
     def _tell(self, what: str, text: str) -> None:
         if what not in self._told:
@@ -386,6 +419,8 @@ class _Scores:
     values: pl.Series
     weights: pl.Series | None
     knows: NDArray[np.bool_]
+    strange: NDArray[np.bool_]
+    """Rows whose value is no number, in parts with others that are."""
 
 
 def _scores(name: str, lines: Lines, knows: NDArray[np.bool_], n_parts: int) -> _Scores:
@@ -410,12 +445,13 @@ def _scores(name: str, lines: Lines, knows: NDArray[np.bool_], n_parts: int) -> 
         other &= ~pairs
         scored |= pairs & (n > 0)  # an empty document has no ratio
         weights = pl.select(pl.when(pl.Series(pairs)).then(pl.Series(n))).to_series()
-    knows = knows & (np.bincount(lines.file[other], minlength=n_parts) == 0)
+    found = np.bincount(lines.file[scored], minlength=n_parts) > 0
+    knows = knows & (found | (np.bincount(lines.file[other], minlength=n_parts) == 0))
     scored &= knows[lines.file]
     column = pl.Series(values)
     if not scored.all():
         column = pl.select(pl.when(pl.Series(scored)).then(column)).to_series()
-    return _Scores(column, weights, knows)
+    return _Scores(column, weights, knows, other & knows[lines.file])
 
 
 def _pairs(text: pl.Series) -> tuple[pl.Series, pl.Series]:

@@ -81,7 +81,8 @@ def _understood(
         report.ignore(label, INSTANCE_ROWS)
         return None
     if rows == 0:
-        report.skip(label, "the table has no rows")
+        if all(file != label for file, _ in report.skipped):  # else why is told
+            report.skip(label, "the table has no rows")
         return None
     if _signal_and_noise.is_signal_and_noise(names):
         raw = _signal_and_noise.tidy(raw, columns)

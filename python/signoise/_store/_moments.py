@@ -16,8 +16,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from .._kernels import kernels
-from .._metrics import aggregation, lookup
-from ._parts import Bytes, Floats, Held, Ids, Mask, PartFile, key_of, overlaid
+from .._metrics import aggregation, missing_infinities
+from ._parts import Bytes, Floats, Held, Ids, PartFile, key_of, overlaid
 
 if TYPE_CHECKING:
     from ._manifest import Column, Slot
@@ -118,7 +118,7 @@ def labelled_moments(store: ScoreStore, metrics: Sequence[str] | None, threads: 
                 mapped.take(at, file, slot)
         else:
             dense.append((at, np.unique(np.concatenate([file.checkpoints for file, _ in group.held]))))
-    dense += mapped.compute(groups, table, threads)
+    dense += mapped.compute(table, threads)
     for at, checkpoints in dense:
         width = store.n_instances(groups[at].unit)
         step = max(1, _CELLS // max(1, width * len(groups[at].repeats)))
@@ -172,10 +172,10 @@ class _Mapped:
     def take(self, group: int, file: PartFile, slot: Slot) -> None:
         (self.bits if slot["scores"]["kind"] == "bit" else self.floats).append((group, file, slot))
 
-    def compute(self, groups: Sequence[Group], table: _Table, threads: int | None) -> list[tuple[int, Ids]]:
+    def compute(self, table: _Table, threads: int | None) -> list[tuple[int, Ids]]:
         """Add all rows; those with infinities are handed back."""
         self._bits(table, threads)
-        return self._floats(groups, table, threads)
+        return self._floats(table, threads)
 
     def _bits(self, table: _Table, threads: int | None) -> None:
         found = _counts([(file, slot["scores"]) for _, file, slot in self.bits], threads)
@@ -198,7 +198,7 @@ class _Mapped:
             table.add(group, file.checkpoints, {name: values[rows] for name, values in columns.items()})
             start += file.rows
 
-    def _floats(self, groups: Sequence[Group], table: _Table, threads: int | None) -> list[tuple[int, Ids]]:
+    def _floats(self, table: _Table, threads: int | None) -> list[tuple[int, Ids]]:
         matrices = [file.matrix(slot["scores"]) for _, file, slot in self.floats]
         validity = [file.validity(slot["scores"]) for _, file, slot in self.floats]
         found = kernels().matrix_moments(matrices, validity, threads=threads)
@@ -215,7 +215,7 @@ class _Mapped:
                 "weight": np.ones(len(n)),
                 "ratio": np.zeros(len(n)),
             }
-        self._weigh(groups, columns, threads)
+        self._weigh(columns, threads)
         infinite = np.isinf(columns["min"]) | np.isinf(columns["max"])
         left: list[tuple[int, Ids]] = []
         start = 0
@@ -230,32 +230,30 @@ class _Mapped:
             start += file.rows
         return left
 
-    def _weigh(self, groups: Sequence[Group], columns: dict[str, NDArray[Any]], threads: int | None) -> None:
+    def _weigh(self, columns: dict[str, NDArray[Any]], threads: int | None) -> None:
         """Weighted means in place of plain ones, where weights are more than ones."""
         starts = np.concatenate([[0], np.cumsum([file.rows for _, file, _ in self.floats])])
         chosen = [
-            (at, group, file, slot, slot["weights"])
-            for at, (group, file, slot) in enumerate(self.floats)
+            (at, file, slot, slot["weights"])
+            for at, (_, file, slot) in enumerate(self.floats)
             if slot["weights"] is not None
         ]
         if not chosen:
             return
-        weights = [file.matrix(column) for _, _, file, _, column in chosen if column is not None]
+        weights = [file.matrix(column) for _, file, _, column in chosen if column is not None]
         found = kernels().matrix_weighted_means(
-            [file.matrix(slot["scores"]) for _, _, file, slot, _ in chosen],
+            [file.matrix(slot["scores"]) for _, file, slot, _ in chosen],
             weights,
-            [file.validity(slot["scores"]) for _, _, file, slot, _ in chosen],
+            [file.validity(slot["scores"]) for _, file, slot, _ in chosen],
             threads=threads,
         )
         start = 0
-        for (at, group, file, slot, _), weight in zip(chosen, weights, strict=True):
+        for (at, file, slot, _), weight in zip(chosen, weights, strict=True):
             rows = slice(int(starts[at]), int(starts[at]) + file.rows)
             new = slice(start, start + file.rows)
             start += file.rows
-            ratio = np.ones(file.rows, dtype=bool)
-            if aggregation(groups[group].metric) != "ratio":
-                there = file.there(slot["scores"], np.arange(file.rows))
-                ratio = ((weight != 1.0) & there).any(axis=1)
+            scored = file.there(slot["scores"], np.arange(file.rows)) & ~np.isnan(file.matrix(slot["scores"]))
+            ratio = ((weight != 1.0) & scored).any(axis=1)
             columns["mean"][rows] = np.where(ratio, found["mean"][new], columns["mean"][rows])
             columns["ratio"][rows] = ratio
             columns["weight"][rows] = np.where(ratio, found["weight"][new], 1.0)
@@ -292,7 +290,7 @@ def dense_moments(group: Group, checkpoints: Ids, width: int, threads: int | Non
 
     Perplexities are averaged as logarithms: the weighted geometric mean is that of all instances together.
     """
-    known = lookup(group.metric)
+    no_minus, no_plus = missing_infinities(group.metric)
     logs = aggregation(group.metric) == "perplexity"
     shape = (len(checkpoints), width)
     total, weight_total, items = np.zeros(shape), np.zeros(shape), np.zeros(shape)
@@ -305,11 +303,7 @@ def dense_moments(group: Group, checkpoints: Ids, width: int, threads: int | Non
         cells = overlaid(held, checkpoints, width)
         nan = cells.there & np.isnan(cells.values)
         infinite = cells.there & np.isinf(cells.values)
-        impossible: Mask = np.zeros(shape, dtype=bool)
-        if known is not None and known.high is not None:
-            impossible |= infinite & (cells.values > 0)
-        if known is not None and known.low is not None:
-            impossible |= infinite & (cells.values < 0)
+        impossible = infinite & np.where(cells.values < 0, no_minus, no_plus)
         usable = cells.there & ~nan & ~impossible
         n_nan += nan.sum(axis=1)
         n_missing += cells.not_scored.sum(axis=1) + infinite.sum(axis=1)
@@ -325,10 +319,7 @@ def dense_moments(group: Group, checkpoints: Ids, width: int, threads: int | Non
         if cells.weights is not None:
             given = ~np.isnan(cells.weights)
             weights = np.where(given, cells.weights, 1.0)
-            present = cells.there | cells.not_scored
-            ratio |= ((weights != 1.0) & present).any(axis=1)
-            if aggregation(group.metric) == "ratio":
-                ratio |= (given & present).any(axis=1)
+            ratio |= ((weights != 1.0) & usable).any(axis=1)
         weight_total += np.where(usable, weights, 0.0)
     with np.errstate(all="ignore"):
         # The mean of equal repeats is their value, without the rounding of their sum.
