@@ -12,7 +12,7 @@ from ._errors import InsufficientDataError, SchemaError
 from ._kernels import kernels
 from ._moments import Floats, instance_moments, with_usable
 from ._options import as_columns, check_choice, check_threads
-from ._readers import Opened
+from ._readers import Opened, Spool
 from ._schema import COLUMNS, KEY, SCORE_IDENTITY
 from ._scores import (
     Filter,
@@ -89,11 +89,27 @@ def aggregate(
     chosen = None if metrics is None else as_columns(metrics)
     check_duplicates(duplicates)
     check_threads(threads)
+    store = as_store(source)
+    with Spool(keys, where) as spool:
+        scores = open_paths(source, columns, strict=strict, spool=spool) if store is None else store
+        return _aggregate(scores, keys, chosen, where, columns, duplicates, strict=strict, threads=threads)
+
+
+def _aggregate(
+    scores: Any,
+    keys: Sequence[str],
+    chosen: Sequence[str] | None,
+    where: Filter,
+    columns: Mapping[str, str] | None,
+    duplicates: Duplicates,
+    *,
+    strict: bool,
+    threads: int | None,
+) -> pl.DataFrame:
     from ._aggregate_dumps import aggregate_dumps
     from ._aggregate_tables import aggregate_tables
 
-    store = as_store(source)
-    scores = open_paths(source, columns, strict=strict) if store is None else store
+    store = as_store(scores)
     table: pl.DataFrame | None = None
     notes: list[str] = []
     in_order = False

@@ -115,6 +115,11 @@ def stream_parquet(
     return Streamed(frame, plan.by, int(found["rows"]), doubtful.height)
 
 
+def can_stream(schema: Mapping[str, pl.DataType], by: Sequence[str]) -> bool:
+    """Whether tables with these columns of ours need no way through memory, as far as columns can tell."""
+    return _plan(schema, by, None, None) is not None
+
+
 @dataclass(frozen=True)
 class _Plan:
     keys: dict[str, str]

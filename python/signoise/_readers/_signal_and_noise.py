@@ -14,13 +14,15 @@ from collections.abc import Iterable, Mapping
 import polars as pl
 
 BITS = ("bits_per_byte", "bits_per_byte_corr", "logits_per_byte_corr")
+TELLING = ("task", "model", "step", "mix", "size", "token_ratio")
+"""Columns that both layouts have."""
 _RENAMED = {"num_instances": "n", "model_tokens": "tokens"}
 
 
 def is_signal_and_noise(names: Iterable[str]) -> bool:
     """Whether a table has the columns of either layout."""
     names = set(names)
-    told = {"task", "model", "step", "mix", "size", "token_ratio"} <= names
+    told = names.issuperset(TELLING)
     return told and "value" not in names and bool({"primary_score", *BITS} & names)
 
 
