@@ -14,7 +14,7 @@ from ._schema import KEY, predicate
 from ._scores import Filter, column_errors
 from ._stream import can_stream, stream_parquet
 
-Found = tuple[pl.DataFrame, list[str]]
+Moments = tuple[pl.DataFrame, list[str]]
 
 
 class _ResultRows(Exception):
@@ -30,7 +30,7 @@ def aggregate_tables(
     where: Filter,
     duplicates: Duplicates,
     threads: int | None,
-) -> Found | None:
+) -> Moments | None:
     """Moments by `by` and everything that must not be mixed, and what has to be said; None where it takes memory.
 
     The files are streamed as they are where their own columns are enough for that. Else, with a spool, their rows are
@@ -40,8 +40,11 @@ def aggregate_tables(
         return None
 
     def stream(
-        paths: Sequence[Path], columns: Mapping[str, str] | None, metrics: Sequence[str] | None
-    ) -> Found | None:
+        paths: Sequence[Path],
+        sources: Sequence[str] | None = None,
+        columns: Mapping[str, str] | None = None,
+        metrics: Sequence[str] | None = None,
+    ) -> Moments | None:
         settled = Settled(duplicates)
 
         def settle(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
@@ -52,23 +55,41 @@ def aggregate_tables(
         progress = opened.advance_rows if opened.row_progress is not None else None
         try:
             found = stream_parquet(
-                paths, by, settle, columns=columns, metrics=metrics, progress=progress, threads=threads
+                paths,
+                by,
+                settle,
+                columns=columns,
+                metrics=metrics,
+                sources=sources,
+                progress=progress,
+                threads=threads,
             )
         except _ResultRows:
             return None
         return None if found is None else (found.frame, settled.notes())
 
-    found = stream(opened.parquet, columns, metrics) if where is None and opened.parquet else None
+    found = None
+    paths = [file.path for file in opened.parquet]
+    if where is None and paths and (opened.spool is None or _one_layout(paths, opened.spool)):
+        found = stream(paths, [file.label for file in opened.parquet], columns, metrics)
     if found is not None or opened.spool is None:
         return found
     table = _as_in_memory(opened.frame(), by, where, metrics)
     if not can_stream(table.collect_schema(), by):
         return None
     path, results = _written(table, opened.spool)
-    if path is None or (found := stream([path], None, None)) is None:
+    if path is None or (found := stream([path])) is None:
         return None
     beside = [f"{results} result rows beside instance rows were left out"] if results else []
     return found[0], beside + found[1]
+
+
+def _one_layout(paths: Sequence[Path], spool: Spool) -> bool:
+    """Whether the files that were written here have the same columns, of the same dtypes, as all others."""
+    if not spool.parquet:
+        return True
+    first, *others = (list(pl.read_parquet_schema(path).items()) for path in paths)
+    return all(first == other for other in others)
 
 
 def _as_in_memory(
@@ -81,7 +102,7 @@ def _as_in_memory(
         table = table.filter(condition)
     if metrics is not None:
         table = table.filter(pl.col("metric").is_in(list(metrics)))
-    wanted = dict.fromkeys([*KEY, *by, "value", "weight"])
+    wanted = dict.fromkeys([*KEY, *by, "value", "weight", "source"])
     return table.select(name for name in wanted if name in schema)
 
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
@@ -59,7 +58,7 @@ class Opened:
     dumps : list of Dump
         One for each format found.
     tables : list of LazyFrame
-    parquet : list of Path
+    parquet : list of Found
         Where those tables are, as long as all are local Parquet files (those of `spool` included); else empty.
     results : DataFrame or None
         The harnesses' own aggregates, re-runs resolved.
@@ -78,7 +77,7 @@ class Opened:
     files: list[Found]
     dumps: list[Dump]
     tables: list[pl.LazyFrame]
-    parquet: list[Path]
+    parquet: list[Found]
     results: pl.DataFrame | None
     planned: list[Planned]
     report: ReadReport
@@ -232,9 +231,9 @@ def open_source(
         if table is not None:
             opened.tables.append(table)
             if head.startswith(b"PAR1"):
-                opened.parquet.append(file.path)
+                opened.parquet.append(file)
             elif spool is not None and file.path in spool.parquet:
-                opened.parquet.append(spool.parquet[file.path])
+                opened.parquet.append(replace(file, path=spool.parquet[file.path]))
         opened.advance(1)
     for remote in place.tables if format in ("auto", "table") else []:
         table = _tables.read_remote_table(remote, columns, report)
