@@ -14,7 +14,7 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-from polars.exceptions import PolarsError
+from polars.exceptions import PanicException, PolarsError
 
 from .._errors import ReadError, SchemaError
 from .._schema import find_columns, recognise
@@ -90,6 +90,9 @@ def _understood(
         return None
     except ReadError:  # strict
         raise
+    except PanicException:  # no Exception, and what it says is of no use to anybody
+        report.skip(label, f"cannot be read as {kind}: the file is damaged")
+        return None
     except (PolarsError, OSError, ValueError, EOFError) as error:
         report.skip(label, f"cannot be read as {kind}: {first_line(error)}")
         return None
