@@ -332,6 +332,7 @@ def test_texts_that_nothing_names_are_left_out() -> None:
         "shots": pl.Int64(),
         "choices": pl.List(pl.String()),
         "f1": pl.Float64(),
+        "length": pl.Int64(),
     }
     assert _spool.Spool().needed(schema, None) == ["model", "prompt", "shots", "f1"]
     assert "answer" in _spool.Spool(["answer"]).needed(schema, None)

@@ -15,7 +15,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from .._errors import OptionError, ReadError, SchemaError
-from .._schema import COLUMNS, as_expression, find_columns, is_config_part
+from .._schema import COLUMNS, as_expression, find_columns, is_config_part, wide_metrics
 from . import _signal_and_noise
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ LARGE_BYTES = 64 * 2**20
 """Sources of fewer bytes are read into memory."""
 _ROWS = 1 << 18
 """Rows of a row group: some megabytes in memory, and enough for a dictionary to pay."""
-_TELLING = ("doc", "model_response", "metric", *_signal_and_noise.TELLING)
+_TELLING = ("doc", "model_response", "metric", *_signal_and_noise.TELLING, *_signal_and_noise.RENAMED)
 """Columns by which a table is recognised."""
 
 
@@ -35,8 +35,8 @@ class Spool:
     Parameters
     ----------
     by, where
-        Columns of the key and filter of the verb: texts that neither these nor our columns name (prompts, answers) are
-        left out of the files.
+        Columns of the key and filter of the verb: what neither these nor our columns name and is no metric (prompts,
+        answers) is left out of the files.
 
     Attributes
     ----------
@@ -56,19 +56,18 @@ class Spool:
     def needed(
         self, schema: Mapping[str, pl.DataType], columns: Mapping[str, str] | None, more: Collection[str] = ()
     ) -> list[str]:
-        """Columns of a table to keep: ours, those named, those in `more`, and all numbers."""
+        """Columns of a table to keep: ours, those named, those in `more`, and what may be a metric."""
         try:
-            ours = find_columns(schema, columns).values()
+            ours = find_columns(schema, columns)
         except SchemaError:  # which the reader of tables raises
             return list(schema)
         if self._named - schema.keys() - COLUMNS.keys():  # the message about it lists all columns
             return list(schema)
-        kept = {*ours, *self._named, *more, *_TELLING}
-        return [
-            name
-            for name, dtype in schema.items()
-            if name in kept or dtype.is_numeric() or dtype == pl.Boolean or is_config_part(name)
-        ]
+        metrics = wide_metrics(schema, ours) if "value" not in ours else []
+        kept = {*ours.values(), *self._named, *more, *_TELLING, *metrics}
+        if "run" not in ours:  # there may be a column for each checkpoint
+            kept.update(name for name, dtype in schema.items() if dtype.is_numeric() or dtype == pl.Boolean)
+        return [name for name in schema if name in kept or is_config_part(name)]
 
     def sink(self, table: pl.LazyFrame) -> Path:
         """Write a table to a file of its own, in the order of its rows.
