@@ -54,8 +54,9 @@ def aggregate(
     ----------
     source, where, columns, duplicates, threads
         As in `snr`. Dumps of harnesses are read in batches: no more of them is in memory than the instances of one
-        group, or 64 MiB of files. Parquet tables that name their instances are streamed, however large, unless there
-        is a `where`, a weight or several repeats of an instance.
+        group, or 64 MiB of files. Parquet tables that name their instances are streamed, however large, and from 64 MiB
+        on all other tables as well, by way of temporary Parquet files, unless there is a weight or several repeats of
+        an instance.
     by
         Columns of the key. config and filter (and task, metric) join where a group would mix several of their
         values; subtasks left out of the key are pooled.
