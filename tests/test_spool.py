@@ -237,8 +237,7 @@ DRIFTS = {
 }
 
 
-@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
-@pytest.mark.parametrize("start", ["", "\ufeff"])
+@pytest.mark.parametrize(("start", "line_end"), [("", "\n"), ("\ufeff", "\r\n")])
 @pytest.mark.parametrize("name", DRIFTS)
 def test_dtypes_are_those_of_all_rows(
     name: str, start: str, line_end: str, tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch

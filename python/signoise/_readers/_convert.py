@@ -27,30 +27,41 @@ def delimited(
 ) -> pl.LazyFrame | None:
     """A CSV or TSV; None where some line is damaged."""
 
-    def scan(schema: Mapping[str, pl.DataType] | None, rows: int | None) -> pl.LazyFrame:
+    def scan(rows: int | None, schema: Mapping[str, pl.DataType] | None = None) -> pl.LazyFrame:
         return pl.scan_csv(path, separator=separator, schema=schema, infer_schema_length=rows, glob=False)
 
     try:
-        sample = scan(None, _SAMPLE).head(_SAMPLE).collect(engine="streaming")
+        sample = scan(_SAMPLE).head(_SAMPLE).collect(engine="streaming")
+        schema = _with_floats(sample.schema, columns)
         # What is empty in all rows of the sample could be anything.
         empty = [name for name in sample.columns if sample[name].null_count() == sample.height]
-        target = None
-        try:
-            target = _sink(scan(_with_floats(sample.schema, columns), None), columns, spool, empty)
-            if not _has_any(target, empty):
-                empty = []
-        except ComputeError as error:
-            if "could not parse" not in str(error):
-                return None
-            target = None
-        if target is None or empty:
-            schema = scan(None, None).collect_schema()
-            target = _sink(scan(schema, None), columns, spool, ())
+        target = _sink_unless_misled(scan(None, schema), columns, spool, empty)
+        if target is None:
+            target = _sink(scan(None, scan(None).collect_schema()), columns, spool)
     except (PolarsError, OSError):
         return None
     # The parser fills a short line with nulls, so a file cut in its last line would lose fields in silence.
     rows = int(pl.scan_parquet(target, glob=False).select(pl.len()).collect().item())
-    return spool.scan(path, target) if is_full(path, separator, rows, len(sample.columns)) else None
+    if is_full(path, separator, rows, sample.width):
+        return spool.scan(path, target)
+    target.unlink()
+    return None
+
+
+def _sink_unless_misled(
+    table: pl.LazyFrame, columns: Mapping[str, str] | None, spool: Spool, empty: Collection[str]
+) -> Path | None:
+    """Write a table with the dtypes of a sample; None where other rows contradict these or fill an empty column."""
+    try:
+        target = _sink(table, columns, spool, empty)
+    except ComputeError as error:
+        if "could not parse" in str(error):
+            return None
+        raise
+    if _has_any(target, empty):
+        target.unlink()
+        return None
+    return target
 
 
 def _with_floats(schema: pl.Schema, columns: Mapping[str, str] | None) -> dict[str, pl.DataType]:
@@ -70,7 +81,7 @@ def _with_floats(schema: pl.Schema, columns: Mapping[str, str] | None) -> dict[s
 
 
 def _sink(
-    table: pl.LazyFrame, columns: Mapping[str, str] | None, spool: Spool, more: Collection[str]
+    table: pl.LazyFrame, columns: Mapping[str, str] | None, spool: Spool, more: Collection[str] = ()
 ) -> Path:
     """Parse all columns, as a projection would not look at lines with too many fields, and write those needed."""
     schema = table.collect_schema()

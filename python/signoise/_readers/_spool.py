@@ -78,8 +78,12 @@ class Spool:
             If there is no room for it.
         """
         target = self._next()
-        with _told_of_room(target.parent):
-            table.sink_parquet(target, compression="lz4", statistics=False, row_group_size=_ROWS)
+        try:
+            with _told_of_room(target.parent):
+                table.sink_parquet(target, compression="lz4", statistics=False, row_group_size=_ROWS)
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
         return target
 
     def keep(self, source: Path, table: pl.LazyFrame) -> pl.LazyFrame:
