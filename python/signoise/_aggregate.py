@@ -14,7 +14,7 @@ from ._kernels import kernels
 from ._metrics import aggregation, lookup
 from ._moments import Floats, instance_moments, with_usable
 from ._options import as_columns, check_choice, check_threads
-from ._readers import Opened
+from ._readers import Opened, Spool
 from ._schema import COLUMNS, KEY, SCORE_IDENTITY
 from ._scores import (
     Filter,
@@ -56,8 +56,9 @@ def aggregate(
     ----------
     source, where, columns, duplicates, threads
         As in `snr`. Dumps of harnesses are read in batches: no more of them is in memory than the instances of one
-        group, or 64 MiB of files. Parquet tables that name their instances are streamed, however large, unless there
-        is a `where`, a weight or several repeats of an instance.
+        group, or 64 MiB of files. Parquet tables that name their instances are streamed, however large, and from 64 MiB
+        on all other tables as well, by way of temporary Parquet files, unless there is a weight or several repeats of
+        an instance.
     by
         Columns of the key. config and filter (and task, metric) join where a group would mix several of their
         values; subtasks left out of the key are pooled.
@@ -92,11 +93,27 @@ def aggregate(
     chosen = None if metrics is None else as_columns(metrics)
     check_duplicates(duplicates)
     check_threads(threads)
+    store = as_store(source)
+    with Spool(keys, where) as spool:
+        scores = open_paths(source, columns, strict=strict, spool=spool) if store is None else store
+        return _aggregate(scores, keys, chosen, where, columns, duplicates, strict=strict, threads=threads)
+
+
+def _aggregate(
+    scores: Any,
+    keys: Sequence[str],
+    chosen: Sequence[str] | None,
+    where: Filter,
+    columns: Mapping[str, str] | None,
+    duplicates: Duplicates,
+    *,
+    strict: bool,
+    threads: int | None,
+) -> pl.DataFrame:
     from ._aggregate_dumps import aggregate_dumps
     from ._aggregate_tables import aggregate_tables
 
-    store = as_store(source)
-    scores = open_paths(source, columns, strict=strict) if store is None else store
+    store = as_store(scores)
     table: pl.DataFrame | None = None
     notes: list[str] = []
     in_order = False

@@ -65,6 +65,7 @@ def stream_parquet(
     *,
     columns: Mapping[str, str] | None = None,
     metrics: Sequence[str] | None = None,
+    sources: Sequence[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
     threads: int | None = None,
 ) -> Streamed | None:
@@ -80,6 +81,8 @@ def stream_parquet(
         Called with the rows of doubtful groups (our columns) and the by-columns; gives their moments.
     columns, metrics, threads
         As in `aggregate`.
+    sources
+        What the files are called in messages.
     progress
         Called with (rows, bytes) done so far.
     """
@@ -108,11 +111,16 @@ def stream_parquet(
     doubtful = _doubtful(found, plan)
     frame = _frame(found, plan, labelled)
     if doubtful.height:
-        again = [settle(rows, plan.by) for rows in _read_again(paths, doubtful, plan, columns)]
+        again = [settle(rows, plan.by) for rows in _read_again(paths, sources, doubtful, plan, columns)]
         keys = pl.concat([table.select(plan.by) for table in again])
         frame = frame.join(keys.unique(), on=plan.by, how="anti", nulls_equal=True, maintain_order="left")
         frame = pl.concat([frame, *(table.select(frame.columns) for table in again)]).sort(plan.by)
     return Streamed(frame, plan.by, int(found["rows"]), doubtful.height)
+
+
+def can_stream(schema: Mapping[str, pl.DataType], by: Sequence[str]) -> bool:
+    """Whether tables with these columns of ours need no way through memory, as far as columns can tell."""
+    return _plan(schema, by, None, None) is not None
 
 
 @dataclass(frozen=True)
@@ -351,11 +359,18 @@ def _doubtful(found: Mapping[str, Any], plan: _Plan) -> pl.DataFrame:
 
 
 def _read_again(
-    paths: Sequence[Path], doubtful: pl.DataFrame, plan: _Plan, columns: Mapping[str, str] | None
+    paths: Sequence[Path],
+    sources: Sequence[str] | None,
+    doubtful: pl.DataFrame,
+    plan: _Plan,
+    columns: Mapping[str, str] | None,
 ) -> Iterator[pl.DataFrame]:
     """Rows of doubtful groups in our columns, a bounded number of groups at a time."""
     source = pl.scan_parquet(list(paths), glob=False)
     schema = source.collect_schema()
+    if sources is not None and "source" not in schema:
+        source = pl.scan_parquet(list(paths), glob=False, include_file_paths="source")
+        source = source.with_columns(pl.col("source").replace(list(map(str, paths)), list(sources)))
     drop = [name for name in plan.all_metrics if name not in plan.values]
     source = source.drop(drop)
     if is_signal_and_noise(schema):
@@ -374,5 +389,5 @@ def _read_again(
         ).join(part.lazy(), on=part.columns, how="semi", nulls_equal=True)
         rows = recognise(rows, columns)
         names = rows.collect_schema().names()
-        wanted = dict.fromkeys([*KEY, *plan.by, "value", "weight"])
+        wanted = dict.fromkeys([*KEY, *plan.by, "value", "weight", "source"])
         yield rows.select(name for name in wanted if name in names).collect(engine="streaming")

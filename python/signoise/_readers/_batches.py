@@ -10,6 +10,7 @@ import polars as pl
 
 from .._schema import COLUMNS
 from ._dump import LABELS, Batch, Part
+from ._files import COMPRESSED
 from ._plan import IDENTITY, Planned, identity, source_of
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 TARGET_BYTES = 64 * 2**20
 """Size of the files of a batch: enough for many small files at once, and little memory."""
 
-_COMPRESSED = 8
+PACKED = 8
 """How many times larger text is than its compressed file, roughly."""
 
 _KEY = ("instance_id", "filter", "repeat", "cluster")
@@ -63,8 +64,8 @@ def _chunks(plan: Sequence[Planned], together: Sequence[str], target_bytes: int)
 
 
 def _size(part: Part) -> int:
-    small = part.file.path.suffix.lower() in (".gz", ".zst", ".zstd")
-    return part.size * (_COMPRESSED if small else 1)
+    small = part.file.path.suffix.lower() in COMPRESSED
+    return part.size * (PACKED if small else 1)
 
 
 def units_of(parts: Sequence[Part]) -> NDArray[np.uint32]:

@@ -27,7 +27,7 @@ _GZIP, _ZSTD = b"\x1f\x8b", _zstd.MAGIC
 _HIDDEN = re.compile(r"^(?:\.|__pycache__$|__MACOSX$)")
 _DELIMITED = {".csv": "csv", ".tsv": "tsv"}
 _LINES = (".jsonl", ".ndjson")
-_COMPRESSED = (".gz", ".zst", ".zstd")
+COMPRESSED = (".gz", ".zst", ".zstd")
 
 INSTANCE_ROWS = "instance dump{s} of an unknown layout"
 """How files are ignored whose rows are scored items of nobody known."""
@@ -211,7 +211,7 @@ def kind_of(file: Found, head: bytes) -> tuple[Kind, str]:
 
 def inner_extension(name: str) -> str:
     """The extension in lower case without that of the compression: ``.csv`` for ``a.csv.gz``."""
-    for compression in _COMPRESSED:
+    for compression in COMPRESSED:
         if name.lower().endswith(compression):
             name = name[: -len(compression)]
     return os.path.splitext(name)[1].lower()
