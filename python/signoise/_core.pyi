@@ -70,7 +70,6 @@ def aggregate_parquet(
     progress: Callable[[int, int], object] | None = None,
     threads: int | None = None,
 ) -> dict[str, Any]: ...
-
 def parquet_rows(path: str | os.PathLike[str], *, threads: int | None = None) -> int: ...
 
 # checkpoints

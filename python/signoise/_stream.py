@@ -260,7 +260,8 @@ def _frame(found: Mapping[str, Any], plan: _Plan, labelled: Mapping[str, pl.Seri
             order = order[scored[order]]
     # Numbers first, which free what they were made of: labels are most of the table.
     columns = {
-        name: _column(name, np.concatenate([part.pop(name) for part in parts])[order]) for name in list(parts[0])
+        name: _column(name, np.concatenate([part.pop(name) for part in parts])[order])
+        for name in list(parts[0])
     }
     at = order % groups if len(parts) > 1 else order
     keys = {}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 import polars as pl
 
@@ -44,6 +45,7 @@ __all__ = [
 ]
 
 Progress = Callable[[int, int], None]
+Table: TypeAlias = "pl.LazyFrame | Callable[[], pl.LazyFrame]"
 
 
 @dataclass
@@ -57,7 +59,7 @@ class Opened:
     files : list of Found
     dumps : list of Dump
         One for each format found.
-    tables : list of LazyFrame
+    tables : list of LazyFrame, or of calls that give one
     parquet : list of Found
         Where those tables are, as long as all are local Parquet files (those of `spool` included); else empty.
     results : DataFrame or None
@@ -76,7 +78,7 @@ class Opened:
     source: Source | Sequence[Source]
     files: list[Found]
     dumps: list[Dump]
-    tables: list[pl.LazyFrame]
+    tables: list[Table]
     parquet: list[Found]
     results: pl.DataFrame | None
     planned: list[Planned]
@@ -137,7 +139,7 @@ class Opened:
         instances = [frame for frame in instances if frame.height]
         if instances:
             frames.append(pl.concat(instances, how="diagonal").lazy())
-        return [*frames, *self.tables]
+        return [*frames, *(table() if callable(table) else table for table in self.tables)]
 
 
 def read(
@@ -208,12 +210,13 @@ def open_source(
     opened = Opened(source, files, [], [], [], None, [], report, progress, place=place, spool=spool)
     opened.advance(0)
     claimed: dict[str, tuple[Format, list[Found]]] = {}
+    layouts: set[_tables.Layout] = set()
     for file in files:
         head = b""
         try:
             module, head = claimed_by(file)
             if module is None:
-                table = _read_table(file, head, format, columns, report, spool)
+                table = _read_table(file, head, format, columns, report, spool, layouts)
             elif format in ("auto", module.FORMAT):
                 claimed.setdefault(module.FORMAT, (module, []))[1].append(file)
                 continue
@@ -272,7 +275,8 @@ def _read_table(
     columns: Mapping[str, str] | None,
     report: ReadReport,
     spool: Spool | None,
-) -> pl.LazyFrame | None:
+    layouts: set[_tables.Layout],
+) -> Table | None:
     """A table, or None where the file was left out (and reported)."""
     kind, reason = kind_of(file, head)
     if kind == "empty":
@@ -284,7 +288,7 @@ def _read_table(
     elif wanted not in ("auto", "table"):
         report.ignore(file.label, _unwanted("table", wanted))
     else:
-        return _tables.read_table(file, kind, columns, report, spool=spool)
+        return _tables.read_table(file, kind, columns, report, spool=spool, layouts=layouts)
     return None
 
 
@@ -294,7 +298,7 @@ def _read_json(
     columns: Mapping[str, str] | None,
     report: ReadReport,
     spool: Spool | None,
-) -> pl.LazyFrame | None:
+) -> Table | None:
     document = load_document(file, report)
     if document is None:
         return None

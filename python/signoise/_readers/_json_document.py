@@ -60,7 +60,7 @@ class Document:
         self.replaced = False
 
     def __enter__(self) -> Document:
-        handle = self._path.open("rb")
+        handle: IO[bytes] = self._path.open("rb")
         magic = handle.read(4)
         handle.seek(0)
         if magic.startswith(b"\x1f\x8b"):

@@ -11,12 +11,13 @@ import csv
 import io
 import json
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
 from .._errors import ReadError, SchemaError
+from .._kernels import kernels
 from .._schema import find_columns, recognise
 from . import _convert, _signal_and_noise, _wide
 from ._files import INSTANCE_ROWS, Found, Kind, clean, is_instance_row
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 _BLOCK = 1 << 16
 
 
+Layout: TypeAlias = "tuple[tuple[str, pl.DataType], ...]"
+"""Names and dtypes of the columns of a table."""
+
+
 class NotATable(Exception):
     """The file holds something else; the text is its kind in ``ReadReport.ignored``."""
 
@@ -46,10 +51,13 @@ def read_table(
     report: ReadReport,
     document: Any = None,
     spool: Spool | None = None,
-) -> pl.LazyFrame | None:
+    layouts: set[Layout] | None = None,
+) -> pl.LazyFrame | Callable[[], pl.LazyFrame] | None:
     """One table with canonical column names, or None after reporting why not.
 
-    With a `spool` no table need fit in memory, as long as nothing in it is damaged.
+    With a `spool` no table need fit in memory, as long as nothing in it is damaged. With `layouts`, those of tables
+    read before, another Parquet table of the same layout may come as a call that gives it: thousands of files have
+    one layout, and most are never looked at in this form.
 
     Raises
     ------
@@ -64,7 +72,33 @@ def read_table(
         # What is damaged, and where, the way through memory can tell.
         return spool.keep(file.path, _raw(file, kind, report, document)) if converted is None else converted
 
+    if kind == "parquet" and layouts is not None:
+        return _of_known_layout(file, columns, report, layouts)
     return _understood(file.label, kind, opened, columns, report)
+
+
+def _of_known_layout(
+    file: Found, columns: Mapping[str, str] | None, report: ReadReport, layouts: set[Layout]
+) -> pl.LazyFrame | Callable[[], pl.LazyFrame] | None:
+    raw = pl.scan_parquet(file.path, glob=False)
+    try:
+        layout = tuple(raw.collect_schema().items())
+        rows = kernels().parquet_rows(file.path) if layout in layouts else 0
+    except (PanicException, PolarsError, ReadError, OSError):  # told of below
+        rows = 0
+    if rows:
+        report.files["table"] += 1
+        report.rows += rows
+        return lambda: _recognised(raw, columns, file.label)
+    table = _understood(file.label, "parquet", lambda: raw, columns, report)
+    # Scores that may be text are looked at in every file.
+    if (
+        table is not None
+        and "value" not in find_columns(raw.collect_schema(), columns)
+        and _wide.checkpoint_columns(raw, columns) is None
+    ):
+        layouts.add(tuple(raw.collect_schema().items()))
+    return table
 
 
 def read_remote_table(
@@ -103,6 +137,15 @@ def _understood(
         if all(file != label for file, _ in report.skipped):  # else why is told
             report.skip(label, "the table has no rows")
         return None
+    table = _recognised(raw, columns, label)
+    report.files["table"] += 1
+    report.rows += rows
+    return table
+
+
+def _recognised(raw: pl.LazyFrame, columns: Mapping[str, str] | None, label: str) -> pl.LazyFrame:
+    """A table with our columns."""
+    names = raw.collect_schema().names()
     if _signal_and_noise.is_signal_and_noise(names):
         raw = _signal_and_noise.tidy(raw, columns)
     elif (wide := _wide.checkpoint_columns(raw, columns)) is not None:
@@ -112,8 +155,6 @@ def _understood(
     if value is not None:
         _refuse_text(raw, value, label)
     table = recognise(raw, columns)
-    report.files["table"] += 1
-    report.rows += rows
     own = "source" in table.collect_schema().names()
     return table if own else table.with_columns(source=pl.lit(label))
 

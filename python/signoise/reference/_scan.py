@@ -122,4 +122,5 @@ def parquet_rows(path: str, *, threads: int | None = None) -> int:
     -------
     int
     """
+    del threads
     return int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
