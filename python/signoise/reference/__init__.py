@@ -21,6 +21,8 @@ from ._decisions import (
 from ._dispersion import signal_variant, signal_variant_groups
 from ._distributions import (
     autocorrelation_factors,
+    beta_cdf,
+    beta_quantile,
     chi2_quantile,
     expected_range,
     f_quantile,
@@ -60,6 +62,8 @@ __all__ = [
     "archive_read",
     "autocorrelation_factors",
     "average_checkpoints",
+    "beta_cdf",
+    "beta_quantile",
     "bit_matrix_counts",
     "chi2_quantile",
     "decision_accuracy",
