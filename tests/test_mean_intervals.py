@@ -323,8 +323,10 @@ def test_livecodebench_errors() -> None:
         pairs = all_pairs(x)
         assert pairs.difference.stderr.mean() == pytest.approx(expected["mean_paired_se"], rel=1e-10)
         assert pairs.difference.stderr.max() == pytest.approx(expected["max_paired_se"], rel=1e-10)
+        if (found.stderr == 0).any():
+            continue  # of constant models the published numbers hold correlations of rounding errors
         correlation = expected["mean_pairwise_item_correlation"]
-        assert np.nanmean(pairs.correlation) == pytest.approx(correlation, rel=1e-10)
+        assert np.mean(pairs.correlation) == pytest.approx(correlation, rel=1e-10)
 
 
 def test_gemstones_errors() -> None:

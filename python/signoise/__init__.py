@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ._decisions import decision_accuracy
     from ._examples import example_scores
     from ._options import version as _version
+    from ._power import power
     from ._read import scan_scores
     from ._report import report
     from ._simulate import simulate
@@ -61,6 +62,7 @@ __all__ = [
     "ingest",
     "noise",
     "open_store",
+    "power",
     "reference",
     "report",
     "roll_up",
@@ -81,6 +83,7 @@ _HOMES = {
     "ingest": "_store",
     "noise": "_snr",
     "open_store": "_store",
+    "power": "_power",
     "report": "_report",
     "roll_up": "_aggregate",
     "scan_scores": "_read",

@@ -24,6 +24,7 @@ COMMANDS = {
     "roll-up": "levels",
     "aggregate": "levels",
     "ingest": "ingest",
+    "power": "power",
     "simulate": "simulate",
     "demo": "demo",
     "bench": "bench",
