@@ -101,9 +101,8 @@ def seed_and_step(
     """
     rho = np.zeros(n_groups) if rho is None else rho
     used = (run_n >= 1) & np.isfinite(run_mean)
-    run_n, run_mean, run_ss, run_df, cell, group = (
-        column[used] for column in (run_n, run_mean, run_ss, run_df, cell, group)
-    )
+    run_n, run_mean, run_ss, run_df = (column[used] for column in (run_n, run_mean, run_ss, run_df))
+    cell, group = cell[used], group[used]
     factors = kernels().autocorrelation_factors(np.maximum(run_n, 2.0), rho[group])
     f = np.where(run_n >= 2, factors["f"], 0.0)
     spread = run_df > 0
