@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ._smoothness import smoothness
     from ._snr import noise, signal, snr
     from ._store import ScoreStore, ingest, open_store
+    from ._variance import variance
 
     __version__ = _version()
 
@@ -71,6 +72,7 @@ __all__ = [
     "simulate",
     "smoothness",
     "snr",
+    "variance",
 ]
 
 # A verb brings Polars and NumPy with it, so each is imported when it is first asked for: `import signoise` stays light.
@@ -91,6 +93,7 @@ _HOMES = {
     "simulate": "_simulate",
     "smoothness": "_smoothness",
     "snr": "_snr",
+    "variance": "_variance",
 }
 
 

@@ -42,6 +42,8 @@ class SeedAndStep:
 
     seed: Component
     step: Component
+    runs: Floats
+    """Variance between the means of runs that share a cell: seed + step/checkpoints, as observed."""
     checkpoints: Floats
     """Independent checkpoints that a run's mean is worth, harmonic mean over the runs that have sister seeds."""
 
@@ -126,14 +128,20 @@ def seed_and_step(
         spare = runs_of_cell[cells] - 1.0
         n1 = np.bincount(group_of_cell[cells], weights=spare, minlength=n_groups).astype(float)
         between = total((run_mean - mean_of_cell[cell]) ** 2, sisters) / n1
-        worth = run_n / (run_n - (run_n - 1) * f)
+        worth = worth_of(run_n, f)
         k = total(np.ones(len(group)), sisters) / total(1 / worth, sisters)
         low, high = difference_limits(k * between, step, n1, step_df, level)
         return SeedAndStep(
             seed=Component(between - step / k, low / k, high / k, np.where(n1 > 0, n1, np.nan)),
             step=_mean_square(step, step_df, level),
+            runs=np.where(n1 > 0, between, np.nan),
             checkpoints=k,
         )
+
+
+def worth_of(n: Floats, f: Floats) -> Floats:
+    """Independent checkpoints that the mean of n autocorrelated ones is worth; f as in `seed_and_step`."""
+    return n / (n - (n - 1) * f)
 
 
 def difference_limits(

@@ -25,6 +25,7 @@ COMMANDS = {
     "aggregate": "levels",
     "ingest": "ingest",
     "power": "power",
+    "variance": "variance",
     "simulate": "simulate",
     "demo": "demo",
     "bench": "bench",

@@ -31,7 +31,8 @@ def _list_of(
     return parse
 
 
-def _numbers(name: str, text: str, kind: type = float, *, pair: bool = False) -> Any:
+def list_option(name: str, text: str, kind: type = float, *, pair: bool = False) -> Any:
+    """An option of one number or several."""
     metavar = "X[,X]" if pair else ("N[,N..]" if kind is int else "X[,X..]")
     return click.option(name, metavar=metavar, callback=_list_of(kind, pair=pair), help=text)
 
@@ -44,17 +45,19 @@ def _numbers(name: str, text: str, kind: type = float, *, pair: bool = False) ->
         "signoise power --n 500 --mde 0.02 --p 0.6,0.62 --correlation 0.5 --json",
     ),
 )
-@_numbers("--n", "Instances.", int)
-@_numbers("--mde", "Smallest true difference to detect, score units.")
-@_numbers("--power", "Probability to detect it.  [0.8]")
-@_numbers("--samples", "Generations of each instance; solved for if n, mde and power are given.  [1]", int)
+@list_option("--n", "Instances.", int)
+@list_option("--mde", "Smallest true difference to detect, score units.")
+@list_option("--power", "Probability to detect it.  [0.8]")
+@list_option("--samples", "Generations of each instance; solved for if n, mde and power are given.  [1]", int)
 @click.option(
     "--samples-b", type=click.IntRange(min=1), metavar="N", help="Of the second model.  [as the first]"
 )
 @click.option("--design", type=click.Choice(["paired", "unpaired"]), help="Same instances or not.  [paired]")
-@_numbers("--variance-items", "Variance over instances: of differences, or (unpaired) of scores.", pair=True)
-@_numbers("--variance-samples", "Variance between generations of an instance.  [0]", pair=True)
-@_numbers("--p", "Success probability of 0/1 scores, instead of --variance-items.", pair=True)
+@list_option(
+    "--variance-items", "Variance over instances: of differences, or (unpaired) of scores.", pair=True
+)
+@list_option("--variance-samples", "Variance between generations of an instance.  [0]", pair=True)
+@list_option("--p", "Success probability of 0/1 scores, instead of --variance-items.", pair=True)
 @click.option("--correlation", type=float, metavar="R", help="Of the models' 0/1 scores over instances.")
 @click.option("--variance-seed", type=float, metavar="X", help="Variance between training seeds.  [0]")
 @click.option("--variance-step", type=float, metavar="X", help="Variance between late checkpoints.  [0]")
