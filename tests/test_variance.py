@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 import pytest
 from click.testing import CliRunner
 
@@ -150,6 +151,14 @@ def test_row_order_and_instances_beside_results_do_not_matter(items: pl.DataFram
     np.testing.assert_array_equal(without["variance_seed"], first["variance_seed"])
     assert without["n_items"].item() is None
     assert sn.variance(items, instances=False, items=100)["stderr"].item() is None
+
+
+def test_the_twins_give_the_same_answer() -> None:
+    scores = planted(tasks=2, instances=40, autocorrelation=0.4)
+    found, expected = sn.variance(scores, items=30), sn.reference.variance(scores, items=30)
+    assert found.select(pl.col(pl.String)).equals(expected.select(pl.col(pl.String)))
+    for name in found.select(cs.numeric()).columns:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-8, atol=1e-12, err_msg=name)
 
 
 def test_sizes_are_no_seeds() -> None:

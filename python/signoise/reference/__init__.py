@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         signal,
         smoothness,
         snr,
+        variance,
     )
 
 __all__ = [
@@ -96,6 +97,7 @@ __all__ = [
     "t_quantile",
     "trailing_ema",
     "trailing_mean",
+    "variance",
     "window_summary",
 ]
 
@@ -110,6 +112,7 @@ _VERBS = frozenset(
         "signal",
         "smoothness",
         "snr",
+        "variance",
     }
 )
 
