@@ -170,6 +170,22 @@ def test_sizes_are_no_seeds() -> None:
     assert row["stderr"] == pytest.approx(np.sqrt(row["variance_step"]))
 
 
+def test_other_keys(items: pl.DataFrame) -> None:
+    two = pl.concat([items, items.with_columns(pl.lit("task-01").alias("task"))])
+    expected = sn.variance(items, items=50).select("variance_seed", "variance_step_item", "stderr")
+    keyed = sn.variance(two, by=("params", "task", "metric"), items=50)
+    assert keyed.height == 2
+    for row in range(2):
+        assert keyed.select(expected.columns)[row].equals(expected)
+    assert sn.variance(items, by=(), items=50).select(expected.columns).equals(expected)
+    merged = sn.variance(two, groups={"both": "task-*"})
+    assert merged["n_items"].item() is None  # a mean of tasks is no mean of instances
+    assert merged["stderr"].item() == pytest.approx(sn.variance(items)["stderr"].item())
+    single = sn.variance(two, by=("task", "metric", "step"), where="step >= 9000")
+    assert single.height == 4
+    assert single["status"].unique().to_list() == ["too_few"]
+
+
 def test_undefined_groups() -> None:
     single = pl.DataFrame(
         {"run": ["a", "b"], "seed": [0, 0], "step": [1, 1], "task": "t", "metric": "acc", "value": [0.1, 0.3]}

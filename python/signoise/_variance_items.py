@@ -95,17 +95,20 @@ def _cells(
     if "weight" in rows.columns:
         rows = rows.filter((pl.col("weight").fill_null(1.0) == 1.0).all().over(by) if by else True)
     runs = list(dict.fromkeys([*by, *cells, *(name for name in RUN_IDENTITY if name in rows.columns)]))
-    along = [name for name in dict.fromkeys([order, "step", "revision"]) if name in rows.columns]
+    along = [
+        name for name in dict.fromkeys([order, "step", "revision"]) if name in rows.columns and name not in by
+    ]
     item = [name for name in ("subtask", "instance_id") if name in rows.columns and name not in by]
     labels = groups.select(by).with_row_index("__group")
+    cell = list(dict.fromkeys([*by, *cells]))
     value = pl.col("value").sort()  # the order of rows must not reach the last bits
+    means = rows.group_by([*runs, *along, *item]).agg(value.mean(), value.var().alias("__variance"))
     return (
-        rows.group_by([*runs, *along, *item])
-        .agg(value.mean(), value.var().alias("__variance"))
-        .join(labels, on=list(by), how="inner", nulls_equal=True)
+        # Without a key there is one group.
+        (means.join(labels, on=list(by), nulls_equal=True) if by else means.join(labels, how="cross"))
         .with_columns(
             pl.struct(runs).rank("dense").alias("__run"),
-            pl.struct([*by, *cells]).rank("dense").alias("__cell"),
+            pl.struct(cell).rank("dense").alias("__cell"),
             pl.struct(item).rank("dense").alias("__item"),
             (pl.struct(along).rank("dense", descending=True).over(runs) if along else pl.lit(1)).alias(
                 "__at"
