@@ -170,12 +170,14 @@ def variance(
         result = _with_budget(encoded, split, found, columns_of, budget, power, confidence_level)
     count = result.pop("__rows")
     place = np.repeat(np.arange(len(encoded.groups)), count)
-    output = encoded.groups.select(encoded.by)[place].with_columns(
-        *(result_column(name, values) for name, values in result.items()),
-        statuses.column()[place],
-        flag_lists(flags, len(encoded.groups))[place],
-        pl.lit(signature("variance", **settings)).alias("signature"),
-    )
+    output = pl.DataFrame(
+        [
+            *(encoded.groups[name][place] for name in encoded.by),
+            *(result_column(name, values) for name, values in result.items()),
+            statuses.column()[place],
+            flag_lists(flags, len(encoded.groups))[place],
+        ]
+    ).with_columns(pl.lit(signature("variance", **settings)).alias("signature"))
     check_strict(output, encoded.by, strict=strict)
     return output
 

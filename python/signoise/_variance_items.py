@@ -105,7 +105,7 @@ def _cells(
     means = rows.group_by([*runs, *along, *item]).agg(value.mean(), value.var().alias("__variance"))
     return (
         # Without a key there is one group.
-        (means.join(labels, on=list(by), nulls_equal=True) if by else means.join(labels, how="cross"))
+        (means.join(labels, on=list(by), nulls_equal=True) if by else means.with_columns(__group=0))
         .with_columns(
             pl.struct(runs).rank("dense").alias("__run"),
             pl.struct(cell).rank("dense").alias("__cell"),
