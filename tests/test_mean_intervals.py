@@ -223,6 +223,33 @@ def test_clustered_coverage_where_few_clusters_is_down() -> None:
     assert 0.93 <= np.mean((low <= 0) & (high >= 0)) <= 0.965
 
 
+@pytest.mark.parametrize(
+    ("seeds", "items", "sd"),
+    [(5, 60, (0.5, 1, 1)), (10, 30, (0, 1, 2)), (8, 8, (1, 1, 0.5)), (20, 200, (0.1, 0.1, 1))],
+)
+def test_crossed_intervals_cover(seeds: int, items: int, sd: tuple[float, float, float]) -> None:
+    rng = np.random.default_rng(6)
+    covered, variances = [], []
+    for _ in range(1500):
+        x = sd[0] * rng.normal(size=(seeds, 1)) + sd[1] * rng.normal(size=(1, items))
+        found = mi.crossed_mean(x + sd[2] * rng.normal(size=(seeds, items)))
+        low, high = mi.interval(found, 0.95)
+        covered.append(low[0] <= 0 <= high[0])
+        variances.append(found.stderr[0] ** 2)
+    truth = sd[0] ** 2 / seeds + sd[1] ** 2 / items + sd[2] ** 2 / (seeds * items)
+    assert 0.97 <= np.mean(variances) / truth <= 1.25
+    assert 0.93 <= np.mean(covered) <= 0.975
+
+
+def test_crossed_tables_without_two_of_each_are_undefined() -> None:
+    found = mi.crossed_mean(np.array([[0.0, 1.0, 0.5]]))
+    assert found.value[0] == 0.5
+    assert np.isnan([found.stderr[0], found.df[0]]).all()
+    assert np.isnan(mi.crossed_mean(np.array([[0.0, np.nan], [1.0, 1.0]])).stderr[0])
+    flat = mi.crossed_mean(np.full((3, 4), 0.25))
+    assert (flat.stderr[0], flat.df[0]) == (0.0, 2.0)
+
+
 # --- proportions ----------------------------------------------------------------------------------
 
 GOLDEN = {

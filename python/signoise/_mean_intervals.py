@@ -171,6 +171,59 @@ def unpaired_difference(a: Estimate, b: Estimate) -> Estimate:
     )
 
 
+def crossed_mean(table: Floats) -> Estimate:
+    """Grand mean of a complete table of scores, both its rows and its columns being samples.
+
+    The default design of evaluations: training seeds (or checkpoints that are far apart) x the instances they share,
+    for a claim about new seeds and new instances at once.
+
+    Parameters
+    ----------
+    table
+        Seeds x instances, without missing cells.
+
+    Undefined when
+        There are fewer than 2 rows or columns, or a NaN (`stderr` NaN).
+
+    Notes
+    -----
+    stderr^2 = V_s + V_i - V_e, at least the larger of V_s and V_i: V_s = Var(row means)/S, V_i = Var(column means)/n,
+    V_e = MSE/(S n) with MSE the interaction mean square; Satterthwaite's degrees of freedom. The simulated coverage of
+    a 95 % interval is .94 to .95; with fewer than 5 rows or columns it rests on a variance of so few values.
+    ``n`` is S n, ``n_clusters`` the smaller of S and n.
+
+    References
+    ----------
+    Cameron, Gelbach and Miller 2011, "Robust inference with multiway clustering", JBES 29; Satterthwaite 1946,
+    Biometrics Bulletin 2.
+    """
+    s, n = table.shape
+    if s < 2 or n < 2:
+        value, stderr, df, effect = (table.mean() if table.size else np.nan), np.nan, np.nan, np.nan
+    else:
+        value = table.mean()
+        rows, columns = table.mean(axis=1), table.mean(axis=0)
+        residual = (table - value) - (rows - value)[:, None] - (columns - value)[None, :]
+        squares = np.array(
+            [rows.var(ddof=1) * n, columns.var(ddof=1) * s, (residual**2).sum() / ((s - 1) * (n - 1))]
+        )
+        total = max(squares[0] + squares[1] - squares[2], squares[0], squares[1])
+        spread = (squares**2 / [s - 1, n - 1, (s - 1) * (n - 1)]).sum()
+        stderr = np.sqrt(total / (s * n))
+        df = total**2 / spread if spread > 0 else float(min(s, n) - 1)
+        independent = table.var(ddof=1)
+        effect = total / independent if independent > 0 else np.nan
+    floats = (np.array([float(x)]) for x in (value, stderr, df))
+    smaller = np.array([min(s, n)], dtype=np.intp)
+    return Estimate(
+        *floats,
+        n=np.array([s * n], dtype=np.intp),
+        n_clusters=smaller,
+        effective_clusters=smaller.astype(float),
+        design_effect=np.array([float(effect)]),
+    )
+
+
 def interval(
     estimate: Estimate, level: float, distribution: Literal["t", "z"] = "t"
 ) -> tuple[Floats, Floats]:
