@@ -285,6 +285,21 @@ CASES: list[Case] = [
         rtol=1e-10,
     ),
     Case(
+        "beta_cdf",
+        lambda rng, n: (rng.random(n), 0.5 * degrees_of_freedom(rng, n), 0.5 * degrees_of_freedom(rng, n)),
+        rtol=1e-10,
+        atol=1e-300,
+    ),
+    Case(
+        "beta_quantile",
+        lambda rng, n: (
+            probabilities(rng, n),
+            0.5 * degrees_of_freedom(rng, n),
+            0.5 * degrees_of_freedom(rng, n),
+        ),
+        rtol=1e-10,
+    ),
+    Case(
         "studentised_range_cdf",
         lambda rng, n: (np.abs(rng.normal(0, 5, n)), members(rng, n), degrees_of_freedom(rng, n)),
         rtol=1e-9,

@@ -9,7 +9,7 @@ import pytest
 import scipy
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import special, stats
 
 import signoise._core as core
 from signoise import reference
@@ -67,6 +67,23 @@ def test_f_with_infinite_df_is_chi_square() -> None:
     np.testing.assert_allclose(core.f_quantile(p, df, infinite), stats.chi2.ppf(p, df) / df, rtol=1e-10)
     np.testing.assert_allclose(core.f_quantile(p, infinite, df), df / stats.chi2.isf(p, df), rtol=1e-10)
     np.testing.assert_array_equal(core.f_quantile(p, infinite, infinite), 1.0)
+
+
+SHAPES = [0.1, 0.5, 1, 1.5, 8.5, 83, 1e3, 1e5]
+
+
+def test_beta_equals_scipy() -> None:
+    p, a, b = grid(PROBABILITIES, SHAPES, SHAPES)
+    np.testing.assert_allclose(core.beta_quantile(p, a, b), special.betaincinv(a, b, p), rtol=1e-10)
+    x, a, b = grid([1e-30, 1e-6, 0.01, 0.3, 0.5, 0.9, 1 - 1e-9], SHAPES, SHAPES)
+    np.testing.assert_allclose(core.beta_cdf(x, a, b), special.betainc(a, b, x), rtol=1e-10, atol=1e-300)
+
+
+@given(st.integers(0, 2000), st.integers(1, 2000), st.floats(0.01, 0.99))
+def test_beta_probabilities_are_binomial_tails(k: int, more: int, p: float) -> None:
+    expected = stats.binom.cdf(k, k + more, p)
+    found = one(core.beta_cdf, 1 - p, more, k + 1)
+    assert found == pytest.approx(expected, rel=1e-9, abs=1e-250)
 
 
 def test_large_df_approach_infinite_df() -> None:
@@ -172,6 +189,10 @@ def test_ends_of_the_unit_interval() -> None:
     np.testing.assert_array_equal(core.t_quantile(ends, np.full(2, 3.0)), [-np.inf, np.inf])
     np.testing.assert_array_equal(core.chi2_quantile(ends, np.full(2, 3.0)), [0.0, np.inf])
     np.testing.assert_array_equal(core.f_quantile(ends, np.full(2, 3.0), np.full(2, np.inf)), [0.0, np.inf])
+    np.testing.assert_array_equal(core.beta_quantile(ends, np.full(2, 3.0), np.full(2, 0.5)), ends)
+    np.testing.assert_array_equal(
+        core.beta_cdf(np.array([-1.0, 0, 1, 2]), np.full(4, 3.0), np.ones(4)), [0, 0, 1, 1]
+    )
     np.testing.assert_array_equal(
         core.studentised_range_quantile(ends, np.full(2, 3.0), np.full(2, 4.0)), [0, np.inf]
     )
@@ -188,6 +209,8 @@ def test_impossible_parameters_are_undefined(module: object) -> None:
         "t_quantile": [(2, 1), (0.5, 0), (0.5, np.nan)],
         "chi2_quantile": [(2, 1), (0.5, 0), (0.5, np.inf)],
         "f_quantile": [(2, 1, 1), (0.5, 0, 1), (0.5, 1, -1), (0.5, np.nan, 1)],
+        "beta_cdf": [(0.5, 0, 1), (0.5, 1, np.inf), (np.nan, 1, 1)],
+        "beta_quantile": [(2, 1, 1), (0.5, 0, 1), (0.5, 1, -1), (0.5, np.inf, 1)],
         "studentised_range_cdf": [
             (1, 1, 5),
             (1, 2.5, 5),

@@ -29,12 +29,14 @@ if TYPE_CHECKING:
     from ._decisions import decision_accuracy
     from ._examples import example_scores
     from ._options import version as _version
+    from ._power import power
     from ._read import scan_scores
     from ._report import report
     from ._simulate import simulate
     from ._smoothness import smoothness
     from ._snr import noise, signal, snr
     from ._store import ScoreStore, ingest, open_store
+    from ._variance import variance
 
     __version__ = _version()
 
@@ -61,6 +63,7 @@ __all__ = [
     "ingest",
     "noise",
     "open_store",
+    "power",
     "reference",
     "report",
     "roll_up",
@@ -69,6 +72,7 @@ __all__ = [
     "simulate",
     "smoothness",
     "snr",
+    "variance",
 ]
 
 # A verb brings Polars and NumPy with it, so each is imported when it is first asked for: `import signoise` stays light.
@@ -81,6 +85,7 @@ _HOMES = {
     "ingest": "_store",
     "noise": "_snr",
     "open_store": "_store",
+    "power": "_power",
     "report": "_report",
     "roll_up": "_aggregate",
     "scan_scores": "_read",
@@ -88,6 +93,7 @@ _HOMES = {
     "simulate": "_simulate",
     "smoothness": "_smoothness",
     "snr": "_snr",
+    "variance": "_variance",
 }
 
 

@@ -78,6 +78,16 @@ class Settings:
         return signature(self.verb, **settings)
 
 
+def check_autocorrelation(autocorrelation: float | str) -> None:
+    """Raise ``OptionError`` where an autocorrelation is neither ``"pooled"`` nor a value that occurs."""
+    if isinstance(autocorrelation, str):
+        check_choice("autocorrelation", autocorrelation, ("pooled",))
+    elif not isinstance(autocorrelation, (int, float)) or not 0.0 <= autocorrelation <= 0.95:
+        raise OptionError(
+            f'autocorrelation must be "pooled" or a number from 0 to 0.95, got {autocorrelation!r}'
+        )
+
+
 def check_settings(
     verb: str,
     *,
@@ -98,12 +108,7 @@ def check_settings(
     check_count("window", window)
     check_level(confidence_level)
     check_choice("score", score, ("mean", "final"))
-    if isinstance(autocorrelation, str):
-        check_choice("autocorrelation", autocorrelation, ("pooled",))
-    elif not isinstance(autocorrelation, (int, float)) or not 0.0 <= autocorrelation <= 0.95:
-        raise OptionError(
-            f'autocorrelation must be "pooled" or a number from 0 to 0.95, got {autocorrelation!r}'
-        )
+    check_autocorrelation(autocorrelation)
     if signal.startswith("compat:"):
         # The reference's computation is one whole; an explicit other setting would be a mixture nobody computed.
         for name, value, implied in (
@@ -191,16 +196,7 @@ def _noise_side(encoded: Encoded, settings: Settings, mask: str | None, threads:
     inputs = [columns[name] for name in ("n", "mean", "m2", "slope", "sxx", "residual", "successive")]
     combined = kernels().group_noise(*inputs, offsets, settings.noise, settings.ddof, threads=threads)
     run_n = columns["n"].astype(float)
-    if isinstance(settings.autocorrelation, str):
-        limit = _intervals.quantile_at("t_quantile", (1 + _intervals.TREND_LEVEL) / 2, combined["trend_df"])
-        with np.errstate(invalid="ignore"):
-            trending = np.abs(combined["trend_t"]) > limit
-        strata = _metric_strata(encoded)
-        # Groups that are undefined for their duplicates must not speak for others.
-        lagged = np.where(encoded.conflicts[series.group], np.nan, columns["rho"])
-        rho = _intervals.pooled_autocorrelation(run_n, lagged, series.group, strata, trending)
-    else:
-        rho = np.full(n_groups, float(settings.autocorrelation))
+    rho = group_autocorrelation(encoded, series, combined, settings.autocorrelation)
     error = None
     if settings.interval_noise is not None:
         detrended = settings.interval_noise == "detrended"
@@ -225,6 +221,21 @@ def _noise_side(encoded: Encoded, settings: Settings, mask: str | None, threads:
         rho=rho,
         error=error,
     )
+
+
+def group_autocorrelation(
+    encoded: Encoded, series: Series, combined: Mapping[str, Floats], autocorrelation: float | str
+) -> Floats:
+    """Lag-1 autocorrelation of checkpoints by group: the value given, or pooled over runs; NaN where too few."""
+    if not isinstance(autocorrelation, str):
+        return np.full(len(encoded.groups), float(autocorrelation))
+    limit = _intervals.quantile_at("t_quantile", (1 + _intervals.TREND_LEVEL) / 2, combined["trend_df"])
+    with np.errstate(invalid="ignore"):
+        trending = np.abs(combined["trend_t"]) > limit
+    # Groups that are undefined for their duplicates must not speak for others.
+    lagged = np.where(encoded.conflicts[series.group], np.nan, series.columns["rho"])
+    n = series.columns["n"].astype(float)
+    return _intervals.pooled_autocorrelation(n, lagged, series.group, _metric_strata(encoded), trending)
 
 
 def _metric_strata(encoded: Encoded) -> Ints:

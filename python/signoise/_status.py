@@ -27,6 +27,8 @@ FLAGS = (
     "mixed_config",
     "autocorrelated",
     "few_members",
+    "few_seeds",
+    "no_seeds",
 )
 
 

@@ -24,6 +24,8 @@ COMMANDS = {
     "roll-up": "levels",
     "aggregate": "levels",
     "ingest": "ingest",
+    "power": "power",
+    "variance": "variance",
     "simulate": "simulate",
     "demo": "demo",
     "bench": "bench",

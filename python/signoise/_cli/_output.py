@@ -45,8 +45,41 @@ _LOST_FIRST = (
     "autocorrelation",
     "trend",
     "signal_excess",
+    "variance_seed_unclipped",
+    "variance_runs",
+    "variance_seed_low",
+    "variance_seed_high",
+    "variance_step_low",
+    "variance_step_high",
+    "variance_generation",
+    "variance_seed_item",
+    "variance_step_item",
+    "variance_item",
+    "stderr_new_items",
+    "variance_members",
+    "share_members",
+    "share_seed",
+    "share_step",
+    "solved_for",
+    "confidence_level",
+    "design_effect",
+    "variance_samples_a",
+    "variance_samples_b",
 )
-_LOST_LAST = ("mean", "noise", "signal", "flags", "value", "status")
+_LOST_LAST = (
+    "mean",
+    "noise",
+    "signal",
+    "expected_accuracy",
+    "mde",
+    "power",
+    "flags",
+    "value",
+    "status",
+    "items",
+    "checkpoints",
+    "seeds",
+)
 _NEVER_LOST = ("run", "task", "subtask", "metric", "snr", "decision_accuracy")
 #: Labels go after everything else; those that are needed to tell rows apart never.
 _LABELS = ("weight", "stderr", "n", "flops", "tokens", "seed", "recipe", "params")

@@ -21,6 +21,8 @@ from ._decisions import (
 from ._dispersion import signal_variant, signal_variant_groups
 from ._distributions import (
     autocorrelation_factors,
+    beta_cdf,
+    beta_quantile,
     chi2_quantile,
     expected_range,
     f_quantile,
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
         signal,
         smoothness,
         snr,
+        variance,
     )
 
 __all__ = [
@@ -60,6 +63,8 @@ __all__ = [
     "archive_read",
     "autocorrelation_factors",
     "average_checkpoints",
+    "beta_cdf",
+    "beta_quantile",
     "bit_matrix_counts",
     "chi2_quantile",
     "decision_accuracy",
@@ -93,6 +98,7 @@ __all__ = [
     "t_quantile",
     "trailing_ema",
     "trailing_mean",
+    "variance",
     "window_summary",
 ]
 
@@ -107,6 +113,7 @@ _VERBS = frozenset(
         "signal",
         "smoothness",
         "snr",
+        "variance",
     }
 )
 

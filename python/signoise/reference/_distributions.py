@@ -54,6 +54,22 @@ def f_quantile(p: Floats, df1: Floats, df2: Floats, *, threads: int | None = Non
     return _each(_f_quantile, p, df1, df2)
 
 
+def beta_cdf(x: Floats, a: Floats, b: Floats, *, threads: int | None = None) -> Floats:
+    """P(X <= x) of the beta distribution with shapes ``a`` and ``b``."""
+    del threads
+    check_length("a", len(a), len(x))
+    check_length("b", len(b), len(x))
+    return _each(_beta_cdf, x, a, b)
+
+
+def beta_quantile(p: Floats, a: Floats, b: Floats, *, threads: int | None = None) -> Floats:
+    """The x with P(X <= x) = p."""
+    del threads
+    check_length("a", len(a), len(p))
+    check_length("b", len(b), len(p))
+    return _each(_beta_quantile, p, a, b)
+
+
 def chi2_quantile(p: Floats, df: Floats, *, threads: int | None = None) -> Floats:
     """The x with P(chi-square <= x) = p; ``df`` is finite."""
     del threads
@@ -209,6 +225,23 @@ def _f_quantile(p: float, df1: float, df2: float) -> float:
     if math.isinf(df1):
         return df2 / _chi2_upper(1 - p, p, df2)
     return math.exp(_root(lambda u: _f_tails(u, df1, df2), p, 1 - p, -300.0, 300.0))
+
+
+def _beta_cdf(x: float, a: float, b: float) -> float:
+    if math.isnan(x) or not (0 < a < math.inf and 0 < b < math.inf):
+        return math.nan
+    if not 0 < x < 1:
+        return 0.0 if x <= 0 else 1.0
+    return _beta_tails(a, b, x, 1 - x)[0]
+
+
+def _beta_quantile(p: float, a: float, b: float) -> float:
+    if not (0 <= p <= 1 and 0 < a < math.inf and 0 < b < math.inf):
+        return math.nan
+    if p in {0, 1}:
+        return p
+    odds = math.exp(_root(lambda u: _f_tails(u, 2 * a, 2 * b), p, 1 - p, -300.0, 300.0)) * a / b
+    return odds / (1 + odds)
 
 
 def _chi2_quantile(p: float, df: float) -> float:

@@ -14,6 +14,7 @@ from .._smoothness import smoothness as _smoothness
 from .._snr import noise as _noise
 from .._snr import signal as _signal
 from .._snr import snr as _snr
+from .._variance import variance as _variance
 
 aggregate = with_twins(_aggregate, _twins)
 average_checkpoints = with_twins(_average_checkpoints, _twins)
@@ -23,3 +24,4 @@ roll_up = with_twins(_roll_up, _twins)
 signal = with_twins(_signal, _twins)
 smoothness = with_twins(_smoothness, _twins)
 snr = with_twins(_snr, _twins)
+variance = with_twins(_variance, _twins)

@@ -1,4 +1,4 @@
-//! Quantiles and probabilities of the normal, t, F, chi-square and studentised-range distributions.
+//! Quantiles and probabilities of the normal, t, F, beta, chi-square and studentised-range distributions.
 
 use numpy::{IntoPyArray, PyArray1};
 use pyo3::prelude::*;
@@ -70,6 +70,34 @@ fn f_quantile<'py>(
 ) -> PyResult<Bound<'py, PyArray1<f64>>> {
     let (p, df1, df2) = (slice("p", &p)?, slice("df1", &df1)?, slice("df2", &df2)?);
     run(py, threads, |interrupt| distributions::f_quantiles(p, df1, df2, interrupt)).map(|v| v.into_pyarray(py))
+}
+
+/// P(X <= x) of the beta distribution.
+#[pyfunction]
+#[pyo3(signature = (x, a, b, *, threads=None))]
+fn beta_cdf<'py>(
+    py: Python<'py>,
+    x: Floats<'py>,
+    a: Floats<'py>,
+    b: Floats<'py>,
+    threads: Option<usize>,
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    let (x, a, b) = (slice("x", &x)?, slice("a", &a)?, slice("b", &b)?);
+    run(py, threads, |interrupt| distributions::beta_cdfs(x, a, b, interrupt)).map(|v| v.into_pyarray(py))
+}
+
+/// Quantile of the beta distribution.
+#[pyfunction]
+#[pyo3(signature = (p, a, b, *, threads=None))]
+fn beta_quantile<'py>(
+    py: Python<'py>,
+    p: Floats<'py>,
+    a: Floats<'py>,
+    b: Floats<'py>,
+    threads: Option<usize>,
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    let (p, a, b) = (slice("p", &p)?, slice("a", &a)?, slice("b", &b)?);
+    run(py, threads, |interrupt| distributions::beta_quantiles(p, a, b, interrupt)).map(|v| v.into_pyarray(py))
 }
 
 /// Quantile of the chi-square distribution.
@@ -153,6 +181,8 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(t_cdf, module)?)?;
     module.add_function(wrap_pyfunction!(t_quantile, module)?)?;
     module.add_function(wrap_pyfunction!(f_quantile, module)?)?;
+    module.add_function(wrap_pyfunction!(beta_cdf, module)?)?;
+    module.add_function(wrap_pyfunction!(beta_quantile, module)?)?;
     module.add_function(wrap_pyfunction!(chi2_quantile, module)?)?;
     module.add_function(wrap_pyfunction!(studentised_range_cdf, module)?)?;
     module.add_function(wrap_pyfunction!(studentised_range_quantile, module)?)?;

@@ -7,6 +7,7 @@
 //! on the side of the mean where it converges fast; unlike the textbook fraction it does not cancel where x is near 1.
 //! The common factor is written with the errors of Stirling's formula and deviances (Loader 2000), so that large df
 //! lose no digits. Infinite df are the normal and the chi-square distribution.
+//! The beta distribution itself is I_x(a, b); binomial tails are P(K <= k) = 1 - I_p(k + 1, n - k).
 
 use std::f64::consts::PI;
 
@@ -96,6 +97,33 @@ pub fn f_quantile(p: f64, df1: f64, df2: f64) -> f64 {
         f64::INFINITY
     } else {
         log_f_quantile((p, 1.0 - p), df1, df2).exp()
+    }
+}
+
+/// P(X <= x) for the beta distribution; NaN for shapes that are not positive and finite.
+#[must_use]
+pub fn beta_cdf(x: f64, a: f64, b: f64) -> f64 {
+    if x.is_nan() || !(a > 0.0 && b > 0.0 && a.is_finite() && b.is_finite()) {
+        f64::NAN
+    } else if x <= 0.0 {
+        0.0
+    } else if x >= 1.0 {
+        1.0
+    } else {
+        tails(a, b, x.ln() - (-x).ln_1p() + (b / a).ln()).lower
+    }
+}
+
+/// The x with P(X <= x) = p for the beta distribution; NaN for p outside [0, 1] and shapes that are not positive and
+/// finite.
+#[must_use]
+pub fn beta_quantile(p: f64, a: f64, b: f64) -> f64 {
+    if !((0.0..=1.0).contains(&p) && a > 0.0 && b > 0.0 && a.is_finite() && b.is_finite()) {
+        f64::NAN
+    } else if p == 0.0 || p == 1.0 {
+        p
+    } else {
+        1.0 / (1.0 + b / a * (-log_f_quantile((p, 1.0 - p), 2.0 * a, 2.0 * b)).exp())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Quantiles and probabilities for the intervals, elementwise over arrays.
 //!
-//! normal, Student t, F, chi-square: relative error below 1e-10 against SciPy, from the incomplete beta and gamma
+//! normal, Student t, F, beta, chi-square: relative error below 1e-10 against SciPy, from the incomplete beta and gamma
 //! functions on logarithmic axes (`beta`, `gamma`, `normal`); studentised range: 1e-8 (`studentised_range`).
 //! Degrees of freedom may be fractional and, except for chi-square, infinite; impossible parameters give NaN.
 //!
@@ -22,7 +22,7 @@ mod studentised_range;
 
 use std::collections::HashMap;
 
-pub use beta::{f_quantile, t_cdf, t_quantile};
+pub use beta::{beta_cdf, beta_quantile, f_quantile, t_cdf, t_quantile};
 pub use expected_range::expected_range;
 pub use gamma::chi2_quantile;
 pub use normal::{normal_cdf, normal_quantile};
@@ -58,9 +58,36 @@ pub fn map2(
 /// # Errors
 /// Different lengths, or an interrupt.
 pub fn f_quantiles(p: &[f64], df1: &[f64], df2: &[f64], interrupt: &Interrupt) -> Result<Vec<f64>> {
-    check_len("df1", df1.len(), p.len())?;
-    check_len("df2", df2.len(), p.len())?;
-    map_groups(p.len(), interrupt, |i| Ok(f_quantile(at(p, i), at(df1, i), at(df2, i))))
+    map3(p, ("df1", df1), ("df2", df2), interrupt, f_quantile)
+}
+
+/// Beta probability of each triple.
+///
+/// # Errors
+/// Different lengths, or an interrupt.
+pub fn beta_cdfs(x: &[f64], a: &[f64], b: &[f64], interrupt: &Interrupt) -> Result<Vec<f64>> {
+    map3(x, ("a", a), ("b", b), interrupt, beta_cdf)
+}
+
+/// Beta quantile of each triple.
+///
+/// # Errors
+/// Different lengths, or an interrupt.
+pub fn beta_quantiles(p: &[f64], a: &[f64], b: &[f64], interrupt: &Interrupt) -> Result<Vec<f64>> {
+    map3(p, ("a", a), ("b", b), interrupt, beta_quantile)
+}
+
+/// Applies a function to each triple; the parameters come with their names.
+fn map3(
+    x: &[f64],
+    first: (&'static str, &[f64]),
+    second: (&'static str, &[f64]),
+    interrupt: &Interrupt,
+    f: impl Fn(f64, f64, f64) -> f64 + Sync + Send,
+) -> Result<Vec<f64>> {
+    check_len(first.0, first.1.len(), x.len())?;
+    check_len(second.0, second.1.len(), x.len())?;
+    map_groups(x.len(), interrupt, |i| Ok(f(at(x, i), at(first.1, i), at(second.1, i))))
 }
 
 /// Studentised-range probability of each triple.
@@ -206,6 +233,8 @@ mod tests {
             assert_close(t_quantile(p, 1.0), -1.0 / (std::f64::consts::PI * p).tan(), 1e-9);
             assert_close(chi2_quantile(p, 2.0), -2.0 * (-p).ln_1p(), 1e-13);
             assert_close(f_quantile(p, 2.0, 2.0), p / (1.0 - p), 1e-13);
+            assert_close(beta_quantile(p, 3.0, 1.0), p.cbrt(), 1e-13);
+            assert_close(beta_cdf(p, 1.0, 3.0), -(3.0 * (-p).ln_1p()).exp_m1(), 1e-12);
             assert_close(normal_cdf(normal_quantile(p)), p, 1e-13);
         }
     }

@@ -1,0 +1,232 @@
+"""The verb `variance`: planted components, the budget written out, undefined cases and the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import polars.selectors as cs
+import pytest
+from click.testing import CliRunner
+
+import signoise as sn
+from signoise._cli import main
+
+SIZE = 150_000_000
+
+
+def planted(**options: Any) -> pl.DataFrame:
+    settings: dict[str, Any] = {
+        "tasks": 12,
+        "recipes": 12,
+        "seeds": 3,
+        "params": (SIZE,),
+        "checkpoints": 10,
+        "level": 0.5,
+        "signal": 0.02,
+        "seed_noise": 0.008,
+        "step_noise": 0.01,
+    }
+    return sn.simulate(**(settings | options))[0]
+
+
+@pytest.fixture(scope="module")
+def items() -> pl.DataFrame:
+    return planted(tasks=1, recipes=8, instances=150, step_noise=0.04, seed_noise=0.03, item_noise=0.2)
+
+
+def test_planted_components_come_back() -> None:
+    table = sn.variance(planted(), window=10)
+    assert table["status"].unique().to_list() == ["ok"]
+    assert table["n_runs"].unique().to_list() == [36]
+    # means over 12 tasks: standard errors near 6, 3 and 12 percent
+    assert table["variance_seed_unclipped"].mean() == pytest.approx(0.008**2, rel=0.25)
+    assert table["variance_step"].mean() == pytest.approx(0.01**2, rel=0.1)
+    assert table["variance_members"].mean() == pytest.approx(0.02**2, rel=0.5)
+    inside = (table["variance_seed_low"] <= 0.008**2) & (table["variance_seed_high"] >= 0.008**2)
+    assert inside.sum() >= 9
+    shares = table.select(pl.sum_horizontal("share_members", "share_seed", "share_step")).to_series()
+    np.testing.assert_allclose(shares, 1.0, rtol=1e-12)
+
+
+def test_autocorrelated_checkpoints_are_no_seeds() -> None:
+    scores = planted(seed_noise=0.0, autocorrelation=0.8, checkpoints=15)
+    found = {rho: sn.variance(scores, window=15, autocorrelation=rho) for rho in ("pooled", 0.8, 0.0)}  # type: ignore[arg-type]
+    seed = {rho: table["variance_seed_unclipped"].to_numpy().mean() for rho, table in found.items()}
+    assert seed[0.0] == pytest.approx(4e-5, rel=0.3)  # runs wander, which looks like a seed
+    assert abs(seed[0.8]) < 0.2 * seed[0.0]
+    assert abs(seed["pooled"]) < 0.6 * seed[0.0]  # short runs do not show all of it
+    assert found[0.8]["variance_step"].mean() == pytest.approx(1e-4, rel=0.1)
+    assert "autocorrelated" in found["pooled"]["flags"][0]
+
+
+def test_budget_written_out() -> None:
+    table = sn.variance(planted(tasks=1), window=10, seeds=[1, 4], checkpoints=[1, 5], autocorrelation=0.3)
+    assert table.select("seeds", "checkpoints").rows() == [(1, 1), (1, 5), (4, 1), (4, 5)]
+    row = table.row(3, named=True)
+    ones = 0.3 ** np.abs(np.subtract.outer(np.arange(5), np.arange(5)))
+    worth = 25 / ones.sum()  # 1 / variance of the mean of 5 autocorrelated checkpoints
+    error = (row["variance_seed"] + row["variance_step"] / worth) / 4
+    assert row["stderr"] == pytest.approx(np.sqrt(error), rel=1e-12)
+    assert row["mde"] == pytest.approx((1.959964 + 0.841621) * np.sqrt(2 * error), rel=1e-6)
+    assert row["reliability"] == pytest.approx(row["variance_members"] / (row["variance_members"] + error))
+    accuracy = 0.5 + np.arcsin(np.sqrt(row["reliability"])) / np.pi
+    assert row["expected_accuracy"] == pytest.approx(accuracy)
+    assert table["stderr"].is_sorted(descending=True) or table["stderr"][0] > table["stderr"][3]
+
+
+def test_expected_accuracy_is_what_one_checkpoint_decides() -> None:
+    scores = planted(tasks=30, recipes=20, seeds=2, signal=0.015)
+    expected = sn.variance(scores, window=10)["expected_accuracy"].mean()
+    first = scores.filter((pl.col("seed") == 0) & (pl.col("step") == pl.col("step").max()))
+    again = scores.filter((pl.col("seed") == 1) & (pl.col("step") == pl.col("step").max()))
+    both = first.join(again, on=["task", "recipe"], suffix="_again")
+    # two single checkpoints of different seeds agree with probability 1/2 + asin(r)/pi
+    agreements, reliabilities = [], sn.variance(scores, window=10)["reliability"].to_numpy()
+    for _, task in both.group_by("task"):
+        a, b = task["value"].to_numpy(), task["value_again"].to_numpy()
+        i, j = np.triu_indices(len(a), 1)
+        agreements.append(np.mean((a[i] > a[j]) == (b[i] > b[j])))
+    assert np.mean(agreements) == pytest.approx(np.mean(0.5 + np.arcsin(reliabilities) / np.pi), abs=0.03)
+    assert expected > np.mean(agreements)  # type: ignore[operator]
+
+
+def test_components_of_instances(items: pl.DataFrame) -> None:
+    row = sn.variance(items, window=10).row(0, named=True)
+    assert row["n_items"] == row["items"] == 150
+    # right or wrong items: mean p (1 - p) is .25 less the variances of p
+    noise = 0.25 - 0.2**2 - 0.02**2 - 0.03**2 - 0.04**2
+    assert row["variance_step_item"] == pytest.approx(noise, rel=0.03)
+    assert row["variance_item"] == pytest.approx(0.04, rel=0.05)
+    assert row["variance_seed_item"] == pytest.approx(0.0, abs=0.003)
+    assert row["variance_step"] == pytest.approx(0.04**2 + noise / 150, rel=0.2)
+    assert row["variance_generation"] is None
+    new = row["stderr"] ** 2 + row["variance_item"] / 150
+    assert row["stderr_new_items"] == pytest.approx(np.sqrt(new))
+
+
+def test_fewer_instances_cost_what_they_cost(items: pl.DataFrame) -> None:
+    table = sn.variance(items, window=10, items=[50, 150, 10**9])
+    at_hand = sn.variance(items, window=10)["stderr"].item()
+    assert table["stderr"][1] == pytest.approx(at_hand, rel=1e-9)
+    # a third of the instances: what scores vary then, measured
+    few = items.filter(pl.col("instance_id").is_in(items["instance_id"].unique().sort()[::3].implode()))
+    measured = sn.variance(few, window=10).row(0, named=True)
+    budget = table.row(0, named=True)
+    assert budget["stderr"] == pytest.approx(measured["stderr"], rel=0.15)
+    assert table["stderr"][2] > 0.03  # seeds and steps stay
+
+
+def test_generations_of_an_instance() -> None:
+    rng = np.random.default_rng(0)
+    rows = [
+        {
+            "run": f"m{m}",
+            "step": s,
+            "task": "t",
+            "metric": "acc",
+            "instance_id": str(i),
+            "repeat": k,
+            "value": v,
+        }
+        for m in range(3)
+        for s in range(4)
+        for i in range(60)
+        for k, v in enumerate((rng.random(5) < (0.2 + 0.6 * (i % 2))).astype(float))
+    ]
+    row = sn.variance(pl.DataFrame(rows)).row(0, named=True)
+    assert row["variance_generation"] == pytest.approx(0.16, rel=0.05)
+    assert row["variance_step_item"] == pytest.approx(0.16 / 5, rel=0.15)
+    assert row["variance_item"] == pytest.approx(0.09, rel=0.1)
+    assert row["flags"] == ["few_checkpoints", "few_members", "no_seeds"]
+
+
+def test_row_order_and_instances_beside_results_do_not_matter(items: pl.DataFrame) -> None:
+    first = sn.variance(items, items=100)
+    assert first.equals(sn.variance(items.sample(fraction=1.0, shuffle=True, seed=1), items=100))
+    without = sn.variance(items, instances=False)
+    np.testing.assert_array_equal(without["variance_seed"], first["variance_seed"])
+    assert without["n_items"].item() is None
+    assert sn.variance(items, instances=False, items=100)["stderr"].item() is None
+
+
+def test_the_twins_give_the_same_answer() -> None:
+    scores = planted(tasks=2, instances=40, autocorrelation=0.4)
+    found, expected = sn.variance(scores, items=30), sn.reference.variance(scores, items=30)
+    assert found.select(pl.col(pl.String)).equals(expected.select(pl.col(pl.String)))
+    for name in found.select(cs.numeric()).columns:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-8, atol=1e-12, err_msg=name)
+
+
+def test_sizes_are_no_seeds() -> None:
+    scores = sn.simulate(tasks=1, recipes=6, seeds=1, params=(SIZE, 10 * SIZE), signal=0.01)[0]
+    row = sn.variance(scores).row(0, named=True)
+    assert row["variance_seed"] is None
+    assert "no_seeds" in row["flags"]
+    assert row["n_members"] == 12
+    assert row["stderr"] == pytest.approx(np.sqrt(row["variance_step"]))
+
+
+def test_other_keys(items: pl.DataFrame) -> None:
+    two = pl.concat([items, items.with_columns(pl.lit("task-01").alias("task"))])
+    expected = sn.variance(items, items=50).select("variance_seed", "variance_step_item", "stderr")
+    keyed = sn.variance(two, by=("params", "task", "metric"), items=50)
+    assert keyed.height == 2
+    for row in range(2):
+        assert keyed.select(expected.columns)[row].equals(expected)
+    assert sn.variance(items, by=(), items=50).select(expected.columns).equals(expected)
+    merged = sn.variance(two, groups={"both": "task-*"})
+    assert merged["n_items"].item() is None  # a mean of tasks is no mean of instances
+    assert merged["stderr"].item() == pytest.approx(sn.variance(items)["stderr"].item())
+    single = sn.variance(two, by=("task", "metric", "step"), where="step >= 9000")
+    assert single.height == 4
+    assert single["status"].unique().to_list() == ["too_few"]
+
+
+def test_undefined_groups() -> None:
+    single = pl.DataFrame(
+        {"run": ["a", "b"], "seed": [0, 0], "step": [1, 1], "task": "t", "metric": "acc", "value": [0.1, 0.3]}
+    )
+    row = sn.variance(single).row(0, named=True)
+    assert (row["status"], row["stderr"], row["variance_step"], row["mean"]) == ("too_few", None, None, 0.2)
+    with pytest.raises(sn.InsufficientDataError):
+        sn.variance(single, strict=True)
+    flat = pl.DataFrame(
+        {"run": ["a"] * 3, "step": [1, 2, 3], "task": "t", "metric": "acc", "value": [0.5] * 3}
+    )
+    assert sn.variance(flat)["status"].item() == "zero_noise"
+    seeds = pl.DataFrame(
+        {"run": "a", "seed": [0, 1, 2], "step": 1, "task": "t", "metric": "acc", "value": [0.1, 0.2, 0.3]}
+    )
+    row = sn.variance(seeds).row(0, named=True)
+    assert row["status"] == "too_few"
+    assert row["variance_runs"] == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seeds": 0}, "seeds must be a whole number"),
+        ({"checkpoints": []}, "checkpoints is an empty list"),
+        ({"items": [10, 2.5]}, "items must be a whole number"),
+        ({"power": 1.0}, "power must be a fraction"),
+        ({"noise": "pooled"}, "noise must be one of"),
+        ({"autocorrelation": 2.0}, "autocorrelation must be"),
+    ],
+)
+def test_wrong_options_are_told(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(sn.OptionError, match=message):
+        sn.variance(sn.example_scores(), **options)
+
+
+def test_command_line(tmp_path: Path) -> None:
+    path = tmp_path / "scores.parquet"
+    planted(tasks=2).write_parquet(path)
+    done = CliRunner().invoke(main, ["variance", str(path), "--seeds", "1,3", "--json"])
+    assert done.exit_code == 0, done.output
+    rows = json.loads(done.stdout)
+    assert [row["seeds"] for row in rows] == [1, 3, 1, 3]
+    assert rows[0]["stderr"] == pytest.approx(sn.variance(str(path))["stderr"][0])
