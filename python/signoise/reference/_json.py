@@ -11,7 +11,7 @@ import math
 import os
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,7 @@ def read_json_lines(
     only: Sequence[str] | None = None,
     max_line_bytes: int = 67108864,
     max_depth: int = 512,
+    stop: Callable[[], bool] | None = None,
     threads: int | None = None,
 ) -> dict[str, Any]:
     """Wanted fields of all sound rows, and what is wrong with the others.
@@ -69,7 +70,7 @@ def read_json_lines(
         objects as they stand in the file; whole numbers beyond 2**53 by their digits; None if no row has any).
         ``problems``: the first 100 as (file, line, reason, excerpt), line 0 for the rest of a file; ``n_problems``.
     """
-    del threads
+    del threads, stop
     if not 1 <= max_line_bytes <= 1 << 31:
         raise OptionError(f"max_line_bytes must be from 1 to 2147483648, got {max_line_bytes}")
     if not 1 <= max_depth <= 1 << 20:
