@@ -164,6 +164,8 @@ def _all_distinct(batch: Batch, units: NDArray[np.uint32], key: Sequence[str]) -
                 units
             )
         number = number * many + code
+    if size <= 8 * len(units):  # a small table, faster than hashes
+        return bool(np.bincount(number).max(initial=0) <= 1)
     return pl.Series(number).n_unique() == len(units)
 
 
