@@ -269,6 +269,7 @@ CASES: list[Case] = [
     Case("archive_read", zip_members, options={"max_bytes": 5000}),
     Case("parquet_rows", lambda rng, n: (parquet_files(rng, n)[0][0],)),
     Case("read_json_lines", json_files),
+    Case("read_json_lines", json_files, label="odd", options={"odd": ["doc", "elsewhere"]}),
     Case("read_json_lines", json_files, label="skip", options={"skip": ["doc", "elsewhere"]}),
     Case(
         "read_json_lines", json_files, label="only", options={"only": ["doc_id", "elsewhere"], "max_depth": 3}

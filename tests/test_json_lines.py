@@ -359,6 +359,20 @@ def test_rows_are_in_file_order(make: Make) -> None:
         assert plain(core.read_json_lines(paths, threads=threads)) == expected
 
 
+def test_reading_stops_when_it_is_told_to(make: Make) -> None:
+    path = make(b'{"a": [1, 2, 3]}\n' * 400_000, "long.jsonl")
+    asked = []
+
+    def stop() -> bool:
+        asked.append(1)
+        return True
+
+    with pytest.raises(KeyboardInterrupt):
+        core.read_json_lines([path] * 200, stop=stop)
+    assert asked
+    assert len(core.read_json_lines([path], stop=lambda: False)["line"]) == 400_000
+
+
 def test_options_out_of_range(make: Make) -> None:
     path = make(b"{}")
     for module in (core, reference):

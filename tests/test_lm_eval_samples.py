@@ -6,6 +6,7 @@ import gzip
 import json
 import math
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -365,6 +366,33 @@ def test_ids_are_texts(tmp_path: Path) -> None:
     assert load(tmp_path)[0]["instance_id"].to_list() == expected
 
 
+@pytest.mark.parametrize("ids", [range(30), [3, 200, 20, 3, 100000, 0], [1e6, 5, 1e12]])
+def test_places_of_numbered_ids_are_those_of_their_texts(tmp_path: Path, ids: Sequence[float]) -> None:
+    write(tmp_path / "m/samples_t.jsonl", [row(one, acc=1.0) for one in ids])
+    dump = Dump(find(tmp_path), ReadReport())
+    batch = dump.load(dump.parts())
+    texts = [str(int(one)) for one in ids]
+    assert batch.rows["instance_id"].to_list() == texts
+    places = {text: place for place, text in enumerate(sorted(set(texts)), 1)}
+    assert batch.codes("instance_id").tolist() == [places[text] for text in texts]
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_reports_do_not_depend_on_threads(tmp_path: Path, damaged: bool) -> None:
+    for step in range(6):
+        lines = [json.dumps(row(at, acc=1.0)) for at in range(4)]
+        lines[step % 4] = "{" if damaged else lines[step % 4]
+        lines.append(json.dumps(row(0, acc=1.0)))
+        write(tmp_path / f"m/step{step}/samples_t.jsonl", "\n".join(lines))
+    reports = []
+    for threads in (1, 2, None):
+        opened = open_source(tmp_path)
+        rows = [lengthen(batch) for batch in opened.batches(target_bytes=1, threads=threads)]
+        reports.append((pl.concat(rows).rows(), opened.report.summary()))
+    assert len(reports[0][0]) == (18 + 2 if damaged else 24)
+    assert reports[0] == reports[1] == reports[2]
+
+
 def test_unlabelled_filters_that_do_not_fit_are_dropped(tmp_path: Path) -> None:
     filters = [{"name": "a", "filter": []}, {"name": "b", "filter": []}]
     scores = {"t": {"acc,a": 0.5, "acc,b": 0.5}}
@@ -415,6 +443,14 @@ def test_unlabelled_filters_that_do_not_fit_are_dropped(tmp_path: Path) -> None:
 )
 def test_claims(name: str, head: bytes, expected: bool) -> None:
     assert claims(Found(Path(name), name, explicit=False), head) is expected
+
+
+def test_samples_that_hold_the_keys_of_other_harnesses(tmp_path: Path) -> None:
+    doc = {"eval": 1, "base_status": 2, "config": 3, "passed": 4, "all_primary_scores": 5}
+    write(tmp_path / "m/samples_t.jsonl", [row(at, acc=1.0) | {"doc": doc} for at in range(3)])
+    frame, report = read(tmp_path)
+    assert frame.collect().height == 3
+    assert report.files == {"lm_eval_samples": 1}
 
 
 def test_the_head_of_a_compressed_file(tmp_path: Path) -> None:

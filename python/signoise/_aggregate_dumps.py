@@ -57,7 +57,7 @@ def aggregate_dumps(
     key = [name for name in key if name in labels or name in ("metric", "filter")]
     tables: list[pl.DataFrame] = []
     settled = Settled(duplicates)
-    for batch in opened.batches(together=own):
+    for batch in opened.batches(together=own, threads=threads):
         if metrics is not None:
             batch.metrics = [name for name in batch.metrics if name in metrics]
         if not batch.metrics or not batch.rows.height:

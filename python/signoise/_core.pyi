@@ -285,11 +285,14 @@ def read_json_lines(
     *,
     skip: Sequence[str] | None = None,
     only: Sequence[str] | None = None,
+    odd: Sequence[str] | None = None,
     max_line_bytes: int = 67108864,
     max_depth: int = 512,
+    stop: Callable[[], bool] | None = None,
     threads: int | None = None,
 ) -> dict[str, Any]: ...
 
+# `stop` is asked now and then whether to give up with KeyboardInterrupt.
 # Keys: file, line (uint32); fields: name to kind (uint8), number (float64), text (Text or None); problems: (file,
 # line, reason, excerpt) of the first 100 rows left out; n_problems.
 

@@ -90,7 +90,11 @@ class Opened:
     _done: int = field(default=0)
 
     def batches(
-        self, *, together: Sequence[str] = IDENTITY, target_bytes: int = TARGET_BYTES
+        self,
+        *,
+        together: Sequence[str] = IDENTITY,
+        target_bytes: int = TARGET_BYTES,
+        threads: int | None = None,
     ) -> Iterator[Batch]:
         """Load what is planned, and check it against the harnesses' own numbers.
 
@@ -100,9 +104,13 @@ class Opened:
             Labels of which parts with equal ones come in one batch.
         target_bytes
             Size of files to load at a time.
+        threads
+            How many may read.
         """
         check = SelfCheck(self.results, self.report)
-        for batch in batches(self.planned, self.report, together=together, target_bytes=target_bytes):
+        for batch in batches(
+            self.planned, self.report, together=together, target_bytes=target_bytes, threads=threads
+        ):
             check.add(batch)
             yield batch
             self.advance(len(batch.parts))

@@ -170,10 +170,10 @@ def clean(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
-def head_of(file: Found, *, decompress_zstd: bool = False) -> bytes:
+def head_of(file: Found, size: int = _HEAD, *, decompress_zstd: bool = False) -> bytes:
     """The first bytes of a file, decompressed; of a damaged or (by default) a Zstandard file those on disk."""
     with open(file.path, "rb", buffering=0) as handle:
-        head = handle.read(_HEAD)
+        head = handle.read(size)
     if head.startswith(_GZIP):
         with contextlib.suppress(zlib.error):
             return zlib.decompressobj(31).decompress(head, _HEAD)

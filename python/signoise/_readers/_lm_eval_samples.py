@@ -24,7 +24,7 @@ import math
 import os
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -38,7 +38,7 @@ from .._metrics import aggregation
 from ._documents import OTHER_LAYOUT, load_document
 from ._dump import Batch, Part
 from ._files import clean, inner_extension, is_instance_row
-from ._json_lines import ABSENT, ARRAY, BOOL, NULL, NUMBER, STRING, Field, Lines, read_lines
+from ._json_lines import ABSENT, ARRAY, BOOL, NULL, NUMBER, STRING, Field, Lines, read_lines, scan_lines
 from ._lm_eval import Collector, is_results
 from ._lm_eval_names import STAMP, Evaluation, parse_place, time_stamp
 
@@ -101,11 +101,9 @@ def claims(file: Found, head: bytes) -> bool:
     return body.startswith(b"{") and _RESULTS.search(body) is not None and b'"config_general"' not in body
 
 
-@dataclass(frozen=True)
-class _Note:
-    """What a part needs to be loaded: the names of its filters, for rows without a label."""
-
-    filters: tuple[str | None, ...]
+def is_samples(file: Found, head: bytes) -> bool:
+    """Whether name and first keys both say that these are samples, so that no other harness can mean it."""
+    return _ROW.match(head) is not None and _SAMPLES.fullmatch(file.path.name) is not None
 
 
 class Dump:
@@ -201,19 +199,26 @@ class Dump:
         model, task = _old_name(name)
         return None, task, model
 
-    def load(self, parts: Sequence[Part]) -> Batch:
+    def fetch(
+        self, parts: Sequence[Part], *, threads: int | None = None, stop: Callable[[], bool] | None = None
+    ) -> dict[str, Any]:
+        """What `load` takes as `fetched`."""
+        return scan_lines([part.file for part in parts], skip=_SKIP, odd=[_RESPONSES], threads=threads, stop=stop)
+
+    def load(self, parts: Sequence[Part], fetched: dict[str, Any] | None = None) -> Batch:
         """Rows of some samples files, metrics side by side."""
-        lines = read_lines([part.file for part in parts], self._report, skip=_SKIP)
-        self._report.files[SAMPLES] += len(np.unique(lines.file))
+        lines = read_lines([part.file for part in parts], self._report, skip=_SKIP, odd=[_RESPONSES], scanned=fetched)
+        self._report.files[SAMPLES] += int(np.count_nonzero(np.bincount(lines.file)))
         self._report.instances += len(lines.line)
         self._doubt(parts, lines)
-        lines, ids = self._with_id(parts, lines)
+        lines, ids, codes = self._with_id(parts, lines)
         filters, sound = _filters(parts, lines, ids)
         if not sound.all():
             for at in np.flatnonzero(~sound):
                 where = parts[lines.file[at]].file.label
                 self._report.drop(_UNLABELLED, where, int(lines.line[at]), found=f"doc_id {ids[int(at)]}")
             lines, ids, filters = lines.take(sound), ids.filter(sound), filters.filter(sound)
+            codes = None
         known = _known_metrics(parts, lines)
         columns = {
             "part": pl.Series(lines.file, dtype=pl.UInt32),
@@ -248,10 +253,15 @@ class Dump:
         for part, names in zip(parts, known, strict=True):
             if not names:
                 self._tell("", f"samples without a metric (a run that only predicts): {part.file.label} ..")
-        return Batch(parts, pl.DataFrame(columns), metrics, weights, known)
+        batch = Batch(parts, pl.DataFrame(columns), metrics, weights, known)
+        if codes is not None:
+            batch.know_codes("instance_id", codes)
+        return batch
 
-    def _with_id(self, parts: Sequence[Part], lines: Lines) -> tuple[Lines, pl.Series]:
-        """Rows with an instance id, and those ids."""
+    def _with_id(
+        self, parts: Sequence[Part], lines: Lines
+    ) -> tuple[Lines, pl.Series, NDArray[np.int64] | None]:
+        """Rows with an instance id, those ids, and their codes (`Batch.codes`) where these come for free."""
         field = lines.fields.get("doc_id") or Field.absent(len(lines.line))
         sound = (field.kind == STRING) | ((field.kind == NUMBER) & np.isfinite(field.number))
         for at in np.flatnonzero(~sound):
@@ -259,25 +269,24 @@ class Dump:
         if not sound.all():
             lines = lines.take(sound)
             field = lines.fields.get("doc_id") or Field.absent(len(lines.line))
-        numbers = pl.Series(field.number)
         whole = np.abs(field.number) < _EXACT
         whole &= field.number == np.floor(field.number)
         if whole.all():
-            return lines, numbers.cast(pl.Int64).cast(pl.String)
+            return lines, *_numbered(field.number.astype(np.int64))
+        numbers = pl.Series(field.number)
         ids = pl.select(
             pl.when(pl.Series(whole))
             .then(numbers.cast(pl.Int64, strict=False).cast(pl.String))
             .otherwise(pl.coalesce(field.text, numbers.cast(pl.String)))
         ).to_series()
-        return lines, ids
+        return lines, ids, None
 
     def _doubt(self, parts: Sequence[Part], lines: Lines) -> None:
         """Tell of rows with responses that are no numbers, whatever their scores."""
         field = lines.fields.pop(_RESPONSES, None)
         if field is None:
             return
-        odd = field.text.str.contains_any(["nan", "inf"], ascii_case_insensitive=True).fill_null(value=False)
-        rows = np.flatnonzero(odd.to_numpy())
+        rows = np.flatnonzero(field.kind)
         texts = field.text[rows].str.to_lowercase()
         rows = rows[(texts.str.contains(_PAIR) & texts.str.contains(_BROKEN)).to_numpy()]
         for at in np.unique(lines.file[rows]):
@@ -350,6 +359,24 @@ def _labels_of_folder(folder: str, model: str | None) -> dict[str, Any]:
 # --- columns
 
 
+def _numbered(ids: NDArray[np.int64]) -> tuple[pl.Series, NDArray[np.int64] | None]:
+    """Whole numbers as texts, and the places of these in sorted order, from 1.
+
+    Tasks number their instances from 0, so the same few numbers come again and again: each is made a text once.
+    """
+    high = int(ids.max(initial=0))
+    if high >= max(4 * len(ids), 1 << 16) or ids.min(initial=0) < 0:
+        return pl.Series(ids).cast(pl.String), None
+    there = np.zeros(high + 1, dtype=bool)
+    there[ids] = True
+    distinct = np.flatnonzero(there)
+    texts = pl.Series(distinct).cast(pl.String)
+    index, place = np.zeros((2, high + 1), dtype=np.int64)
+    index[distinct] = np.arange(len(distinct))
+    place[distinct[texts.arg_sort().to_numpy()]] = np.arange(1, len(distinct) + 1)
+    return texts.gather(index[ids]), place[ids]
+
+
 def _filters(parts: Sequence[Part], lines: Lines, ids: pl.Series) -> tuple[pl.Series, NDArray[np.bool_]]:
     """The filter of each row, and whether it is known; rows of 0.4.2 have no label."""
     rows = len(lines.line)
@@ -393,7 +420,7 @@ def _known_metrics(parts: Sequence[Part], lines: Lines) -> list[set[str]]:
         for at, text in zip(lines.file[at_rows].tolist(), listing.text[at_rows].to_list(), strict=True):
             known[at].update(_listed(text))
     silent = np.bincount(lines.file, minlength=len(parts)) > 0
-    silent[np.unique(lines.file[lists])] = False
+    silent &= np.bincount(lines.file[lists], minlength=len(parts)) == 0
     if silent.any():
         for name, field in lines.fields.items():
             if name not in _OWN:
