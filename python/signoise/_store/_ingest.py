@@ -22,7 +22,7 @@ from .._readers._remote import localise
 from .._readers._tables import read_remote_table
 from .._schema import predicate
 from .._scores import Filter, Scores, open_scores
-from ._dense import Plan, add_dense, plan_of
+from ._dense import Plan, add_dense, is_shuffled, plan_of
 from ._manifest import SourceFile
 from ._rows import Taken, add_rows, with_all
 from ._writer import Added, Dtype, Settle, StoreWriter
@@ -31,7 +31,8 @@ from ._writer import Added, Dtype, Settle, StoreWriter
 #: ingest that was killed goes on with the same commits.
 BATCH_BYTES = 64 * 2**20
 
-#: Rows of tables on the short way that are committed together, and most files of them.
+#: Rows of tables on the short way that are committed together, and most files of them. Files whose rows come in no
+#: order go together however many rows they have: cut up, each checkpoint's scores would lie in all the parts.
 BATCH_ROWS = 1 << 24
 BATCH_FILES = 256
 
@@ -374,10 +375,12 @@ def _planned(
     waiting: list[Found] = []
     batch: list[Found] = []
     shared: Plan | None = None
+    shuffled = False
     total = 0
     for file in files:
         plan, rows = _dense_plan(file, choice)
-        if batch and (plan != shared or total + rows > BATCH_ROWS or len(batch) == BATCH_FILES):
+        full = total + rows > BATCH_ROWS and not shuffled
+        if batch and (plan != shared or full or len(batch) == BATCH_FILES):
             yield shared, batch
             batch, total = [], 0
         if plan is None:
@@ -385,7 +388,8 @@ def _planned(
             continue
         yield from ((None, some) for some in _batches(waiting, sources))
         waiting = []
-        shared = plan
+        if not batch:
+            shared, shuffled = plan, is_shuffled(file.path, plan)
         batch.append(file)
         total += rows
     if batch:

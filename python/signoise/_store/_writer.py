@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeAlias, cast
@@ -170,12 +170,11 @@ class StoreWriter:
         fresh = not (self.path / MANIFEST).exists()  # another may have made it in between
         self.manifest: Manifest = manifests.empty() if fresh else manifests.load(self.path)
         self._remove_leftovers()
-        (self.path / UNITS).mkdir(exist_ok=True)
         self._checkpoints = read_pieces(self.path, self.manifest["checkpoints"], CHECKPOINT_SCHEMA)
         self._stored_checkpoints = self._checkpoints.height
         self._results = read_pieces(self.path, self.manifest["results"], RESULT_SCHEMA)
         self._new_results: list[pl.DataFrame] = []
-        self._units: dict[UnitKey, int] = {unit_key(u): i for i, u in enumerate(self.manifest["units"])}
+        self._units = self._committed_units()
         self._states: dict[UnitKey, _UnitState] = {}
 
     def __exit__(
@@ -270,13 +269,21 @@ class StoreWriter:
         if ready:
             self._write(ready)
 
-    def mark(self) -> tuple[pl.DataFrame, int]:
-        """The checkpoints so far, for `reset`."""
-        return self._checkpoints, self.added.checkpoints
+    def mark(self) -> tuple[pl.DataFrame, Added]:
+        """What there is right after a commit, for `reset`."""
+        return self._checkpoints, replace(self.added)
 
-    def reset(self, mark: tuple[pl.DataFrame, int]) -> None:
-        """Forget checkpoints that were numbered since; nothing of them may have been added."""
-        self._checkpoints, self.added.checkpoints = mark
+    def reset(self, mark: tuple[pl.DataFrame, Added]) -> None:
+        """Forget what was added since the last commit."""
+        self._checkpoints, added = mark
+        for name, value in vars(added).items():
+            setattr(self.added, name, value)
+        self._units = self._committed_units()
+        self._states = {}
+        self._remove_leftovers()
+
+    def _committed_units(self) -> dict[UnitKey, int]:
+        return {unit_key(unit): at for at, unit in enumerate(self.manifest["units"])}
 
     def _prepared(self, matrix: Matrix) -> _Ready | None:
         """What of a matrix is new to the store."""
@@ -329,7 +336,7 @@ class StoreWriter:
             task, subtask, config = unit
             folder = f"{UNITS}/{number}-{safe_name(task, subtask)}"
             shutil.rmtree(self.path / folder, ignore_errors=True)
-            (self.path / folder).mkdir()
+            (self.path / folder).mkdir(parents=True)
             entry = Unit(task=task, subtask=subtask, config=config, folder=folder, instances=[], parts=[])
             state = _UnitState(entry, pl.Series("instance_id", [], dtype=pl.String))
             self._units[unit] = number
