@@ -29,7 +29,7 @@ pub use self::scatter::{Matrix, Scores};
 use self::shuffled::Shuffled;
 use crate::aggregate::layout::{Folder, Layout};
 use crate::error::{Error, Result};
-use crate::parquet::{Codes, Files, Label, Needed, RowGroup, differs, read_keys};
+use crate::parquet::{Codes, Files, Label, NULL, Needed, RowGroup, differs, read_keys, read_values};
 
 /// Which columns mean what.
 #[derive(Debug, Clone, Default)]
@@ -247,6 +247,10 @@ fn vanished(request: &Request, file: usize) -> Error {
     Error::Damaged { file, reason: "a row group has gone".into() }
 }
 
+/// Shorter runs on average are no order, except in a small row group.
+const SHORTEST: usize = 8;
+const SLACK: usize = 4096;
+
 /// None where rows come in no order.
 fn read_group(group: &RowGroup, request: &Request, needed: &Needed, known: &KnownIds) -> Result<Option<Keyed>> {
     let inner: Vec<bool> = (0..needed.keys.len()).map(|key| key >= request.outer.len()).collect();
@@ -258,7 +262,9 @@ fn read_group(group: &RowGroup, request: &Request, needed: &Needed, known: &Know
         labels.push(keys.labels);
     }
     let mut layout = folder.finish();
-    let Some(lengths) = layout.lengths.take() else { return Ok(None) };
+    let Some(lengths) = layout.lengths.take().filter(|lengths| lengths.len() * SHORTEST <= group.rows + SLACK) else {
+        return Ok(None);
+    };
     let extras =
         request.extras.iter().map(|column| read_extra(group, column, &layout, &lengths)).collect::<Result<_>>()?;
     let ids = known.read(group, &request.identity)?;
@@ -268,7 +274,7 @@ fn read_group(group: &RowGroup, request: &Request, needed: &Needed, known: &Know
 /// The value of a column for each checkpoint of a row group; None where one has several.
 fn read_extra(group: &RowGroup, column: &str, layout: &Layout, lengths: &[u32]) -> Result<Option<Vec<Label>>> {
     let n = layout.outer.tuples.len();
-    if n == 1 && differs(group, column)? {
+    if n == 1 && differs(group, column)? || n > 1 && values_vary(group, column, layout, lengths)? {
         return Ok(None);
     }
     let keys = read_keys(group, column)?;
@@ -297,6 +303,30 @@ fn read_extra(group: &RowGroup, column: &str, layout: &Layout, lengths: &[u32]) 
     }
     let label = |code: Option<u32>| code.and_then(|code| keys.labels.get(code as usize).cloned());
     Ok(of.into_iter().map(label).collect())
+}
+
+/// Whether a column of numbers has several values for some checkpoint, found out without numbering them all; false:
+/// perhaps not.
+fn values_vary(group: &RowGroup, column: &str, layout: &Layout, lengths: &[u32]) -> Result<bool> {
+    let mut of: Vec<Option<u64>> = vec![None; layout.outer.tuples.len()];
+    let runs = lengths.iter().zip(&layout.outer.codes);
+    let mut rows = runs.flat_map(|(&length, &code)| std::iter::repeat_n(code, length as usize));
+    let mut vary = false;
+    let read = read_values(group, column, &mut |values| {
+        for (&x, code) in values.iter().zip(&mut rows) {
+            let bits = match x.to_bits() {
+                NULL => NULL,
+                _ if x.is_nan() => f64::NAN.to_bits(),
+                _ => (x + 0.0).to_bits(),
+            };
+            vary |= of.get_mut(code as usize).is_some_and(|value| *value.get_or_insert(bits) != bits);
+        }
+    });
+    match read {
+        Ok(()) => Ok(vary),
+        Err(Error::Unsupported { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Columns of ids by the bytes they were read from.

@@ -114,6 +114,11 @@ impl<'a> Numbering<'a> {
         self.inners.number(&joined(tuple, inner))
     }
 
+    /// Whether an extra column is known to vary in a file.
+    pub(super) fn varies(&self, extra: usize, file: usize) -> bool {
+        self.varies.get(extra).and_then(|files| files.get(file)).copied().unwrap_or(false)
+    }
+
     pub(super) fn n_checkpoints(&self) -> usize {
         self.outers.0.len()
     }

@@ -64,8 +64,11 @@ impl Shuffled {
                     let group = files.read(file, index, keys)?.ok_or_else(|| vanished(request, file))?;
                     let (labels, mut layout) = read_codes(&group, request, keys)?;
                     let lengths = layout.lengths.take().unwrap_or_else(|| vec![1; group.rows]);
-                    let extra = |column: &String| read_extra(&group, column, &layout, &lengths);
-                    let extras = request.extras.iter().map(extra).collect::<Result<_>>()?;
+                    let extra = |(at, column): (usize, &String)| match numbering.varies(at, file) {
+                        true => Ok(None),
+                        false => read_extra(&group, column, &layout, &lengths),
+                    };
+                    let extras = request.extras.iter().enumerate().map(extra).collect::<Result<_>>()?;
                     Ok(Found { labels, outer: layout.outer.tuples, inner: layout.inner.tuples, extras })
                 })
                 .collect::<Result<Vec<Found>>>()?;
