@@ -8,6 +8,7 @@ weights, repeats, a column of values), the caller takes the way through data fra
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -97,16 +98,30 @@ def _is_key(ours: str, dtype: pl.DataType) -> bool:
     return dtype in _WHOLE or (dtype == pl.String() and ours != "seed")
 
 
-def add_dense(
+@dataclass(frozen=True)
+class Reading:
+    """Files whose matrices are being read while others are written."""
+
+    scan: Any
+    plan: Plan
+    units: list[UnitKey]
+    number: NDArray[np.uint32]
+    mark: tuple[pl.DataFrame, int]
+    """Checkpoints before theirs."""
+    first: Future[list[dict[str, Any]]]
+    """Matrices of the first checkpoints, mostly of all."""
+
+
+def read_dense(
     writer: StoreWriter,
     paths: Sequence[Path],
     plan: Plan,
     columns: Mapping[str, str] | None,
-    taken: Taken,
     threads: int | None,
-) -> int | None:
-    """Add the scores of some files to the next commit; their rows, or None (and nothing is added) where that needs
-    the way through data frames.
+    pool: Executor,
+) -> Reading | None:
+    """Number the checkpoints of some files and begin to read their scores; None (and nothing is numbered) where they
+    need the way through data frames.
     """
     mark = writer.mark()
     try:
@@ -122,24 +137,34 @@ def add_dense(
         )
         units = _units(scan, plan, columns)
         number = _numbers(writer, scan, plan, columns)
-        if units is None or number is None:
-            writer.reset(mark)
-            return None
     except _OTHER_WAY:
-        writer.reset(mark)
+        writer.forget_checkpoints(mark)
         return None
+    if units is None or number is None:
+        writer.forget_checkpoints(mark)
+        return None
+    return Reading(scan, plan, units, number, mark, pool.submit(scan.matrices, number, threads=threads))
+
+
+def add_dense(writer: StoreWriter, reading: Reading, taken: Taken, threads: int | None) -> int | None:
+    """Add the scores of files that were read to the next commit; their rows, or None (and nothing is added since the
+    last commit, and checkpoints numbered since are forgotten) where they need the way through data frames.
+    """
+    scan, units, number = reading.scan, reading.units, reading.number
     rows = 0
     for first in range(0, len(number), scan.at_once):
         try:
-            found = scan.matrices(number, first=first, threads=threads)
+            found = (
+                reading.first.result() if first == 0 else scan.matrices(number, first=first, threads=threads)
+            )
         except _OTHER_WAY:
-            writer.reset(mark)
+            writer.reset(reading.mark)
             return None
-        matrices = [_matrix(one, units[one["unit"]], plan) for one in _in_order(scan, units, found)]
+        matrices = [_matrix(one, units[one["unit"]], reading.plan) for one in _in_order(scan, units, found)]
         rows += sum(matrix.count() for matrix in matrices)
         writer.add_matrices(matrices)
     taken.rows += rows
-    taken.notes.update(dict.fromkeys(_notes(scan, plan)))
+    taken.notes.update(dict.fromkeys(_notes(scan, reading.plan)))
     return int(scan.rows)
 
 

@@ -158,8 +158,7 @@ def labelled_moments(store: ScoreStore, metrics: Sequence[str] | None, threads: 
     """One row a checkpoint and score; ``ratio`` where the mean is that of a ratio metric."""
     plan = store.moments_plan(metrics)
     floats, dense = plan.floats.rows(threads), list(plan.dense)
-    # A sum says for less than a look at each that all are finite.
-    if not np.isfinite(np.sum(floats.columns["min"]) + np.sum(floats.columns["max"])):
+    if not (_sums_up(floats.columns["min"]) and _sums_up(floats.columns["max"])):
         infinite = np.isinf(floats.columns["min"]) | np.isinf(floats.columns["max"])
         odd = floats.chosen(infinite)
         dense += [(at, ids) for at, ids in zip(odd.group, odd.checkpoints, strict=True) if len(ids)]
@@ -189,6 +188,12 @@ def _labelled(store: ScoreStore, plan: Plan, rows: _Rows) -> pl.DataFrame:
     return table.with_columns(_column(name, rows.columns[name]) for name in (*_COUNTS, *_FLOATS))
 
 
+def _sums_up(values: Any) -> bool:
+    """Whether all are finite, told by their sum, which takes less than a look at each; False: perhaps not."""
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(np.sum(values)))
+
+
 def _column(name: str, values: Values) -> pl.Series | pl.Expr:
     if name == "ratio":
         found = pl.Series(name, values > 0) if isinstance(values, np.ndarray) else pl.lit(values > 0)
@@ -196,8 +201,7 @@ def _column(name: str, values: Values) -> pl.Series | pl.Expr:
         found = pl.lit(values, dtype=pl.Int64() if name in _COUNTS else pl.Float64())
     else:
         found = pl.Series(name, values)
-        # A sum says for less than a look at each whether one is NaN.
-        if name in _FLOATS and np.isnan(np.sum(values)):
+        if name in _FLOATS and not _sums_up(values):
             found = found.fill_nan(None)
     return found.alias(name)
 

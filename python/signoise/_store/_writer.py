@@ -142,6 +142,7 @@ class StoreWriter:
         check_choice("duplicates", duplicates, ("raise", "first", "last"))
         self.path = Path(path)
         self.added = Added()
+        self._added_before = Added()
         self._dtype: Dtype = dtype
         self.duplicates: Settle = duplicates
         self._threads = threads
@@ -269,18 +270,22 @@ class StoreWriter:
         if ready:
             self._write(ready)
 
-    def mark(self) -> tuple[pl.DataFrame, Added]:
-        """What there is right after a commit, for `reset`."""
-        return self._checkpoints, replace(self.added)
+    def mark(self) -> tuple[pl.DataFrame, int]:
+        """The checkpoints so far, for `reset` and `commit`."""
+        return self._checkpoints, self.added.checkpoints
 
-    def reset(self, mark: tuple[pl.DataFrame, Added]) -> None:
-        """Forget what was added since the last commit."""
-        self._checkpoints, added = mark
-        for name, value in vars(added).items():
+    def reset(self, mark: tuple[pl.DataFrame, int]) -> None:
+        """Forget what was added since the last commit, and checkpoints that were numbered since the mark."""
+        for name, value in vars(self._added_before).items():
             setattr(self.added, name, value)
+        self.forget_checkpoints(mark)
         self._units = self._committed_units()
         self._states = {}
         self._remove_leftovers()
+
+    def forget_checkpoints(self, mark: tuple[pl.DataFrame, int]) -> None:
+        """Forget checkpoints that were numbered since the mark."""
+        self._checkpoints, self.added.checkpoints = mark
 
     def _committed_units(self) -> dict[UnitKey, int]:
         return {unit_key(unit): at for at, unit in enumerate(self.manifest["units"])}
@@ -463,17 +468,23 @@ class StoreWriter:
             self._new_results.append(fresh)
             self.added.results += fresh.height
 
-    def commit(self, sources: Iterable[SourceFile] = ()) -> bool:
+    def commit(
+        self, sources: Iterable[SourceFile] = (), *, mark: tuple[pl.DataFrame, int] | None = None
+    ) -> bool:
         """Make everything added so far visible, all at once. False where there was nothing to make visible.
 
         Parameters
         ----------
         sources
             The files all of whose scores are in the store now.
+        mark
+            Leave checkpoints that were numbered since to a later commit.
         """
         listed = [source for source in sources if source not in self.manifest["sources"]]
         states = [state for state in self._states.values() if state.new_parts]
-        new_checkpoints = self._checkpoints.slice(self._stored_checkpoints)
+        checkpoints = self._checkpoints if mark is None else mark[0]
+        new_checkpoints = checkpoints.slice(self._stored_checkpoints)
+        self._added_before = replace(self.added)
         if not (listed or states or self._new_results or new_checkpoints.height):
             return False
         manifest = self.manifest
@@ -502,7 +513,7 @@ class StoreWriter:
         publish(self.path, names)
         manifest["sources"] += listed
         manifests.save(self.path, manifest)
-        self._stored_checkpoints = self._checkpoints.height
+        self._stored_checkpoints = checkpoints.height
         self._new_results = []
         return True
 
