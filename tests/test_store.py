@@ -714,10 +714,10 @@ def test_an_ingest_of_dumps_that_is_stopped_goes_on(
     for allowed in (3, 1, 9, 30):
         left = iter(range(allowed))
 
-        def interrupted(writer: StoreWriter, *sources: Any, left: Any = left) -> bool:
+        def interrupted(writer: StoreWriter, *sources: Any, left: Any = left, **options: Any) -> bool:
             if next(left, None) is None:
                 raise KeyboardInterrupt
-            return commit(writer, *sources)
+            return commit(writer, *sources, **options)
 
         monkeypatch.setattr(StoreWriter, "commit", interrupted)
         with pytest.raises(KeyboardInterrupt):

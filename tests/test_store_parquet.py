@@ -328,11 +328,11 @@ def test_a_stopped_ingest_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch:
     for stop in range(1, 5):
         left = [stop]
 
-        def commit(self: StoreWriter, *sources: Any, left: list[int] = left) -> bool:
+        def commit(self: StoreWriter, *sources: Any, left: list[int] = left, **options: Any) -> bool:
             left[0] -= 1
             if left[0] < 0:
                 raise KeyboardInterrupt
-            return original(self, *sources)
+            return original(self, *sources, **options)
 
         with monkeypatch.context() as patch:
             patch.setattr(StoreWriter, "commit", commit)
@@ -369,7 +369,7 @@ def test_kill_9(order: str, tmp_path: Path) -> None:
         assert files >= seen
         seen = files
         # Each file that is listed is there as a whole, and nothing of another.
-        assert store.units["n_scores"].sum() == files * len(table.columns[8:12]) * table.height // 12
+        assert store.units["n_scores"].sum() == files * len(METRICS) * table.height // 12
     assert run_ingest(tmp_path / "dump", tmp_path / "killed", None)
     assert tree(tmp_path / "killed") == whole
 
