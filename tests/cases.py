@@ -331,6 +331,7 @@ CASES: list[Case] = [
     Case("trailing_mean", lambda rng, n: (*ragged(rng, n), 5)),
     Case("trailing_ema", lambda rng, n: (*ragged(rng, n), 5)),
     Case("bit_matrix_counts", bit_matrices, rtol=0.0, atol=0.0),
+    Case("bit_matrix_moments", bit_matrices),
     Case("matrix_moments", matrices),
     Case("matrix_weighted_means", weighted_matrices),
     Case("segment_moments", ragged),

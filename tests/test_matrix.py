@@ -86,6 +86,11 @@ def test_bits_at_any_start_are_counted(seed: int, rows: int, width: int) -> None
     masked = core.bit_matrix_counts([packed[0]], [packed[1]], *shape)
     assert masked["n"].tolist() == there.sum(axis=1).tolist()
     assert masked["ones"].tolist() == (values & there).sum(axis=1).tolist()
+    moments = core.bit_matrix_moments([packed[0]], [packed[1]], *shape)
+    cells = core.matrix_moments([values.astype(float)], [packed[1]])
+    assert moments["n"].tolist() == cells["n"].tolist()
+    for name in ("mean", "min", "max"):
+        np.testing.assert_allclose(moments[name], cells[name], rtol=1e-15)
 
 
 def test_weighted_means() -> None:

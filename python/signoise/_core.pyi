@@ -17,6 +17,7 @@ __all__ = [
     "archive_read",
     "autocorrelation_factors",
     "bit_matrix_counts",
+    "bit_matrix_moments",
     "chi2_quantile",
     "expected_agreement",
     "expected_range",
@@ -107,6 +108,14 @@ def bit_matrix_counts(
     *,
     threads: int | None = None,
 ) -> dict[str, NDArray[np.uint64]]: ...
+def bit_matrix_moments(
+    matrices: Sequence[_Bits],
+    validity: Sequence[_Bits | None],
+    rows: _Offsets,
+    widths: _Offsets,
+    *,
+    threads: int | None = None,
+) -> dict[str, NDArray[Any]]: ...
 
 # store
 def write_part(
@@ -137,7 +146,7 @@ def file_checksums(
 class InstanceScan:
     """Checkpoints, units and instances of Parquet tables, from keys and ids alone; then their matrices.
 
-    Rows in no order, instances that occur twice, and types it does not know: ``UnsupportedScan``.
+    Instances that occur twice, rows without a score, and types it does not know: ``UnsupportedScan``.
     """
 
     def __new__(
@@ -149,6 +158,7 @@ class InstanceScan:
         identity: str,
         values: Sequence[str],
         extras: Sequence[str],
+        cells: int,
         threads: int | None = None,
     ) -> InstanceScan: ...
     @property
@@ -165,7 +175,11 @@ class InstanceScan:
     def seen(self) -> list[tuple[int, int]]: ...
     @property
     def extras(self) -> list[tuple[list[Any], list[bool], list[int]]]: ...
-    def matrices(self, number: NDArray[np.uint32], *, threads: int | None = None) -> list[dict[str, Any]]: ...
+    @property
+    def at_once(self) -> int: ...
+    def matrices(
+        self, number: NDArray[np.uint32], *, first: int = 0, threads: int | None = None
+    ) -> list[dict[str, Any]]: ...
 
 # snr
 def window_summary(

@@ -203,11 +203,15 @@ class Dump:
         self, parts: Sequence[Part], *, threads: int | None = None, stop: Callable[[], bool] | None = None
     ) -> dict[str, Any]:
         """What `load` takes as `fetched`."""
-        return scan_lines([part.file for part in parts], skip=_SKIP, odd=[_RESPONSES], threads=threads, stop=stop)
+        return scan_lines(
+            [part.file for part in parts], skip=_SKIP, odd=[_RESPONSES], threads=threads, stop=stop
+        )
 
     def load(self, parts: Sequence[Part], fetched: dict[str, Any] | None = None) -> Batch:
         """Rows of some samples files, metrics side by side."""
-        lines = read_lines([part.file for part in parts], self._report, skip=_SKIP, odd=[_RESPONSES], scanned=fetched)
+        lines = read_lines(
+            [part.file for part in parts], self._report, skip=_SKIP, odd=[_RESPONSES], scanned=fetched
+        )
         self._report.files[SAMPLES] += int(np.count_nonzero(np.bincount(lines.file)))
         self._report.instances += len(lines.line)
         self._doubt(parts, lines)

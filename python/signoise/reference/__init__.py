@@ -34,7 +34,7 @@ from ._distributions import (
     t_quantile,
 )
 from ._json import read_json_lines
-from ._matrix import bit_matrix_counts, matrix_moments, matrix_weighted_means
+from ._matrix import bit_matrix_counts, bit_matrix_moments, matrix_moments, matrix_weighted_means
 from ._moments import segment_moments, segment_weighted_mean
 from ._random import philox_uint64
 from ._scan import aggregate_parquet, parquet_rows
@@ -66,6 +66,7 @@ __all__ = [
     "beta_cdf",
     "beta_quantile",
     "bit_matrix_counts",
+    "bit_matrix_moments",
     "chi2_quantile",
     "decision_accuracy",
     "expected_agreement",
