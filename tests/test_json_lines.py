@@ -402,7 +402,7 @@ def test_odd_fields_are_kept_where_they_name_nan_or_infinity(tmp_path):
     ]
     path = tmp_path / "samples.jsonl"
     path.write_text("".join(f'{{"doc_id": {at}, "resps": {text}}}\n' for at, text in enumerate(texts)))
-    for module in (_core, reference):
+    for module in (core, reference):
         found = module.read_json_lines([str(path)], odd=["resps"])["fields"]["resps"]
         assert found["kind"].tolist() == [0, 5, 4, 0, 0, 0, 5]
         assert (

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .._kernels import kernels
 from .._metrics import aggregation, missing_infinities
-from ._parts import Bytes, Floats, Held, Ids, PartFile, key_of, overlaid
+from ._parts import Bytes, Floats, Held, Ids, Mask, PartFile, key_of, overlaid
 
 if TYPE_CHECKING:
     from ._manifest import Slot
