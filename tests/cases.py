@@ -307,8 +307,9 @@ CASES: list[Case] = [
     Case("expected_agreement", noisy),
     Case("jackknife_interval", deletions),
     Case("pair_agreement", matched, rtol=0.0, atol=0.0),
-    Case(
-        "philox_uint64", lambda rng, n: (*(int(x) for x in rng.integers(0, 2**63, 4)), 100 * n + 3), rtol=0.0
+    *(
+        Case(name, lambda rng, n: (*(int(x) for x in rng.integers(0, 2**63, 4)), 100 * n + 3), rtol=0.0)
+        for name in ("philox_uint64", "wide_uint32")
     ),
     Case("sampled_agreement", checkpoint_windows),
     Case("trailing_mean", lambda rng, n: (*ragged(rng, n), 5)),

@@ -42,6 +42,7 @@ __all__ = [
     "t_quantile",
     "trailing_ema",
     "trailing_mean",
+    "wide_uint32",
     "window_summary",
     "write_part",
     "write_parts",
@@ -244,6 +245,9 @@ def signal_variant_groups(
 def philox_uint64(
     rng_seed: int, purpose: int, replicate: int, unit: int, n: int, *, threads: int | None = None
 ) -> _Addresses: ...
+def wide_uint32(
+    rng_seed: int, purpose: int, replicate: int, unit: int, n: int, *, threads: int | None = None
+) -> NDArray[np.uint32]: ...
 
 # smoothness
 def smoothness_groups(

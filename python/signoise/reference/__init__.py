@@ -34,7 +34,7 @@ from ._distributions import (
 from ._json import read_json_lines
 from ._matrix import bit_matrix_counts, matrix_moments, matrix_weighted_means
 from ._moments import segment_moments, segment_weighted_mean
-from ._random import philox_uint64
+from ._random import philox_uint64, wide_uint32
 from ._scan import aggregate_parquet
 from ._smoothness import smoothness_groups
 from ._snr import group_noise, window_summary
@@ -92,6 +92,7 @@ __all__ = [
     "t_quantile",
     "trailing_ema",
     "trailing_mean",
+    "wide_uint32",
     "window_summary",
 ]
 
