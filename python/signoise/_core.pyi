@@ -17,6 +17,15 @@ __all__ = [
     "archive_read",
     "autocorrelation_factors",
     "bit_matrix_counts",
+    "bootstrap_binomial",
+    "bootstrap_counts",
+    "bootstrap_crossed",
+    "bootstrap_estimates",
+    "bootstrap_interval",
+    "bootstrap_means",
+    "bootstrap_nested",
+    "bootstrap_quantiles",
+    "bootstrap_t_interval",
     "chi2_quantile",
     "expected_agreement",
     "expected_range",
@@ -248,6 +257,102 @@ def philox_uint64(
 def wide_uint32(
     rng_seed: int, purpose: int, replicate: int, unit: int, n: int, *, threads: int | None = None
 ) -> NDArray[np.uint32]: ...
+
+# bootstrap
+def bootstrap_binomial(
+    ones: _Addresses,
+    n: _Addresses,
+    units: _Addresses,
+    n_resamples: int,
+    rng_seed: int,
+    *,
+    threads: int | None = None,
+) -> _Floats: ...
+def bootstrap_counts(
+    offsets: _Offsets,
+    units: _Addresses,
+    n_resamples: int,
+    rng_seed: int,
+    *,
+    scheme: str = "multinomial",
+    block_length: int = 1,
+    threads: int | None = None,
+) -> NDArray[np.uint16]: ...
+def bootstrap_crossed(
+    totals: _Floats,
+    sizes: _Floats | None,
+    row_offsets: _Offsets,
+    row_units: _Addresses,
+    offsets: _Offsets,
+    units: _Addresses,
+    n_resamples: int,
+    rng_seed: int,
+    *,
+    scheme: str = "multinomial",
+    block_length: int = 1,
+    threads: int | None = None,
+) -> _Floats: ...
+def bootstrap_estimates(
+    totals: _Floats,
+    sizes: _Floats | None,
+    offsets: _Offsets,
+    *,
+    macro_mean: bool = False,
+    threads: int | None = None,
+) -> dict[str, _Floats]: ...
+def bootstrap_interval(
+    values: _Floats,
+    estimates: _Floats,
+    accelerations: _Floats,
+    method: str,
+    confidence_level: float,
+    *,
+    threads: int | None = None,
+) -> dict[str, _Floats | NDArray[np.bool_]]: ...
+def bootstrap_means(
+    totals: _Floats,
+    sizes: _Floats | None,
+    offsets: _Offsets,
+    units: _Addresses,
+    n_resamples: int,
+    rng_seed: int,
+    *,
+    macro_mean: bool = False,
+    scheme: str = "multinomial",
+    block_length: int = 1,
+    threads: int | None = None,
+) -> _Floats: ...
+def bootstrap_nested(
+    values: _Floats,
+    offsets: _Offsets,
+    row_offsets: _Offsets,
+    units: _Addresses,
+    n_resamples: int,
+    rng_seed: int,
+    *,
+    threads: int | None = None,
+) -> _Floats: ...
+def bootstrap_quantiles(
+    values: _Floats,
+    probabilities: _Floats,
+    offsets: _Offsets,
+    units: _Addresses,
+    n_resamples: int,
+    rng_seed: int,
+    *,
+    scheme: str = "multinomial",
+    block_length: int = 1,
+    threads: int | None = None,
+) -> _Floats: ...
+def bootstrap_t_interval(
+    values: _Floats,
+    replicate_stderrs: _Floats,
+    estimates: _Floats,
+    stderrs: _Floats,
+    confidence_level: float,
+    *,
+    threads: int | None = None,
+) -> dict[str, _Floats]: ...
 
 # smoothness
 def smoothness_groups(

@@ -9,6 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._archive import archive_names, archive_read
+from ._bootstrap import (
+    bootstrap_binomial,
+    bootstrap_counts,
+    bootstrap_crossed,
+    bootstrap_estimates,
+    bootstrap_interval,
+    bootstrap_means,
+    bootstrap_nested,
+    bootstrap_quantiles,
+    bootstrap_t_interval,
+)
 from ._checkpoints import trailing_ema, trailing_mean
 from ._decisions import (
     agreement_decidable,
@@ -61,6 +72,15 @@ __all__ = [
     "autocorrelation_factors",
     "average_checkpoints",
     "bit_matrix_counts",
+    "bootstrap_binomial",
+    "bootstrap_counts",
+    "bootstrap_crossed",
+    "bootstrap_estimates",
+    "bootstrap_interval",
+    "bootstrap_means",
+    "bootstrap_nested",
+    "bootstrap_quantiles",
+    "bootstrap_t_interval",
     "chi2_quantile",
     "decision_accuracy",
     "expected_agreement",

@@ -26,6 +26,8 @@ pub mod purpose {
     pub const BOOTSTRAP: u64 = 2;
     /// Which seeds (or checkpoints) it holds where they are crossed with the instances, or hold their own.
     pub const BOOTSTRAP_OUTER: u64 = 3;
+    /// A replicate's value where its law is known.
+    pub const BOOTSTRAP_LAW: u64 = 4;
 }
 
 const MULTIPLIERS: [u64; 2] = [0xD2E7_470E_E14C_6C93, 0xCA5A_8263_9512_1157];

@@ -131,9 +131,9 @@ impl<S: Simd> Words<S> {
     #[inline(always)]
     pub fn below(&mut self, bound: Bound) -> u32 {
         loop {
-            let product = u64::from(self.word()) * u64::from(bound.n);
-            if product as u32 >= bound.rejected {
-                return (product >> 32) as u32;
+            let word = self.word();
+            if let Some(integer) = bound.of(word) {
+                return integer;
             }
         }
     }
@@ -152,6 +152,14 @@ impl Bound {
     #[must_use]
     pub const fn new(n: u32) -> Self {
         Self { n, rejected: if n == 0 { 0 } else { n.wrapping_neg() % n } }
+    }
+
+    /// The integer that a word stands for; None where the word is to be passed over.
+    #[inline(always)]
+    #[must_use]
+    pub fn of(self, word: u32) -> Option<u32> {
+        let product = u64::from(word) * u64::from(self.n);
+        (product as u32 >= self.rejected).then_some((product >> 32) as u32)
     }
 }
 
