@@ -162,6 +162,12 @@ def bootstrap_rows(rng: np.random.Generator, groups: int) -> Arguments:
     return totals, rng.choice([None, 1]) and sizes, offsets, units, n_resamples, rng_seed
 
 
+def clusters(rng: np.random.Generator, groups: int) -> Arguments:
+    """The same in one stratum."""
+    totals, sizes, offsets, units, *rest = bootstrap_rows(rng, groups)
+    return totals, sizes, offsets[[0, -1]], units[:1], *rest
+
+
 def bootstrap_answers(rng: np.random.Generator, groups: int) -> Arguments:
     """0/1 scores of many models."""
     offsets, *rest = bootstrap_strata(rng, min(groups, 12))
@@ -201,6 +207,14 @@ def binomials(rng: np.random.Generator, groups: int) -> Arguments:
     n = rng.choice([0, 1, 2, 30, 1000, 100_000], groups).astype(np.uint64)
     share = rng.choice([0.0, 0.01, 0.5, 0.9, 1.0], groups)
     return (n * share).astype(np.uint64), n, rng.integers(0, 2**64, groups, dtype=np.uint64), 30, 17
+
+
+def trinomials(rng: np.random.Generator, groups: int) -> Arguments:
+    """Instances that differ one way and the other: none, all, all one way."""
+    n = rng.choice([0, 1, 2, 30, 300], groups).astype(np.uint64)
+    up = (n * rng.choice([0.0, 0.1, 0.5, 1.0], groups)).astype(np.uint64)
+    down = ((n - up) * rng.choice([0.0, 0.2, 1.0], groups)).astype(np.uint64)
+    return up, down, n, rng.integers(0, 2**64, groups, dtype=np.uint64), 30, 17
 
 
 def replicates(
@@ -423,6 +437,7 @@ CASES: list[Case] = [
         rtol=1e-9,
     ),
     Case("bootstrap_binomial", binomials, rtol=0.0, atol=0.0),
+    Case("bootstrap_trinomial", trinomials, rtol=0.0, atol=0.0),
     *(
         Case(
             "bootstrap_interval",
@@ -432,6 +447,7 @@ CASES: list[Case] = [
         )
         for method in ("percentile", "basic", "bca")
     ),
+    Case("bootstrap_studentised", clusters, rtol=1e-9),
     Case("bootstrap_t_interval", studentised, rtol=1e-10),
     Case("bit_matrix_counts", bit_matrices, rtol=0.0, atol=0.0),
     Case("matrix_moments", matrices),

@@ -253,6 +253,11 @@ def test_misuse_is_named(totals: Any, options: dict[str, Any], error: type[Excep
         means(totals, 3, **options)
 
 
+def test_columns_are_not_taken_for_rows() -> None:
+    with pytest.raises(sn.ShapeError, match="ascontiguousarray"):
+        means(np.asfortranarray(np.ones((2, 3))), 3)
+
+
 def test_golden() -> None:
     """Reported numbers: a change here is a change for every user."""
     assert counts(10, 2, rng_seed=17).tolist() == [
@@ -285,6 +290,30 @@ def test_shares_are_binomial(ones: int, n: int) -> None:
     expected = law.pmf(cells)
     expected[0], expected[-1] = law.cdf(low), law.sf(high - 1)
     assert stats.chisquare(observed, expected * len(found)).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("up", "down", "n"), [(1, 1, 3), (40, 25, 164), (3, 0, 10), (0, 0, 5), (600, 900, 5000)]
+)
+def test_differences_are_trinomial(up: int, down: int, n: int) -> None:
+    words = [np.array([x], dtype=np.uint64) for x in (up, down, n)]
+    found = core.bootstrap_trinomial(*words, UNIT, 100_000, 1)[0] * n
+    np.testing.assert_allclose(found, np.rint(found), atol=1e-9)
+    draws = np.random.default_rng(1).multinomial(n, [up / n, down / n, 1 - (up + down) / n], 100_000)
+    other = draws[:, 0] - draws[:, 1]
+    low, high = np.quantile(other, [0.002, 0.998])
+    table = [np.bincount((np.clip(np.rint(x), low, high) - low).astype(int)) for x in (found, other)]
+    if len(table[0]) > 1:
+        assert stats.chi2_contingency(table).pvalue > 1e-3
+    else:
+        assert (found == up - down).all()
+    if n == 164:
+        close_to_variance(found, up + down - (up - down) ** 2 / n)
+
+
+def test_more_that_differ_than_there_are() -> None:
+    with pytest.raises(sn.OptionError, match="5 \\+ 5 of 5"):
+        core.bootstrap_trinomial(UNIT, UNIT, UNIT, UNIT, 3, 1)
 
 
 def test_shares_that_cannot_vary() -> None:
@@ -377,6 +406,21 @@ def test_studentised_interval_by_hand() -> None:
     assert np.isnan([found["low"][1], found["high"][1]]).all()
 
 
+def test_studentised_replicates_of_a_mean() -> None:
+    rng = np.random.default_rng(17)
+    x = rng.gamma(1.0, 1.0, (3, 80)) + 1e6
+    values, stderrs = core.bootstrap_studentised(x, None, whole(80), UNIT, 50, 1)
+    np.testing.assert_allclose(values, means(x, 50, units=UNIT), rtol=1e-15)
+    for held, of in zip(counts(80, 50), stderrs.T, strict=True):
+        expected = stats.sem(np.repeat(x, held, axis=1), axis=1)
+        np.testing.assert_allclose(of, expected, rtol=1e-8)  # a shift costs no more than its own digits
+    alone = core.bootstrap_studentised(x[1:2], None, whole(80), UNIT, 50, 1)
+    np.testing.assert_array_equal(alone[1][0], stderrs[1])
+    two, units = np.array([0, 1, 80], dtype=np.uintp), np.arange(2, dtype=np.uint64)
+    with pytest.raises(sn.OptionError, match="one stratum"):
+        core.bootstrap_studentised(x, None, two, units, 5, 1)
+
+
 @pytest.mark.parametrize("level", [0.0, 1.0, np.nan])
 def test_confidence_levels_are_checked(level: float) -> None:
     one = np.ones(1)
@@ -430,7 +474,9 @@ def test_missing_cells_and_shared_rows() -> None:
     counts_of = counts(60, 30).astype(float)
     seeds = np.array(
         [
-            core.bootstrap_crossed(np.eye(3)[:, [i] * 60], None, whole(3), UNIT, whole(60), UNIT, 30, 1)[0]
+            core.bootstrap_crossed(
+                np.eye(3)[:, [i]].repeat(60, axis=1), None, whole(3), UNIT, whole(60), UNIT, 30, 1
+            )[0]
             for i in range(3)
         ]
     )
@@ -487,6 +533,7 @@ def test_threads_change_no_bit_of_the_others(threads: int) -> None:
         ),
         lambda n: core.bootstrap_quantiles(x, np.array([0.5]), whole(90), UNIT, 70, 1, threads=n),
         lambda n: core.bootstrap_binomial(units, units + np.uint64(9), units, 3000, 1, threads=n),
+        lambda n: core.bootstrap_trinomial(units, units, units + np.uint64(90), units, 3000, 1, threads=n),
         lambda n: core.bootstrap_interval(x, x[:, 0].copy(), x[:, 1] / 9, "bca", 0.9, threads=n)["low"],
     ]
     for call in calls:

@@ -25,7 +25,9 @@ __all__ = [
     "bootstrap_means",
     "bootstrap_nested",
     "bootstrap_quantiles",
+    "bootstrap_studentised",
     "bootstrap_t_interval",
+    "bootstrap_trinomial",
     "chi2_quantile",
     "expected_agreement",
     "expected_range",
@@ -344,6 +346,16 @@ def bootstrap_quantiles(
     block_length: int = 1,
     threads: int | None = None,
 ) -> _Floats: ...
+def bootstrap_studentised(
+    totals: _Floats,
+    sizes: _Floats | None,
+    offsets: _Offsets,
+    units: _Addresses,
+    n_resamples: int,
+    rng_seed: int,
+    *,
+    threads: int | None = None,
+) -> tuple[_Floats, _Floats]: ...
 def bootstrap_t_interval(
     values: _Floats,
     replicate_stderrs: _Floats,
@@ -353,6 +365,16 @@ def bootstrap_t_interval(
     *,
     threads: int | None = None,
 ) -> dict[str, _Floats]: ...
+def bootstrap_trinomial(
+    up: _Addresses,
+    down: _Addresses,
+    n: _Addresses,
+    units: _Addresses,
+    n_resamples: int,
+    rng_seed: int,
+    *,
+    threads: int | None = None,
+) -> _Floats: ...
 
 # smoothness
 def smoothness_groups(

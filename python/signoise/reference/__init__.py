@@ -18,7 +18,9 @@ from ._bootstrap import (
     bootstrap_means,
     bootstrap_nested,
     bootstrap_quantiles,
+    bootstrap_studentised,
     bootstrap_t_interval,
+    bootstrap_trinomial,
 )
 from ._checkpoints import trailing_ema, trailing_mean
 from ._decisions import (
@@ -80,7 +82,9 @@ __all__ = [
     "bootstrap_means",
     "bootstrap_nested",
     "bootstrap_quantiles",
+    "bootstrap_studentised",
     "bootstrap_t_interval",
+    "bootstrap_trinomial",
     "chi2_quantile",
     "decision_accuracy",
     "expected_agreement",

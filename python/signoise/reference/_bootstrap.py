@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
@@ -17,6 +18,7 @@ from ._segments import Floats, Offsets, check_length, segments
 
 Addresses = NDArray[np.uint64]
 Counts = NDArray[np.uint16]
+_Law = tuple[int, Floats]  # an integer, and the probabilities from it on
 
 SCHEMES = ("multinomial", "poisson", "moving_block", "stationary_block")
 METHODS = ("percentile", "basic", "bca")
@@ -169,6 +171,33 @@ def bootstrap_quantiles(
     return found
 
 
+def bootstrap_studentised(
+    totals: Floats,
+    sizes: Floats | None,
+    offsets: Offsets,
+    units: Addresses,
+    n_resamples: int,
+    rng_seed: int,
+    *,
+    threads: int | None = None,
+) -> tuple[Floats, Floats]:
+    """Replicates of the mean of each row, or of its ratio to sizes, and their standard errors."""
+    del threads
+    if len(offsets) != 2:
+        raise OptionError(f"offsets must be those of one stratum, got {len(offsets) - 1}")
+    values = bootstrap_means(totals, sizes, offsets, units, n_resamples, rng_seed)
+    counts = bootstrap_counts(offsets, units, n_resamples, rng_seed)
+    sizes = np.ones(totals.shape[1]) if sizes is None else sizes
+    stderrs = np.full(values.shape, np.nan)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        for into, row, thetas in zip(stderrs, totals, values, strict=True):
+            for replicate, (count, theta) in enumerate(zip(counts, thetas, strict=True)):
+                y, s = np.repeat(row, count), np.repeat(sizes, count)
+                n = np.float64(len(y))
+                into[replicate] = np.sqrt(((y - theta * s) ** 2).sum() * n / (n - 1)) / s.sum()
+    return values, stderrs
+
+
 def bootstrap_estimates(
     totals: Floats,
     sizes: Floats | None,
@@ -227,19 +256,34 @@ def bootstrap_binomial(
     """Replicates of shares of ones, by their law: a row a group."""
     del threads
     check_length("n", len(n), len(ones))
-    check_length("units", len(units), len(ones))
-    values = np.full((len(ones), n_resamples), np.nan)
-    for row, k, size, unit in zip(values, ones.tolist(), n.tolist(), units.tolist(), strict=True):
+    laws: list[_Law] = []
+    for k, size in zip(ones.tolist(), n.tolist(), strict=True):
         if k > size:
             raise OptionError(f"ones must be at most n, got {k} of {size}")
-        first, sums = _binomial(k, size)
-        for block, start in enumerate(range(0, n_resamples, _BLOCK)):
-            words = Words(rng_seed, BOOTSTRAP_LAW, block, unit)
-            for replicate in range(start, min(start + _BLOCK, n_resamples)):
-                bits = words.double_word()
-                count = first + min(sum(part <= bits for part in sums), len(sums) - 1)
-                row[replicate] = count / size if size else math.nan
-    return values
+        laws.append(_binomial(size, k, size - k))
+    return _draws(laws, n, units, n_resamples, rng_seed)
+
+
+def bootstrap_trinomial(
+    up: Addresses,
+    down: Addresses,
+    n: Addresses,
+    units: Addresses,
+    n_resamples: int,
+    rng_seed: int,
+    *,
+    threads: int | None = None,
+) -> Floats:
+    """Replicates of differences of two shares over the same instances, by their law: a row a group."""
+    del threads
+    check_length("down", len(down), len(up))
+    check_length("n", len(n), len(up))
+    laws: list[_Law] = []
+    for u, v, size in zip(up.tolist(), down.tolist(), n.tolist(), strict=True):
+        if u + v > size:
+            raise OptionError(f"up + down must be at most n, got {u} + {v} of {size}")
+        laws.append(_difference(size, u, v))
+    return _draws(laws, n, units, n_resamples, rng_seed)
 
 
 def bootstrap_interval(
@@ -417,14 +461,14 @@ def _split(mean: float) -> tuple[list[int], list[int]]:
     return wholes[:_THRESHOLDS], [_bits(part / rest) for part in rests]
 
 
-def _binomial(ones: int, n: int) -> tuple[int, list[int]]:
-    """Smallest count, and sums of the probabilities from it on in 64 bits; in the kernel's order."""
-    middle = min((n + 1) * ones // max(n, 1), n)
-    odds = ones / (n - ones) if n > ones else math.inf
+def _binomial(n: int, a: int, b: int) -> _Law:
+    """Smallest count of n trials with odds a to b, and the probabilities from it on; in the kernel's order."""
+    middle = min((n + 1) * a // max(a + b, 1), n)
+    odds = a / b if b else math.inf
     below: list[float] = []
     above = [1.0]
     k, p = middle, 1.0
-    while k > 0 and ones < n:
+    while k > 0 and b > 0:
         p *= k / ((n - k + 1) * odds)
         k -= 1
         if p < _NEGLIGIBLE:
@@ -437,8 +481,34 @@ def _binomial(ones: int, n: int) -> tuple[int, list[int]]:
         if p < _NEGLIGIBLE:
             break
         above.append(p)
-    sums = np.cumsum(below[::-1] + above).tolist()
-    return middle - len(below), [_bits(part / sums[-1]) for part in sums]
+    probabilities = np.array(below[::-1] + above)
+    return middle - len(below), probabilities / np.cumsum(probabilities)[-1]
+
+
+def _difference(n: int, up: int, down: int) -> _Law:
+    """Smallest difference u - v, and the probabilities from it on: over all m = u + v."""
+    fewest, differ = _binomial(n, up + down, n - up - down)
+    most = fewest + len(differ) - 1
+    probabilities = np.zeros(2 * most + 1)
+    for m, outer in enumerate(differ, start=fewest):
+        first, of_up = _binomial(m, up, down)
+        at = 2 * (first + np.arange(len(of_up))) - m + most
+        probabilities[at] += outer * of_up
+    return -most, probabilities
+
+
+def _draws(laws: list[_Law], n: Addresses, units: Addresses, n_resamples: int, rng_seed: int) -> Floats:
+    check_length("units", len(units), len(laws))
+    values = np.full((len(laws), n_resamples), np.nan)
+    for row, (first, probabilities), size, unit in zip(values, laws, n.tolist(), units.tolist(), strict=True):
+        cumulated = np.cumsum(probabilities)
+        sums = [_bits(part / cumulated[-1]) for part in cumulated.tolist()]
+        for block, start in enumerate(range(0, n_resamples, _BLOCK)):
+            words = Words(rng_seed, BOOTSTRAP_LAW, block, unit)
+            for replicate in range(start, min(start + _BLOCK, n_resamples)):
+                entry = min(bisect_right(sums, words.double_word()), len(sums) - 1)
+                row[replicate] = (first + entry) / size if size else math.nan
+    return values
 
 
 def _bits(share: float) -> int:

@@ -7,8 +7,8 @@
 //! A ratio over nothing is NaN. Counts of stratum h come from the stream (rng_seed, BOOTSTRAP, replicate, units[h]).
 //!   y -> totals, s -> sizes, strata -> offsets, theta* -> values, B -> n_resamples
 //! Cost O(B n rows) in memory of a block of replicates, whatever B is.
-//! `sums`: sums under counts. `crossed`: rows drawn too. `quantiles`: another statistic. `law`: 0/1 scores of one model,
-//! whose replicates need no instances. `estimates`, `interval`: intervals.
+//! `sums`: sums under counts. `crossed`: rows drawn too. `quantiles`: another statistic. `law`: 0/1 scores of one model
+//! or two, whose replicates need no instances. `studentised`, `estimates`, `interval`: intervals.
 //! Twin: python/signoise/reference/_bootstrap.py
 
 mod crossed;
@@ -17,6 +17,7 @@ mod estimates;
 mod interval;
 mod law;
 mod quantiles;
+mod studentised;
 mod sums;
 
 use std::ops::Range;
@@ -27,8 +28,9 @@ pub use crossed::{bootstrap_crossed, bootstrap_nested};
 pub use draw::Scheme;
 pub use estimates::{Estimates, bootstrap_estimates};
 pub use interval::{Intervals, bootstrap_interval, bootstrap_t_interval};
-pub use law::bootstrap_binomial;
+pub use law::{bootstrap_binomial, bootstrap_trinomial};
 pub use quantiles::bootstrap_quantiles;
+pub use studentised::{Studentised, bootstrap_studentised};
 
 use crate::error::{Error, Result};
 use crate::parallel::{Interrupt, Segments, check_len, map_groups};
@@ -205,7 +207,8 @@ impl Means<'_> {
                 let (totals, size) = sums.split_at(self.rows.min(sums.len()));
                 let counts = counts.get(at * n..(at + 1) * n).unwrap_or(&[]);
                 let size = size.first().copied().unwrap_or_else(|| self.strata.held(stratum, counts));
-                for (above, total) in above.iter_mut().zip(totals) {
+                // A stratum of nothing has no sums: what they would be is 0.
+                for (above, total) in above.iter_mut().zip(totals.iter().chain(std::iter::repeat(&0.0))) {
                     *above += if self.macro_mean { ratio(*total, size) } else { *total };
                 }
                 *below += if self.macro_mean { 1.0 } else { size };
@@ -238,5 +241,62 @@ fn check_finite(name: &'static str, values: &[f64]) -> Result<()> {
             Err(Error::Argument { name, expected: "finite", found })
         }
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::random::wide::tests::levels;
+
+    const SCHEMES: [Scheme; 4] =
+        [Scheme::Multinomial, Scheme::Poisson, Scheme::MovingBlock(7), Scheme::StationaryBlock(7)];
+
+    /// Numbers without a pattern that sums would favour.
+    fn values(n: usize) -> Vec<f64> {
+        (0..n as u64).map(|i| (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as f64 / 3.0).collect()
+    }
+
+    #[test]
+    fn every_level_gives_the_same_bits() {
+        let (offsets, units) = ([0, 1100, 1131], [1, 2]);
+        for rows in [1, 3, 5] {
+            let real = values(rows * 1131);
+            let bits: Vec<f64> = real.iter().map(|x| f64::from(u8::from(x.fract() > 0.5))).collect();
+            for (totals, scheme) in SCHEMES.iter().flat_map(|&scheme| [(&real, scheme), (&bits, scheme)]) {
+                let design = Design { offsets: &offsets, units: &units, scheme, rng_seed: 3 };
+                let at = |level| means_at(level, totals, rows, None, design, false, 20, &Interrupt::new()).unwrap();
+                let expected = at(Level::new());
+                assert!(expected.iter().all(|value| value.is_finite()));
+                for level in levels() {
+                    assert_eq!(at(level), expected, "{level:?} {scheme:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn replicates_hold_what_they_should() {
+        for n in [1, 2, 255, 256, 1024, 4097] {
+            let (offsets, units) = ([0, n], [9]);
+            let counts = |scheme| {
+                let design = Design { offsets: &offsets, units: &units, scheme, rng_seed: 3 };
+                bootstrap_counts(design, 5, &Interrupt::new())
+            };
+            for replicate in counts(Scheme::Multinomial).unwrap().chunks(n) {
+                assert_eq!(replicate.iter().map(|&count| usize::from(count)).sum::<usize>(), n);
+            }
+            assert_eq!(counts(Scheme::MovingBlock(n)), Ok(vec![1; 5 * n]));
+            assert!(counts(Scheme::MovingBlock(n + 1)).is_err());
+        }
+    }
+
+    #[test]
+    fn nothing_makes_nothing() {
+        let design = Design { offsets: &[0], units: &[], scheme: Scheme::Multinomial, rng_seed: 0 };
+        let found = bootstrap_means(&[], 2, None, design, false, 1, &Interrupt::new()).unwrap();
+        assert!(found.iter().all(|value| value.is_nan()) && found.len() == 2);
+        assert_eq!(bootstrap_counts(design, 3, &Interrupt::new()), Ok(Vec::new()));
     }
 }

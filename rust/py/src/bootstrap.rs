@@ -12,15 +12,21 @@ use crate::door::run;
 
 type Matrix<'py> = PyReadonlyArray2<'py, f64>;
 type Words<'py> = PyReadonlyArray1<'py, u64>;
+type Pair<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray2<f64>>);
 
 /// Values row by row, and the numbers of rows and columns.
 fn rows<'a>(name: &str, matrix: &'a Matrix<'_>) -> PyResult<(&'a [f64], usize, usize)> {
     let &[rows, width] = matrix.shape() else {
         return Err(ShapeError::new_err(format!("{name} must have two dimensions")));
     };
-    let gaps =
-        |_| ShapeError::new_err(format!("{name} must be contiguous, row by row; pass numpy.ascontiguousarray({name})"));
-    Ok((matrix.as_slice().map_err(gaps)?, rows, width))
+    // A matrix in column order has a slice too, of other rows.
+    match matrix.as_slice() {
+        Ok(values) if matrix.is_c_contiguous() => Ok((values, rows, width)),
+        _ => {
+            let remedy = format!("{name} must be contiguous, row by row; pass numpy.ascontiguousarray({name})");
+            Err(ShapeError::new_err(remedy))
+        }
+    }
 }
 
 /// How often each replicate holds each instance, a row a replicate.
@@ -148,6 +154,30 @@ fn bootstrap_quantiles<'py>(
     values.into_pyarray(py).reshape([height, probabilities.len(), n_resamples])
 }
 
+/// Replicates of the mean of each row, or of its ratio to sizes, and their standard errors.
+#[pyfunction]
+#[pyo3(signature = (totals, sizes, offsets, units, n_resamples, rng_seed, *, threads=None))]
+fn bootstrap_studentised<'py>(
+    py: Python<'py>,
+    totals: Matrix<'py>,
+    sizes: Option<Floats<'py>>,
+    offsets: Offsets<'py>,
+    units: Words<'py>,
+    n_resamples: usize,
+    rng_seed: u64,
+    threads: Option<usize>,
+) -> PyResult<Pair<'py>> {
+    let (values, height, _) = rows("totals", &totals)?;
+    let sizes = sizes.as_ref().map(|sizes| slice("sizes", sizes)).transpose()?;
+    let (offsets, units) = (slice("offsets", &offsets)?, slice("units", &units)?);
+    let found = run(py, threads, |interrupt| {
+        let design = Design { offsets, units, scheme: Scheme::Multinomial, rng_seed };
+        bootstrap::bootstrap_studentised(values, height, sizes, design, n_resamples, interrupt)
+    })?;
+    let shape = [height, n_resamples];
+    Ok((found.value.into_pyarray(py).reshape(shape)?, found.stderr.into_pyarray(py).reshape(shape)?))
+}
+
 /// Mean (or ratio to sizes) and acceleration of each row.
 #[pyfunction]
 #[pyo3(signature = (totals, sizes, offsets, *, macro_mean=false, threads=None))]
@@ -184,6 +214,27 @@ fn bootstrap_binomial<'py>(
     let values =
         run(py, threads, |interrupt| bootstrap::bootstrap_binomial(ones, n, units, n_resamples, rng_seed, interrupt))?;
     values.into_pyarray(py).reshape([ones.len(), n_resamples])
+}
+
+/// Replicates of differences of two shares over the same instances, by their law: a row a group.
+#[pyfunction]
+#[pyo3(signature = (up, down, n, units, n_resamples, rng_seed, *, threads=None))]
+fn bootstrap_trinomial<'py>(
+    py: Python<'py>,
+    up: Words<'py>,
+    down: Words<'py>,
+    n: Words<'py>,
+    units: Words<'py>,
+    n_resamples: usize,
+    rng_seed: u64,
+    threads: Option<usize>,
+) -> PyResult<Bound<'py, PyArray2<f64>>> {
+    let (up, down) = (slice("up", &up)?, slice("down", &down)?);
+    let (n, units) = (slice("n", &n)?, slice("units", &units)?);
+    let values = run(py, threads, |interrupt| {
+        bootstrap::bootstrap_trinomial(up, down, n, units, n_resamples, rng_seed, interrupt)
+    })?;
+    values.into_pyarray(py).reshape([up.len(), n_resamples])
 }
 
 /// Interval of each row of replicates: percentile, basic or bca.
@@ -245,8 +296,10 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(bootstrap_crossed, module)?)?;
     module.add_function(wrap_pyfunction!(bootstrap_nested, module)?)?;
     module.add_function(wrap_pyfunction!(bootstrap_quantiles, module)?)?;
+    module.add_function(wrap_pyfunction!(bootstrap_studentised, module)?)?;
     module.add_function(wrap_pyfunction!(bootstrap_estimates, module)?)?;
     module.add_function(wrap_pyfunction!(bootstrap_binomial, module)?)?;
+    module.add_function(wrap_pyfunction!(bootstrap_trinomial, module)?)?;
     module.add_function(wrap_pyfunction!(bootstrap_interval, module)?)?;
     module.add_function(wrap_pyfunction!(bootstrap_t_interval, module)?)
 }

@@ -18,7 +18,7 @@
 use fearless_simd::{Select, Simd, prelude::*, u16x32, u32x16};
 
 use crate::error::{Error, Result};
-use crate::random::wide::{Address, Bound, LANES, Words};
+use crate::random::wide::{Address, Bound, LANES, Wide, Words};
 
 /// Counts of one step of words, two a word.
 const CELLS: usize = 2 * LANES;
@@ -226,31 +226,12 @@ impl Split {
     /// Counts of every instance; their total.
     #[inline(always)]
     fn fill<S: Simd>(&self, simd: S, words: &mut Words<S>, counts: &mut [u16]) -> usize {
-        let thresholds = self.thresholds.map(|threshold| u16x32::splat(simd, threshold));
         let mut undecided = Vec::new();
         let mut total = 0;
         for (part, counts) in counts.chunks_mut(STEPS * CELLS).enumerate() {
-            let (mut sum, mut largest) = (u16x32::splat(simd, 0), u16x32::splat(simd, 0));
-            let (steps, rest) = counts.as_chunks_mut::<CELLS>();
-            for cells in steps {
-                let drawn = chosen(simd, &thresholds, words.step());
-                *cells = drawn.into();
-                sum += drawn;
-                largest = largest.max(drawn);
-            }
-            if !rest.is_empty() {
-                let drawn: [u16; CELLS] = chosen(simd, &thresholds, words.step()).into();
-                let mut last = [0; CELLS];
-                for ((last, rest), drawn) in last.iter_mut().zip(rest).zip(drawn) {
-                    *last = drawn;
-                    *rest = drawn;
-                }
-                let last = u16x32::simd_from(simd, last);
-                sum += last;
-                largest = largest.max(last);
-            }
-            total += usize::from(sum.reduce_sum());
-            if usize::from(largest.reduce_max()) == THRESHOLDS {
+            let (sum, largest) = words.steps(|wide| self.fill_part(simd, wide, counts));
+            total += sum;
+            if largest == THRESHOLDS {
                 let open = counts.iter().enumerate().filter(|&(_, &count)| usize::from(count) == THRESHOLDS);
                 undecided.extend(open.map(|(at, _)| part * STEPS * CELLS + at));
             }
@@ -264,6 +245,32 @@ impl Split {
             }
         }
         total
+    }
+
+    /// Counts of at most as many instances as are summed in 16 bits; their total and the largest.
+    #[inline(always)]
+    fn fill_part<S: Simd>(&self, simd: S, wide: &mut Wide<S>, counts: &mut [u16]) -> (usize, usize) {
+        let thresholds = self.thresholds.map(|threshold| u16x32::splat(simd, threshold));
+        let (mut sum, mut largest) = (u16x32::splat(simd, 0), u16x32::splat(simd, 0));
+        let (steps, rest) = counts.as_chunks_mut::<CELLS>();
+        for cells in steps {
+            let drawn = chosen(simd, &thresholds, wide.step());
+            *cells = drawn.into();
+            sum += drawn;
+            largest = largest.max(drawn);
+        }
+        if !rest.is_empty() {
+            let drawn: [u16; CELLS] = chosen(simd, &thresholds, wide.step()).into();
+            let mut last = [0; CELLS];
+            for ((last, rest), drawn) in last.iter_mut().zip(rest).zip(drawn) {
+                *last = drawn;
+                *rest = drawn;
+            }
+            let last = u16x32::simd_from(simd, last);
+            sum += last;
+            largest = largest.max(last);
+        }
+        (usize::from(sum.reduce_sum()), usize::from(largest.reduce_max()))
     }
 }
 

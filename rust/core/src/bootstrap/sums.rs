@@ -14,7 +14,7 @@ const LANES: usize = 8;
 const TILE_ROWS: usize = 3;
 const TILE_REPLICATES: usize = 2;
 /// Replicates whose counts are turned into floats together.
-const GROUP: usize = 4;
+const GROUP: usize = 8;
 /// Counts of half a word of a bit plane.
 const HALF: usize = 32;
 

@@ -102,6 +102,17 @@ impl<S: Simd> Words<S> {
         self.wide.step()
     }
 
+    /// Makes whole steps with a generator of the caller's own, which the compiler can keep in registers; words left of
+    /// the step before are passed over.
+    #[inline(always)]
+    pub fn steps<T>(&mut self, make: impl FnOnce(&mut Wide<S>) -> T) -> T {
+        self.used = LANES;
+        let mut wide = self.wide;
+        let made = make(&mut wide);
+        self.wide = wide;
+        made
+    }
+
     /// The next word: 32 fair bits.
     #[inline(always)]
     pub fn word(&mut self) -> u32 {
