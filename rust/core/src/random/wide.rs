@@ -9,7 +9,7 @@
 //! in 0..n: the high half of word * n, words whose low half is below 2^32 mod n passed over (Lemire 2019): no bias.
 //! Uniform in [0, 1): the high 53 of 64 bits, times 2^-53.
 //! Everything is integer arithmetic in lanes: the same words for any instruction set. Cost: eight Philox blocks a
-//! stream, then about half a cycle a word. Twin: python/signoise/reference/_random.py
+//! stream, then some ten vector instructions a step. Twin: python/signoise/reference/_random.py
 
 use fearless_simd::{Level, Simd, dispatch, prelude::*, u32x16};
 
