@@ -114,3 +114,8 @@ def test_shapes_that_do_not_fit_are_named() -> None:
     three = np.array([3], dtype=np.uintp)
     with pytest.raises(sn.ShapeError, match="values has 1 values, expected 2"):
         core.bit_matrix_counts([np.zeros(1, np.uint8)], [None], three, three)
+
+
+def test_columns_are_not_taken_for_rows():
+    with pytest.raises(ShapeError, match="ascontiguousarray"):
+        _core.matrix_moments([np.asfortranarray(np.arange(6.0).reshape(2, 3))], [None])

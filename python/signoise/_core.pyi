@@ -18,6 +18,17 @@ __all__ = [
     "autocorrelation_factors",
     "bit_matrix_counts",
     "bit_matrix_moments",
+    "bootstrap_binomial",
+    "bootstrap_counts",
+    "bootstrap_crossed",
+    "bootstrap_estimates",
+    "bootstrap_interval",
+    "bootstrap_means",
+    "bootstrap_nested",
+    "bootstrap_quantiles",
+    "bootstrap_studentised",
+    "bootstrap_t_interval",
+    "bootstrap_trinomial",
     "chi2_quantile",
     "expected_agreement",
     "expected_range",
@@ -44,6 +55,7 @@ __all__ = [
     "t_quantile",
     "trailing_ema",
     "trailing_mean",
+    "wide_uint32",
     "window_summary",
     "write_part",
     "write_parts",
@@ -260,6 +272,125 @@ def signal_variant_groups(
 def philox_uint64(
     rng_seed: int, purpose: int, replicate: int, unit: int, n: int, *, threads: int | None = None
 ) -> _Addresses: ...
+def wide_uint32(
+    rng_seed: int, purpose: int, replicate: int, unit: int, n: int, *, threads: int | None = None
+) -> NDArray[np.uint32]: ...
+
+# bootstrap
+def bootstrap_binomial(
+    ones: _Addresses,
+    n: _Addresses,
+    units: _Addresses,
+    n_resamples: int,
+    rng_seed: int,
+    *,
+    threads: int | None = None,
+) -> _Floats: ...
+def bootstrap_counts(
+    offsets: _Offsets,
+    units: _Addresses,
+    n_resamples: int,
+    rng_seed: int,
+    *,
+    scheme: str = "multinomial",
+    block_length: int = 1,
+    threads: int | None = None,
+) -> NDArray[np.uint16]: ...
+def bootstrap_crossed(
+    totals: _Floats,
+    sizes: _Floats | None,
+    row_offsets: _Offsets,
+    row_units: _Addresses,
+    offsets: _Offsets,
+    units: _Addresses,
+    n_resamples: int,
+    rng_seed: int,
+    *,
+    scheme: str = "multinomial",
+    block_length: int = 1,
+    threads: int | None = None,
+) -> _Floats: ...
+def bootstrap_estimates(
+    totals: _Floats,
+    sizes: _Floats | None,
+    offsets: _Offsets,
+    *,
+    macro_mean: bool = False,
+    threads: int | None = None,
+) -> dict[str, _Floats]: ...
+def bootstrap_interval(
+    values: _Floats,
+    estimates: _Floats,
+    accelerations: _Floats,
+    method: str,
+    confidence_level: float,
+    *,
+    threads: int | None = None,
+) -> dict[str, _Floats | NDArray[np.bool_]]: ...
+def bootstrap_means(
+    totals: _Floats,
+    sizes: _Floats | None,
+    offsets: _Offsets,
+    units: _Addresses,
+    n_resamples: int,
+    rng_seed: int,
+    *,
+    macro_mean: bool = False,
+    scheme: str = "multinomial",
+    block_length: int = 1,
+    threads: int | None = None,
+) -> _Floats: ...
+def bootstrap_nested(
+    values: _Floats,
+    offsets: _Offsets,
+    row_offsets: _Offsets,
+    units: _Addresses,
+    n_resamples: int,
+    rng_seed: int,
+    *,
+    threads: int | None = None,
+) -> _Floats: ...
+def bootstrap_quantiles(
+    values: _Floats,
+    probabilities: _Floats,
+    offsets: _Offsets,
+    units: _Addresses,
+    n_resamples: int,
+    rng_seed: int,
+    *,
+    scheme: str = "multinomial",
+    block_length: int = 1,
+    threads: int | None = None,
+) -> _Floats: ...
+def bootstrap_studentised(
+    totals: _Floats,
+    sizes: _Floats | None,
+    offsets: _Offsets,
+    units: _Addresses,
+    n_resamples: int,
+    rng_seed: int,
+    *,
+    threads: int | None = None,
+) -> tuple[_Floats, _Floats]: ...
+def bootstrap_t_interval(
+    values: _Floats,
+    replicate_stderrs: _Floats,
+    estimates: _Floats,
+    stderrs: _Floats,
+    confidence_level: float,
+    *,
+    threads: int | None = None,
+) -> dict[str, _Floats]: ...
+def bootstrap_trinomial(
+    up: _Addresses,
+    down: _Addresses,
+    n: _Addresses,
+    units: _Addresses,
+    n_resamples: int,
+    rng_seed: int,
+    *,
+    threads: int | None = None,
+) -> _Floats: ...
 
 # smoothness
 def smoothness_groups(

@@ -44,11 +44,14 @@ impl Floats2<'_> {
     }
 
     pub(crate) fn values(&self) -> PyResult<Values<'_>> {
-        let gaps = |_| ShapeError::new_err("a matrix must be contiguous, row by row; pass numpy.ascontiguousarray(it)");
-        Ok(match self {
-            Self::F32(array) => Values::F32(array.as_slice().map_err(gaps)?),
-            Self::F64(array) => Values::F64(array.as_slice().map_err(gaps)?),
-        })
+        // A matrix in column order has a slice too, of other rows.
+        let found = match self {
+            Self::F32(array) if array.is_c_contiguous() => array.as_slice().ok().map(Values::F32),
+            Self::F64(array) if array.is_c_contiguous() => array.as_slice().ok().map(Values::F64),
+            _ => None,
+        };
+        let remedy = "a matrix must be contiguous, row by row; pass numpy.ascontiguousarray(it)";
+        found.ok_or_else(|| ShapeError::new_err(remedy))
     }
 }
 
