@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from . import reference
     from ._aggregate import aggregate, roll_up
     from ._checkpoints import average_checkpoints
+    from ._compare import compare
     from ._decisions import decision_accuracy
     from ._examples import example_scores
     from ._options import version as _version
@@ -58,6 +59,7 @@ __all__ = [
     "UnknownMetricError",
     "aggregate",
     "average_checkpoints",
+    "compare",
     "decision_accuracy",
     "example_scores",
     "ingest",
@@ -79,6 +81,7 @@ __all__ = [
 _HOMES = {
     "aggregate": "_aggregate",
     "average_checkpoints": "_checkpoints",
+    "compare": "_compare",
     "decision_accuracy": "_decisions",
     "ScoreStore": "_store",
     "example_scores": "_examples",

@@ -24,6 +24,7 @@ COMMANDS = {
     "roll-up": "levels",
     "aggregate": "levels",
     "ingest": "ingest",
+    "compare": "compare",
     "power": "power",
     "variance": "variance",
     "simulate": "simulate",

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from ._verbs import (
         aggregate,
         average_checkpoints,
+        compare,
         decision_accuracy,
         noise,
         roll_up,
@@ -67,6 +68,7 @@ __all__ = [
     "beta_quantile",
     "bit_matrix_counts",
     "chi2_quantile",
+    "compare",
     "decision_accuracy",
     "expected_agreement",
     "expected_range",
@@ -106,6 +108,7 @@ _VERBS = frozenset(
     {
         "aggregate",
         "average_checkpoints",
+        "compare",
         "decision_accuracy",
         "noise",
         "roll_up",
