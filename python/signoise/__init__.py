@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ._examples import example_scores
     from ._options import version as _version
     from ._power import power
+    from ._rank import rank
     from ._read import scan_scores
     from ._report import report
     from ._simulate import simulate
@@ -66,6 +67,7 @@ __all__ = [
     "noise",
     "open_store",
     "power",
+    "rank",
     "reference",
     "report",
     "roll_up",
@@ -89,6 +91,7 @@ _HOMES = {
     "noise": "_snr",
     "open_store": "_store",
     "power": "_power",
+    "rank": "_rank",
     "report": "_report",
     "roll_up": "_aggregate",
     "scan_scores": "_read",

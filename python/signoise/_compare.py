@@ -21,7 +21,7 @@ from ._options import as_columns, check_choice, check_level, signature
 from ._pairs import Pairs, Test, compare_sides
 from ._power import detectable
 from ._scores import Filter, Scores
-from ._status import Statuses, check_strict, flag_lists, metric_of, result_column
+from ._status import Statuses, check_strict, flag_lists, result_column
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -158,9 +158,9 @@ def compare(
         strict=strict,
         threads=threads,
     )
-    chosen = _pairs_of(sides, with_baseline=baseline is not None)
+    chosen = pairs_of(sides, with_baseline=baseline is not None)
     if not chosen:
-        raise SchemaError(_nothing_shared(sides, wanted))
+        raise SchemaError(nothing_shared(sides, wanted))
     with np.errstate(all="ignore"):
         pairs = compare_sides(sides, chosen, cluster_error)
     check_errors(pairs)
@@ -169,7 +169,7 @@ def compare(
         "compare",
         test=test,
         adjust=adjust,
-        cluster=_cluster_name(sides, cluster),
+        cluster=cluster_name(sides, cluster),
         cluster_error=cluster_error if sides.clusters is not None else None,
         level=confidence_level,
         power=power,
@@ -179,11 +179,12 @@ def compare(
     return result
 
 
-def _cluster_name(sides: Sides, cluster: str | None) -> str:
+def cluster_name(sides: Sides, cluster: str | None) -> str:
+    """The column that made the clusters, for the signature."""
     return "none" if sides.clusters is None else cluster or "cluster"
 
 
-def _pairs_of(sides: Sides, *, with_baseline: bool) -> list[tuple[int, int, int]]:
+def pairs_of(sides: Sides, *, with_baseline: bool = False) -> list[tuple[int, int, int]]:
     """(group, a, b) of every comparison."""
     found: list[tuple[int, int, int]] = []
     labels = sides.labels.group_by("group", maintain_order=True).agg(pl.col("side").sort())
@@ -196,7 +197,7 @@ def _pairs_of(sides: Sides, *, with_baseline: bool) -> list[tuple[int, int, int]
     return found
 
 
-def _nothing_shared(sides: Sides, wanted: Sequence[str]) -> str:
+def nothing_shared(sides: Sides, wanted: Sequence[str]) -> str:
     """Why there is no pair: what each side has scores of."""
     if sides.labels["side"].n_unique() < 2:
         run = sides.labels["run"][0]
@@ -288,7 +289,7 @@ def _result(
         "unmatched": pairs.paired & (pairs.unmatched_a + pairs.unmatched_b > 0),
     }
     columns: dict[str, Any] = {
-        "n": _counts(pairs.n),
+        "n": as_counts(pairs.n),
         "mean_a": pairs.mean_a,
         "mean_b": pairs.mean_b,
         "difference": pairs.difference,
@@ -301,12 +302,14 @@ def _result(
         "mde": mde,
         "correlation": pairs.correlation,
         "variance_reduction": np.where(pairs.paired, pairs.variance_reduction, np.nan),
-        "n_clusters": _counts(pairs.n_clusters),
+        "n_clusters": as_counts(pairs.n_clusters),
         "design_effect": pairs.design_effect,
-        "n_unmatched_a": _counts(pairs.unmatched_a),
-        "n_unmatched_b": _counts(pairs.unmatched_b),
+        "n_unmatched_a": as_counts(pairs.unmatched_a),
+        "n_unmatched_b": as_counts(pairs.unmatched_b),
         **left_out,
-        "verdict": _verdicts(pairs.difference, p_adjusted, 1 - level, metric_of(labels), declared),
+        "verdict": _verdicts(
+            pairs.difference, p_adjusted, 1 - level, [sides.metric[group] for group in pairs.group], declared
+        ),
     }
     return pl.DataFrame(
         [
@@ -332,7 +335,8 @@ def _ends(sides: Sides, pairs: Pairs) -> pl.DataFrame:
     return pl.concat(parts, how="horizontal")
 
 
-def _counts(values: Floats) -> pl.Series:
+def as_counts(values: Floats) -> pl.Series:
+    """Whole numbers, null where undefined."""
     return pl.Series(values, nan_to_null=True).cast(pl.Int64)
 
 

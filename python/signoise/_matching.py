@@ -51,6 +51,8 @@ class Sides:
     """Groups whose score is a ratio of sums over instances."""
     logs: NDArray[np.bool_]
     """Groups whose score is exp of a mean of logarithms: perplexities."""
+    metric: list[str | None]
+    """Of each group."""
     alone: int
     """Scores that only one side has, left out."""
 
@@ -294,6 +296,7 @@ def _arrange(
         clusters=None if clusters is None else clusters[firsts],
         ratio=ratio,
         logs=logs,
+        metric=metric,
         alone=alone,
     )
 
@@ -356,7 +359,7 @@ def _clusters(
 
 
 def _metrics_of(rows: pl.DataFrame, groups: pl.DataFrame) -> list[str | None]:
-    """Metric of each group."""
+    """Metric of each group, part of the key or not."""
     if "metric" not in rows.columns:
         return [None] * len(groups)
     found = dict(rows.select("__group", "metric").unique(subset="__group").iter_rows())

@@ -104,6 +104,10 @@ class Estimates:
     n_clusters: Floats
     effective_clusters: Floats
     design_effect: Floats
+    solved: Floats
+    """Instances with score 1, of 0/1 scores of independent instances; NaN for other scores."""
+    unmatched: Floats
+    """Instances that were left out because another side lacks them; NaN where there are none at all."""
     from_instances: Mask
 
     def at(self, rows: Ints) -> Estimate:
@@ -157,7 +161,7 @@ def compare_sides(
                 jobs.append(_Job(row, group, ia[both], ib[both], sides.items[group] + both))
     for batch in _batches(sides, jobs):
         _fill_paired(sides, out, batch, error)
-    _fill_unpaired(sides, out, np.flatnonzero(~out.paired), error)
+    _fill_unpaired(sides, out, np.flatnonzero(~out.paired), error, together=together)
     clustered = np.array([sides.clustered(group) for group in range(len(sides.groups))], dtype=bool)
     # McNemar's test takes instances for independent, and weights for 1.
     not_binary = ~out.paired | clustered[out.group] | sides.ratio[out.group] | sides.logs[out.group]
@@ -170,25 +174,33 @@ def side_estimates(sides: Sides, error: ClusterError, *, together: bool = False)
     labels = sides.labels
     size = labels.height
     nan = np.full(size, np.nan)
-    names = [f.name for f in fields(Estimates) if f.name != "from_instances"]
-    out = Estimates(**{name: nan.copy() for name in names}, from_instances=np.zeros(size, dtype=bool))
+    floats = [f.name for f in fields(Estimates) if f.name != "from_instances"]
+    out = Estimates(**{name: nan.copy() for name in floats}, from_instances=np.zeros(size, dtype=bool))
     jobs: list[_Job] = []
     sides_of = labels["side"].to_numpy()
     for group, rows in _by_group(labels["group"].to_list()):
-        place = _shared_by_all(sides.place(group)) if together else sides.place(group)
+        every = sides.place(group)
+        place = _shared_by_all(every) if together else every
+        plain = not (sides.ratio[group] or sides.logs[group] or sides.clustered(group))
         for row in rows:
             own = place[:, sides_of[row]]
             has = np.flatnonzero(own >= 0)
+            total = np.count_nonzero(every[:, sides_of[row]] >= 0)
+            if total:
+                out.unmatched[row] = total - len(has)
             if len(has):
                 jobs.append(_Job(row, group, own[has], own[has], sides.items[group] + has))
+                values = sides.value[own[has]]
+                if plain and np.all((values == 0) | (values == 1)):
+                    out.solved[row] = np.count_nonzero(values)
     for batch in _batches(sides, jobs):
         found = _estimate(sides, batch, error)
         rows = np.array([job.row for job in batch], dtype=np.intp)
-        for name in names:
-            getattr(out, name)[rows] = getattr(found, name)
+        for f in fields(Estimate):
+            getattr(out, f.name)[rows] = getattr(found, f.name)
         out.from_instances[rows] = True
     result = labels["result"].cast(pl.Float64).fill_null(np.nan).to_numpy()
-    own = ~out.from_instances & ~np.isnan(result)
+    own = np.isnan(out.unmatched) & ~np.isnan(result)
     stderr = labels["stderr"].fill_null(np.nan).to_numpy()
     n = labels["n_result"].cast(pl.Float64).fill_null(np.nan).to_numpy()
     out.value[own], out.stderr[own], out.n[own] = result[own], stderr[own], n[own]
@@ -332,11 +344,11 @@ def _fill_paired(sides: Sides, out: Pairs, batch: Sequence[_Job], error: Cluster
     out.correlation[rows] = found.correlation
 
 
-def _fill_unpaired(sides: Sides, out: Pairs, rows: Ints, error: ClusterError) -> None:
+def _fill_unpaired(sides: Sides, out: Pairs, rows: Ints, error: ClusterError, *, together: bool) -> None:
     """Pairs without a shared instance: two independent estimates."""
     if not len(rows):
         return
-    estimates = side_estimates(sides, error)
+    estimates = side_estimates(sides, error, together=together)
     place = {pair: row for row, pair in enumerate(sides.labels.select("group", "side").iter_rows())}
     at_a, at_b = (
         np.array([place[int(out.group[row]), int(side[row])] for row in rows], dtype=np.intp)

@@ -25,6 +25,7 @@ COMMANDS = {
     "aggregate": "levels",
     "ingest": "ingest",
     "compare": "compare",
+    "rank": "compare",
     "power": "power",
     "variance": "variance",
     "simulate": "simulate",

@@ -67,6 +67,7 @@ _LOST_FIRST = (
     "variance_samples_b",
     "n_unmatched_a",
     "n_unmatched_b",
+    "n_unmatched",
     "n_clusters",
     "variance_reduction",
     "correlation",
@@ -91,6 +92,10 @@ _LOST_LAST = (
     "p_adjusted",
     "difference",
     "verdict",
+    "p_best",
+    "rank_high",
+    "rank_low",
+    "rank",
 )
 _NEVER_LOST = ("run", "task", "subtask", "metric", "snr", "decision_accuracy")
 #: Labels go after everything else; those that are needed to tell rows apart never.

@@ -18,8 +18,14 @@ if TYPE_CHECKING:
 _BY = ("task", "metric", "run_a", "run_b")
 
 
-def _in_words(table: pl.DataFrame) -> Sequence[str]:
+def _compared(table: pl.DataFrame) -> Sequence[str]:
     from .._compare import in_words
+
+    return in_words(table)
+
+
+def _ranked(table: pl.DataFrame) -> Sequence[str]:
+    from .._rank import in_words
 
     return in_words(table)
 
@@ -89,4 +95,37 @@ def compare(session: Session, **options: Any) -> None:
     the table as tests; mde is the difference that would probably have been detected; correlation and
     variance_reduction say what comparing on the same instances was worth.
     """
-    run_verb(session, "compare", options, by=_BY, lines=_in_words)
+    run_verb(session, "compare", options, by=_BY, lines=_compared)
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "signoise rank results/ --metric acc",
+        "signoise rank scores.parquet --cluster passage_id --where \"task = 'drop'\" -o ranks.csv",
+    ),
+)
+@option.reading
+@metric
+@option.by
+@option.order
+@clusters
+@test
+@click.option(
+    "--adjust", type=click.Choice(["holm", "bonferroni"]), help="For the pairs of one task.  [holm]"
+)
+@option.confidence_level
+@option.direction
+@click.option("--n-resamples", type=click.IntRange(min=1), metavar="N", help="Draws for p_best.  [10000]")
+@option.rng_seed
+@option.duplicates
+@option.writing
+@option.running
+@click.pass_obj
+def rank(session: Session, **options: Any) -> None:
+    """Rank runs, and say which ranks each may truly have.
+
+    rank_low and rank_high bound the rank, for all runs of a task at once, by pairwise tests on the instances
+    that all runs have; p_best is the probability to be the best.
+    """
+    run_verb(session, "rank", options, by=("task", "metric", "run"), lines=_ranked)
