@@ -739,7 +739,7 @@ def test_aggregate_chooses_metrics(dump: Path) -> None:
         (1, "f1", 2, 0.75),
         (2, "f1", 2, 0.75),
     ]
-    assert "no rows are left with metrics=vibes" in failed(1, "aggregate", str(dump), "--metrics", "vibes")
+    assert "no rows are left of metric vibes" in failed(1, "aggregate", str(dump), "--metrics", "vibes")
 
 
 def test_result_rows_beside_instances_are_no_matter_of_strictness(dump: Path) -> None:

@@ -12,6 +12,8 @@ import polars as pl
 import pytest
 import statsmodels.api as sm
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
@@ -240,10 +242,7 @@ def test_one_name_for_several_runs() -> None:
 def test_scores_that_are_not_alike_are_not_compared() -> None:
     frame = instances({"a": np.arange(30.0), "b": np.arange(30.0)[::-1]})
     config = pl.when(pl.col("run") == "a").then(pl.lit("shots=0")).otherwise(pl.lit("shots=5"))
-    with (
-        pytest.raises(sn.SchemaError, match="a has config shots=0, while b has config shots=5"),
-        pytest.warns(sn.MixedKeyWarning),
-    ):
+    with pytest.raises(sn.SchemaError, match="a has config shots=0, while b has config shots=5"):
         sn.compare(frame.with_columns(config=config))
     both = pl.concat([frame.with_columns(config=pl.lit(c)) for c in ("shots=0", "shots=5")])
     with pytest.warns(sn.MixedKeyWarning, match="config joined"):
@@ -281,6 +280,66 @@ def test_one_task_has_its_own_last_checkpoint_and_subtasks_follow_it() -> None:
     other = frame.filter((pl.col("run") != "x") | (pl.col("step") < 1000)).with_columns(task=pl.lit("u"))
     table = sn.compare(pl.concat([frame, other]), a="x", b="y")
     assert table.select("task", "step_a", "step_b").rows() == [("t", 1000, 1000), ("u", 200, 1000)]
+
+
+# --- subtasks ----------------------------------------------------------------------------------------
+
+
+def suite(sizes: tuple[int, ...] = (30, 60, 200)) -> dict[str, tuple[Any, Any]]:
+    rng = np.random.default_rng(9)
+    return {f"s{i}": (rng.normal(0.1 * i, 0.2, n), rng.normal(0, 0.3, n)) for i, n in enumerate(sizes)}
+
+
+def of_subtasks(parts: dict[str, tuple[Any, Any]]) -> pl.DataFrame:
+    return pl.concat([instances({"a": a, "b": b}, subtask=name) for name, (a, b) in parts.items()])
+
+
+def test_subtasks_apart_together_and_averaged() -> None:
+    parts = suite()
+    frame = of_subtasks(parts)
+    with pytest.warns(sn.MixedKeyWarning, match="subtask joined"):
+        apart = sn.compare(frame)
+    assert apart["subtask"].to_list() == ["s0", "s1", "s2"]
+    micro = row_of(frame, subtasks="micro")
+    a, b = (np.concatenate([part[side] for part in parts.values()]) for side in (0, 1))
+    assert micro["n"] == 290
+    assert micro["p_value"] == pytest.approx(stats.ttest_rel(a, b).pvalue, rel=1e-9)
+    macro = row_of(frame, subtasks="macro")
+    d = [a - b for a, b in parts.values()]
+    assert macro["difference"] == pytest.approx(np.mean([x.mean() for x in d]))
+    variances = np.array([x.var(ddof=1) / len(x) for x in d])
+    df = variances.sum() ** 2 / (variances**2 / np.array([len(x) - 1 for x in d])).sum()
+    stderr = np.sqrt(variances.sum()) / 3
+    assert macro["stderr"] == pytest.approx(stderr)
+    assert macro["p_value"] == pytest.approx(2 * stats.t.sf(abs(macro["difference"]) / stderr, df), rel=1e-9)
+    assert (macro["n"], macro["mean_a"]) == (
+        290,
+        pytest.approx(np.mean([a.mean() for a, _ in parts.values()])),
+    )
+    assert "subtask" not in macro
+    assert "subtasks:macro" in macro["signature"]
+    assert "subtasks:apart" in apart["signature"][0]
+    with pytest.raises(sn.OptionError, match="leave subtask out of by"):
+        sn.compare(frame, by=("task", "subtask"), subtasks="macro")
+
+
+def test_macro_of_one_subtask_is_that_subtask() -> None:
+    frame = of_subtasks(suite((50,)))
+    one, macro = row_of(frame), row_of(frame, subtasks="macro")
+    for name, value in one.items():
+        if name not in ("signature", "subtask"):
+            assert macro[name] == (pytest.approx(value) if isinstance(value, float) else value), name
+
+
+def test_macro_of_right_or_wrong_scores_and_of_a_single_instance() -> None:
+    rng = np.random.default_rng(2)
+    bits = {f"s{i}": tuple(rng.integers(0, 2, (2, 40)).astype(float)) for i in range(4)}
+    frame = of_subtasks(bits)  # type: ignore[arg-type]
+    assert row_of(frame, subtasks="macro")["test"] == "t"
+    assert row_of(frame, subtasks="micro")["test"] == "mcnemar_mid_p"
+    alone = instances({"a": [1.0], "b": [0.0]}, subtask="s9")
+    row = row_of(pl.concat([frame, alone]), subtasks="macro")
+    assert (row["status"], row["stderr"]) == ("too_few", None)
 
 
 # --- without instances -------------------------------------------------------------------------------
@@ -435,6 +494,39 @@ def test_files_and_stores_give_what_frames_give(tmp_path: Path) -> None:
     assert stored.equals(table)
 
 
+@given(
+    st.lists(st.tuples(st.integers(-50, 50), st.integers(-50, 50)), min_size=3, max_size=25),
+    st.sampled_from([0.5, 2.0, 8.0]),
+    st.integers(-8, 8),
+)
+def test_shift_scale_swap_and_relabelling(scores: list[tuple[int, int]], scale: float, shift: int) -> None:
+    a, b = np.array(scores, dtype=float).T
+    row = row_of(instances({"a": a, "b": b}, metric="vibes"))
+    moved = row_of(instances({"a": scale * a + shift, "b": scale * b + shift}, metric="vibes"))
+    swapped = row_of(instances({"a": b, "b": a}, metric="vibes"))
+    assert moved["status"] == row["status"] == swapped["status"]
+    for name in ("difference", "stderr", "low", "high", "mde"):
+        factor = None if row[name] is None else pytest.approx(scale * row[name], rel=1e-9, abs=1e-9)
+        assert moved[name] == factor
+    if set(np.unique([a, b])) - {0, 1} and set(np.unique([scale * a + shift, scale * b + shift])) - {0, 1}:
+        assert moved["p_value"] == (
+            None if row["p_value"] is None else pytest.approx(row["p_value"], abs=1e-9)
+        )
+    assert swapped["difference"] == -row["difference"]
+    assert swapped["p_value"] == row["p_value"]
+    order = np.random.default_rng(len(a)).permutation(len(a))
+    relabelled = row_of(instances({"a": a[order], "b": b[order]}, metric="vibes"))
+    assert relabelled["stderr"] == (None if row["stderr"] is None else pytest.approx(row["stderr"], abs=1e-9))
+
+
+def test_no_key_at_all(two: Any) -> None:
+    a, b = two
+    row = row_of(instances({"a": a, "b": b}), by=())
+    assert row["p_value"] == pytest.approx(stats.ttest_rel(a, b).pvalue, rel=1e-9)
+    assert row["verdict"] is not None
+    assert sn.rank(instances({"a": a, "b": b, "c": a - 1}), by=()).height == 3
+
+
 # --- calibration -------------------------------------------------------------------------------------
 
 
@@ -534,6 +626,31 @@ def test_lm_eval_models_on_the_same_task() -> None:
     row = table.row(by_predicate=pl.col("metric") == "acc_norm", named=True)
     assert row["stderr"] == pytest.approx(stats.ttest_rel(a, b)._standard_error)
     assert row["p_value"] == pytest.approx(float(mcnemar(((a > b).sum()), ((b > a).sum()))))
+
+
+def test_inspect_epochs_and_clusters() -> None:
+    folder = shared_dump("inspect_ai")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", sn.SignoiseWarning)
+        row = sn.compare(folder, where="task = 'toy_choice'").row(0, named=True)
+        frame = sn.scan_scores(folder).filter(pl.col("instance_id").is_not_null()).collect()
+    means = (
+        frame.filter(task="toy_choice")
+        .filter(
+            ((pl.col("run") == row["run_a"]) & (pl.col("step") == row["step_a"]))
+            | ((pl.col("run") == row["run_b"]) & (pl.col("step") == row["step_b"]))
+        )
+        .group_by("run", "instance_id", "cluster")
+        .agg(pl.col("value").mean(), pl.len())
+    )
+    assert means["len"].max() > 1  # epochs
+    wide = means.pivot("run", index=["instance_id", "cluster"], values="value").sort("instance_id")
+    d = (wide[row["run_a"]] - wide[row["run_b"]]).to_numpy()
+    groups = wide["cluster"].rank("dense").to_numpy().astype(int)
+    fit = sm.OLS(d, np.ones(len(d))).fit(cov_type="cluster", cov_kwds={"groups": groups}, use_t=True)
+    assert row["n"] == len(d)
+    assert row["stderr"] == pytest.approx(fit.bse[0], rel=1e-9)
+    assert row["p_value"] == pytest.approx(fit.pvalues[0], rel=1e-9)
 
 
 # --- command line ------------------------------------------------------------------------------------

@@ -167,6 +167,28 @@ def test_runs_that_lack_instances() -> None:
     assert table["rank"].null_count() == 3
 
 
+def test_subtasks_of_a_task() -> None:
+    parts = [
+        instances(planted([0.5, 0.6, 0.55], n=n, seed=n)).with_columns(subtask=pl.lit(f"s{n}"))
+        for n in (60, 90, 150)
+    ]
+    frame = pl.concat(parts)
+    macro = sn.rank(frame, subtasks="macro")
+    pairs = sn.compare(frame, subtasks="macro")
+    for row in macro.iter_rows(named=True):
+        means = frame.filter(run=row["run"]).group_by("subtask").agg(pl.col("value").mean())["value"]
+        assert row["mean"] == pytest.approx(means.mean())
+    won = pairs.filter(pl.col("verdict") != "no difference shown").height
+    assert sum(macro["rank_low"] - 1) == sum(3 - macro["rank_high"]) == won > 0
+    assert macro["n"].to_list() == [300] * 3
+    assert sn.rank(frame, subtasks="micro")["n"].to_list() == [300] * 3
+    gap = frame.filter((pl.col("run") != "m1") | (pl.col("subtask") != "s60"))
+    with pytest.warns(sn.DroppedRowsWarning, match="1 of 3 subtasks"):
+        assert sn.rank(gap, subtasks="macro")["n"].to_list() == [240] * 3
+    with pytest.warns(sn.MixedKeyWarning, match="subtask joined"):
+        assert sn.rank(frame).height == 9
+
+
 def test_results_without_instances() -> None:
     table = sn.rank(results(stderr=[0.02, 0.03]))
     assert table["rank"].to_list() == [1, 2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -20,11 +20,14 @@ from ._metrics import direction as direction_of
 from ._options import as_columns, check_choice, check_level, signature
 from ._pairs import Pairs, Test, compare_sides
 from ._power import detectable
-from ._scores import Filter, Scores
+from ._scores import Filter, Scores, warn_joined
 from ._status import Statuses, check_strict, flag_lists, result_column
+from ._strata import average_pairs, whole_tasks
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
+
+Subtasks = Literal["apart", "macro", "micro"]
 
 #: Normal theory and Student's t are for means over more instances than this.
 FEW_INSTANCES = 30
@@ -44,6 +47,7 @@ def compare(
     order: str = "tokens",
     cluster: str | None = None,
     cluster_error: ClusterError = "CR1",
+    subtasks: Subtasks = "apart",
     test: Test = "auto",
     adjust: Method = "holm",
     power: float = 0.8,
@@ -76,6 +80,9 @@ def compare(
         Default: the column ``cluster`` where it is filled; ``"instance_id"`` takes all instances for independent.
     cluster_error
         ``"CR0"``, ``"CR1"`` (times G/(G - 1)) or ``"CR3"`` (a jackknife over clusters, on the safe side).
+    subtasks
+        ``"apart"``: a row for each. ``"macro"``: the unweighted mean of those that both sides have, with instances
+        drawn within each and t as the test; ``"micro"``: all instances of a task alike.
     test
         What `p_value` is from. ``"auto"``: McNemar's mid-p where all scores are 0 or 1 and instances independent,
         else Student's t; ``"exact"``: the exact McNemar test in its place, which is conservative; ``"t"``: always t.
@@ -137,6 +144,7 @@ def compare(
     """
     check_level(confidence_level)
     check_choice("cluster_error", cluster_error, ("CR0", "CR1", "CR3"))
+    check_subtasks(subtasks, by)
     check_choice("test", test, ("auto", "exact", "t"))
     check_choice("adjust", adjust, ("holm", "bonferroni", "bh", "by", "none"))
     if not 0 < power < 1:
@@ -153,6 +161,7 @@ def compare(
         metric=None if metric is None else as_columns(metric),
         cluster=cluster,
         order=order,
+        pool_subtasks=subtasks == "micro",
         columns=columns,
         duplicates=duplicates,
         strict=strict,
@@ -165,8 +174,13 @@ def compare(
         pairs = compare_sides(sides, chosen, cluster_error)
     check_errors(pairs)
     tell_left_out(sides, pairs, strict=strict)
+    if subtasks == "macro":
+        sides, task = whole_tasks(sides)
+        pairs = average_pairs(pairs, task)
+    warn_joined(sides.groups, [name for name in sides.joined if name in sides.by], as_columns(by))
     text = signature(
         "compare",
+        subtasks=subtasks,
         test=test,
         adjust=adjust,
         cluster=cluster_name(sides, cluster),
@@ -177,6 +191,13 @@ def compare(
     result = _result(sides, pairs, test, adjust, power, confidence_level, direction, text)
     check_strict(result, [*sides.by, "run_a", "run_b"], strict=strict)
     return result
+
+
+def check_subtasks(subtasks: str, by: str | Sequence[str]) -> None:
+    """Refuse to pool what the key keeps apart."""
+    check_choice("subtasks", subtasks, ("apart", "macro", "micro"))
+    if subtasks != "apart" and "subtask" in as_columns(by):
+        raise OptionError(f'subtasks="{subtasks}" makes one score of all subtasks; leave subtask out of by')
 
 
 def cluster_name(sides: Sides, cluster: str | None) -> str:
@@ -266,7 +287,7 @@ def _result(
     with np.errstate(all="ignore"):
         p, tests = pairs.tested(test)
         low, high = interval(pairs.estimate(), level)
-        few = (pairs.n < 2) | (pairs.paired & (pairs.n_clusters < 2))
+        few = (pairs.n < 2) | (pairs.paired & np.isnan(pairs.stderr) & np.isfinite(pairs.difference))
         p = np.where(few, np.nan, p)
         constant = ~few & (pairs.constant | (pairs.stderr == 0))
         p_adjusted = adjusted(p, adjust)

@@ -16,7 +16,7 @@ from ._kernels import kernels
 from ._metrics import aggregation
 from ._moments import with_usable
 from ._schema import COLUMNS, KEY, RUN_IDENTITY, SCORE_IDENTITY, did_you_mean
-from ._scores import Filter, Scores, no_rows_left, rows_of, warn_joined, warn_notes
+from ._scores import Filter, Scores, no_rows_left, rows_of, warn_notes
 from ._segments import new_segments
 
 Floats = NDArray[np.float64]
@@ -39,8 +39,10 @@ class Sides:
     result (``result, stderr, n_result``) where it has no instances there."""
     items: Ints
     """Offsets of the groups among instances."""
+    cells: Ints
+    """Offsets of the groups among scores, which stand by group, side and instance."""
     item: Ints
-    """Number of the instance of each score, ascending."""
+    """Number of the instance of each score."""
     side: Ints
     value: Floats
     """Scores as they are averaged: logarithms where `logs` says so."""
@@ -64,7 +66,7 @@ class Sides:
     def place(self, group: int) -> Ints:
         """Where the score of each instance (row) by each side (column) of a group stands; -1 where there is none."""
         first, last = self.items[group], self.items[group + 1]
-        start, end = np.searchsorted(self.item, [first, last])
+        start, end = self.cells[group], self.cells[group + 1]
         out = np.full((last - first, self.count), -1, dtype=np.intp)
         out[self.item[start:end] - first, self.side[start:end]] = np.arange(start, end)
         return out
@@ -87,6 +89,7 @@ def load_sides(
     metric: Sequence[str] | None,
     cluster: str | None,
     order: str,
+    pool_subtasks: bool,
     columns: Mapping[str, str] | None,
     duplicates: Duplicates,
     strict: bool,
@@ -94,7 +97,8 @@ def load_sides(
 ) -> Sides:
     """Scores of the `wanted` checkpoints (``run`` or ``run@step``), and of the last ones of all `others`.
 
-    A wanted checkpoint has its place in `wanted` as its number; others follow, by name of their run.
+    A wanted checkpoint has its place in `wanted` as its number; others follow, by name of their run. Instances of all
+    subtasks count alike where `pool_subtasks`, and make groups of their own otherwise.
     """
     chosen = _Choice(list(wanted), others, tuple(by), order)
     rows, _ = rows_of(
@@ -112,12 +116,11 @@ def load_sides(
     rows = rows.join(chosen.kept, on=chosen.columns, nulls_equal=True)
     rows, more = _without_results_beside_instances(rows, chosen.scope)
     rows, alone = _shared(rows, chosen.scope, first=bool(wanted))
-    candidates = [name for name in SCORE_IDENTITY if name in rows.columns and name not in by]
+    apart = [name for name in SCORE_IDENTITY if name != "subtask" or not pool_subtasks]
+    candidates = [name for name in apart if name in rows.columns and name not in by]
     joined = mixed(rows.select(*by, *candidates).unique(), by, candidates)
     warn_notes([*notes, *more], stacklevel=5)
-    sides = _arrange(rows, (*by, *joined), joined, cluster, alone, threads)
-    warn_joined(sides.groups, joined, by)
-    return sides
+    return _arrange(rows, (*by, *joined), joined, cluster, alone, threads)
 
 
 class _Choice:
@@ -282,17 +285,22 @@ def _arrange(
             for column in (value, weight)
         )
     firsts = np.flatnonzero(new_item)
-    bounds = np.searchsorted(group[firsts], np.arange(len(groups) + 1)).astype(np.intp)
+    side = instances["__side"].to_numpy()[starts].astype(np.intp)
+    # Scores of one side next to each other: pairs read them in one go.
+    n_sides = 1 + int(side.max(initial=0))
+    place = np.argsort(group[starts] * n_sides + side, kind="stable")
+    numbers = np.arange(len(groups) + 1)
     return Sides(
         by=by,
         joined=joined,
         groups=groups,
         labels=_labels(rows),
-        items=bounds,
-        item=(np.cumsum(new_item) - 1)[starts].astype(np.intp),
-        side=instances["__side"].to_numpy()[starts].astype(np.intp),
-        value=np.ascontiguousarray(value),
-        weight=np.ascontiguousarray(weight),
+        items=np.searchsorted(group[firsts], numbers).astype(np.intp),
+        cells=np.searchsorted(group[starts], numbers).astype(np.intp),
+        item=(np.cumsum(new_item) - 1)[starts][place].astype(np.intp),
+        side=side[place],
+        value=value[place],
+        weight=weight[place],
         clusters=None if clusters is None else clusters[firsts],
         ratio=ratio,
         logs=logs,

@@ -67,6 +67,10 @@ class Pairs:
     def difference(self) -> Floats:
         return self.mean_a - self.mean_b
 
+    def at(self, rows: Ints) -> Pairs:
+        """Some of them."""
+        return Pairs(**{f.name: getattr(self, f.name)[rows] for f in fields(Pairs)})
+
     def estimate(self) -> Estimate:
         """Differences with their errors."""
         return Estimate(
@@ -109,6 +113,10 @@ class Estimates:
     unmatched: Floats
     """Instances that were left out because another side lacks them; NaN where there are none at all."""
     from_instances: Mask
+
+    def rows(self, rows: Ints) -> Estimates:
+        """Some of them."""
+        return Estimates(**{f.name: getattr(self, f.name)[rows] for f in fields(Estimates)})
 
     def at(self, rows: Ints) -> Estimate:
         """Some of them, as inputs of an unpaired difference."""
@@ -237,11 +245,17 @@ def _look(sides: Sides, out: Pairs, row: int, ia: Ints, ib: Ints) -> None:
     a, b = sides.value[ia], sides.value[ib]
     d = a - b
     size = max(float(np.max(np.abs(a))), float(np.max(np.abs(b))))
-    same_weights = np.array_equal(sides.weight[ia], sides.weight[ib])
+    weighted = sides.ratio[out.group[row]]
+    same_weights = not weighted or np.array_equal(sides.weight[ia], sides.weight[ib])
     out.equal[row] = same_weights and not d.any()
     out.constant[row] = same_weights and len(d) > 1 and size < np.inf and float(np.ptp(d)) <= ROUNDING * size
-    if np.all((a == 0) | (a == 1)) and np.all((b == 0) | (b == 1)):
-        out.only_a[row], out.only_b[row] = np.count_nonzero(a > b), np.count_nonzero(b > a)
+    # A first look at a few spares most pairs of real scores the look at all.
+    if all(_binary(x[:64]) and _binary(x) for x in (a, b)):
+        out.only_a[row], out.only_b[row] = np.count_nonzero(d > 0), np.count_nonzero(d < 0)
+
+
+def _binary(x: Floats) -> bool:
+    return bool(np.all((x == 0) | (x == 1)))
 
 
 def _batches(sides: Sides, jobs: Sequence[_Job]) -> Iterable[list[_Job]]:

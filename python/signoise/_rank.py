@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from ._adjust import adjusted
 from ._compare import (
     FEW_INSTANCES,
+    Subtasks,
     as_counts,
     check_errors,
+    check_subtasks,
     cluster_name,
     nothing_shared,
     pairs_of,
@@ -30,8 +32,9 @@ from ._metrics import require_direction
 from ._options import as_columns, check_choice, check_count, check_level, signature
 from ._pairs import Estimates, Pairs, Test, compare_sides, side_estimates
 from ._proportions import proportion_interval
-from ._scores import Filter, Scores
+from ._scores import Filter, Scores, warn_joined
 from ._status import Statuses, check_strict, flag_lists, result_column
+from ._strata import average_estimates, average_pairs, complete, whole_tasks
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -51,6 +54,7 @@ def rank(
     order: str = "tokens",
     cluster: str | None = None,
     cluster_error: ClusterError = "CR1",
+    subtasks: Subtasks = "apart",
     test: Test = "auto",
     adjust: Literal["holm", "bonferroni"] = "holm",
     confidence_level: float = 0.95,
@@ -69,8 +73,8 @@ def rank(
     scores, by, where, columns, duplicates, strict, threads
         As in `snr`. Runs are compared on the instances that all of them have; scores without instances through their
         own ``stderr`` (flag ``unpaired``).
-    metric, order, cluster, cluster_error, test
-        As in `compare`; `test` is that of each pair.
+    metric, order, cluster, cluster_error, subtasks, test
+        As in `compare`; `test` is that of each pair. Macro means are over the subtasks that all runs have.
     adjust
         For the pairs of one group: ``"holm"`` or ``"bonferroni"``.
     confidence_level
@@ -120,6 +124,7 @@ def rank(
     """
     check_level(confidence_level)
     check_choice("cluster_error", cluster_error, ("CR0", "CR1", "CR3"))
+    check_subtasks(subtasks, by)
     check_choice("test", test, ("auto", "exact", "t"))
     check_choice("adjust", adjust, ("holm", "bonferroni"))
     check_count("n_resamples", n_resamples)
@@ -133,26 +138,26 @@ def rank(
         metric=None if metric is None else as_columns(metric),
         cluster=cluster,
         order=order,
+        pool_subtasks=subtasks == "micro",
         columns=columns,
         duplicates=duplicates,
         strict=strict,
         threads=threads,
     )
     known = require_direction(sorted({name for name in sides.metric if name is not None}), direction)
-    signs = np.array([1 if name is None else known[name] for name in sides.metric], dtype=float)
-    chosen = pairs_of(sides)
-    if not chosen:
-        raise SchemaError(nothing_shared(sides, ()))
     with np.errstate(all="ignore"):
-        pairs = compare_sides(sides, chosen, cluster_error, together=True)
-        check_errors(pairs)
-        estimates = side_estimates(sides, cluster_error, together=True)
+        pairs, estimates = _estimated(sides, cluster_error)
+        _tell_left_out(sides, estimates, strict=strict)
+        if subtasks == "macro":
+            sides, pairs, estimates = _macro(sides, pairs, estimates, strict=strict)
+        signs = np.array([1 if name is None else known[name] for name in sides.metric], dtype=float)
         standing = _standing(
             sides, pairs, estimates, signs, test, adjust, 1 - confidence_level, n_resamples, rng_seed
         )
-    _tell_left_out(sides, estimates, strict=strict)
+    warn_joined(sides.groups, [name for name in sides.joined if name in sides.by], as_columns(by))
     text = signature(
         "rank",
+        subtasks=subtasks,
         test=test,
         adjust=adjust,
         cluster=cluster_name(sides, cluster),
@@ -164,6 +169,42 @@ def rank(
     result = _result(sides, estimates, standing, confidence_level, text)
     check_strict(result, [*sides.by, "run"], strict=strict)
     return result
+
+
+def _estimated(sides: Sides, error: ClusterError) -> tuple[Pairs, Estimates]:
+    chosen = pairs_of(sides)
+    if not chosen:
+        raise SchemaError(nothing_shared(sides, ()))
+    pairs = compare_sides(sides, chosen, error, together=True)
+    check_errors(pairs)
+    return pairs, side_estimates(sides, error, together=True)
+
+
+def _macro(
+    sides: Sides, pairs: Pairs, estimates: Estimates, *, strict: bool
+) -> tuple[Sides, Pairs, Estimates]:
+    """Subtasks that all runs of a task have, averaged."""
+    merged, task = whole_tasks(sides)
+    kept = np.isin(np.arange(len(task)), complete(sides, task))
+    if not kept.all():
+        text = (
+            f"{np.count_nonzero(~kept)} of {len(kept)} subtasks are not there for all runs and were left out"
+        )
+        if strict:
+            raise InsufficientDataError(f"{text}; filter the runs (where=...) or call with strict=False")
+        warnings.warn(text, DroppedRowsWarning, stacklevel=3)
+    group = sides.labels["group"].to_numpy().astype(np.intp)
+    whole = np.unique(task[kept])
+    if len(whole) < len(merged.groups):
+        raise InsufficientDataError(
+            "no subtask of some task is there for all runs; filter the runs or tasks (where=...), or compare two runs"
+        )
+    some = replace(sides, labels=sides.labels.filter(pl.Series(kept[group])))
+    return (
+        whole_tasks(some)[0],
+        average_pairs(pairs.at(np.flatnonzero(kept[pairs.group])), task),
+        average_estimates(estimates.rows(np.flatnonzero(kept[group])), some, task),
+    )
 
 
 @dataclass(frozen=True)
@@ -188,13 +229,13 @@ def _standing(
     rng_seed: int,
 ) -> _Standing:
     p = pairs.tested(test)[0]
-    p = np.where(pairs.paired & ((pairs.n < 2) | (pairs.n_clusters < 2)), np.nan, p)
+    p = np.where(pairs.paired & np.isnan(pairs.stderr), np.nan, p)
     significant = adjusted(p, adjust, pairs.group) <= alpha
     lead = signs[pairs.group] * pairs.difference
     group = sides.labels["group"].to_numpy().astype(np.intp)
     side = sides.labels["side"].to_numpy().astype(np.intp)
     score = signs[group] * estimates.value
-    units = group_addresses(sides.groups.select(sides.by))
+    units = group_addresses(sides.groups)
     runs = group_addresses(sides.labels.select("run"))
     size = len(group)
     out = _Standing(*(np.full(size, np.nan) for _ in range(4)))

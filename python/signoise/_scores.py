@@ -210,7 +210,7 @@ def no_rows_left(where: Filter, metrics: Sequence[str] | None) -> str:
     """The message where filters leave nothing."""
     text = "no rows are left"
     if metrics is not None:
-        text += f" with metrics={', '.join(metrics)}; look at the values of metric"
+        text += f" of metric {', '.join(metrics)}; look at the values of metric"
     if where is not None:
         text += f" after where={where!s}; look at the values of its columns"
     return text

@@ -45,6 +45,11 @@ clusters = option.together(
         help="Cluster-robust form; CR3 is on the safe side.  [CR1]",
     ),
 )
+subtasks = click.option(
+    "--subtasks",
+    type=click.Choice(["apart", "macro", "micro"]),
+    help="A row each, their unweighted mean, or all instances alike.  [apart]",
+)
 test = click.option(
     "--test",
     type=click.Choice(["auto", "exact", "t"]),
@@ -74,6 +79,7 @@ adjust = click.option(
 @option.by
 @option.order
 @clusters
+@subtasks
 @test
 @adjust
 @click.option(
@@ -110,6 +116,7 @@ def compare(session: Session, **options: Any) -> None:
 @option.by
 @option.order
 @clusters
+@subtasks
 @test
 @click.option(
     "--adjust", type=click.Choice(["holm", "bonferroni"]), help="For the pairs of one task.  [holm]"
