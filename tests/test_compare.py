@@ -439,6 +439,13 @@ def test_few_instances(n: int) -> None:
     assert "few_instances" in row["flags"]
 
 
+def test_nothing_but_gaps_keeps_its_row(two: Any) -> None:
+    frame = instances({"a": two[0], "b": two[1]})
+    row = row_of(frame.with_columns(value=pl.when(pl.col("run") == "a").then("value")))
+    assert (row["status"], row["n_missing"], row["difference"], row["verdict"]) == ("too_few", 80, None, None)
+    assert row["flags"] == ["missing_values", "unpaired"]
+
+
 def test_one_cluster_is_too_few(two: Any) -> None:
     row = row_of(instances({"a": two[0], "b": two[1]}, cluster="c"))
     assert (row["status"], row["p_value"], row["stderr"]) == ("too_few", None, None)

@@ -287,7 +287,9 @@ def _result(
     with np.errstate(all="ignore"):
         p, tests = pairs.tested(test)
         low, high = interval(pairs.estimate(), level)
-        few = (pairs.n < 2) | (pairs.paired & np.isnan(pairs.stderr) & np.isfinite(pairs.difference))
+        unknown = np.isnan(pairs.stderr) & np.isfinite(pairs.difference)
+        nothing = ~pairs.paired & (np.isnan(pairs.mean_a) | np.isnan(pairs.mean_b))
+        few = (pairs.n < 2) | (pairs.paired & unknown) | nothing
         p = np.where(few, np.nan, p)
         constant = ~few & (pairs.constant | (pairs.stderr == 0))
         p_adjusted = adjusted(p, adjust)
@@ -295,7 +297,7 @@ def _result(
     size = len(p)
     statuses = Statuses(size)
     statuses.set("too_few", few)
-    statuses.set("no_stderr", ~pairs.paired & np.isnan(pairs.stderr) & np.isfinite(pairs.difference))
+    statuses.set("no_stderr", ~pairs.paired & unknown)
     statuses.set("constant", constant)
     statuses.check_finite(~np.isfinite(pairs.difference) | np.isnan(pairs.stderr))
     ends = _ends(sides, pairs)
