@@ -142,6 +142,99 @@ def members(rng: np.random.Generator, n: int) -> np.ndarray:
     return rng.choice([1.0, 2.0, 2.5, 3.0, 5.0, 8.0, 25.0, 200.0], n, p=[0.04, 0.16, 0.04, *[0.16] * 4, 0.12])
 
 
+def _scheme(scheme: str) -> dict[str, Any]:
+    return {"scheme": scheme, "block_length": 3}
+
+
+def bootstrap_strata(rng: np.random.Generator, groups: int) -> Arguments:
+    """Strata of 3 to 40 instances and, sometimes, one so large that its counts are split."""
+    lengths = rng.integers(3, 40, groups)
+    lengths[0] = rng.choice([3, 255, 256, 1100])
+    units = rng.integers(0, 2**64, groups, dtype=np.uint64)
+    return offsets_of(lengths), units, 20, int(rng.integers(0, 2**63))
+
+
+def bootstrap_rows(rng: np.random.Generator, groups: int) -> Arguments:
+    """Totals of 1 to 8 models over clusters in strata, and the sizes of the clusters."""
+    offsets, units, n_resamples, rng_seed = bootstrap_strata(rng, min(groups, 12))
+    sizes = rng.integers(1, 9, int(offsets[-1])).astype(float)
+    totals = sizes * rng.normal(0.5, 0.2, (int(rng.integers(1, 9)), len(sizes)))
+    return totals, rng.choice([None, 1]) and sizes, offsets, units, n_resamples, rng_seed
+
+
+def clusters(rng: np.random.Generator, groups: int) -> Arguments:
+    """The same in one stratum."""
+    totals, sizes, offsets, units, *rest = bootstrap_rows(rng, groups)
+    return totals, sizes, offsets[[0, -1]], units[:1], *rest
+
+
+def bootstrap_answers(rng: np.random.Generator, groups: int) -> Arguments:
+    """0/1 scores of many models."""
+    offsets, *rest = bootstrap_strata(rng, min(groups, 12))
+    answers = rng.random((int(rng.integers(1, 20)), int(offsets[-1]))) < 0.6
+    return answers.astype(float), None, offsets, *rest
+
+
+def crossed_rows(rng: np.random.Generator, groups: int) -> Arguments:
+    """Seeds of a few models over the same instances, all there or with gaps."""
+    offsets, units, n_resamples, rng_seed = bootstrap_strata(rng, min(groups, 4))
+    row_offsets = offsets_of(rng.integers(0, 5, 4))
+    totals = rng.normal(0.5, 0.2, (int(row_offsets[-1]), int(offsets[-1])))
+    there = (rng.random(totals.shape) < 0.8).astype(float) if rng.random() < 0.5 else None
+    totals = totals if there is None else totals * there
+    row_units = rng.integers(0, 2**64, 4, dtype=np.uint64)
+    return totals, there, row_offsets, row_units, offsets, units, n_resamples, rng_seed
+
+
+def nested_rows(rng: np.random.Generator, groups: int) -> Arguments:
+    """Seeds of a few models, each over instances of its own; one of them over none."""
+    values, offsets = ragged(rng, 2 * min(groups, 12))
+    row_offsets = np.append(np.arange(0, len(offsets) - 1, 2), len(offsets) - 1).astype(np.uintp)
+    units = rng.integers(0, 2**64, len(row_offsets) - 1, dtype=np.uint64)
+    return values, offsets, row_offsets, units, 10, int(rng.integers(0, 2**63))
+
+
+def one_stratum(rng: np.random.Generator, groups: int) -> Arguments:
+    """Values on a grid and probabilities in no order, both ends among them."""
+    n = int(rng.choice([3, 10, 255, 600]))
+    values = np.round(rng.normal(size=(int(rng.integers(1, 5)), n)), 1)
+    probabilities = np.array([0.5, 0.0, 1.0, 0.25, 0.975])
+    return values, probabilities, offsets_of([n]), np.array([groups], dtype=np.uint64), 20, 3
+
+
+def binomials(rng: np.random.Generator, groups: int) -> Arguments:
+    """Ones of few and of many instances, none and all of them too."""
+    n = rng.choice([0, 1, 2, 30, 1000, 100_000], groups).astype(np.uint64)
+    share = rng.choice([0.0, 0.01, 0.5, 0.9, 1.0], groups)
+    return (n * share).astype(np.uint64), n, rng.integers(0, 2**64, groups, dtype=np.uint64), 30, 17
+
+
+def trinomials(rng: np.random.Generator, groups: int) -> Arguments:
+    """Instances that differ one way and the other: none, all, all one way."""
+    n = rng.choice([0, 1, 2, 30, 300], groups).astype(np.uint64)
+    up = (n * rng.choice([0.0, 0.1, 0.5, 1.0], groups)).astype(np.uint64)
+    down = ((n - up) * rng.choice([0.0, 0.2, 1.0], groups)).astype(np.uint64)
+    return up, down, n, rng.integers(0, 2**64, groups, dtype=np.uint64), 30, 17
+
+
+def replicates(
+    rng: np.random.Generator, groups: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Replicates on a grid (so that some equal the estimate), estimates, accelerations and standard errors."""
+    values = np.round(rng.normal(0.5, 0.1, (groups, int(rng.choice([1, 2, 101, 1000])))), 2)
+    estimates = np.round(rng.normal(0.5, 0.05, groups), 2)
+    accelerations = rng.normal(0, 0.03, groups)
+    if groups > 3:
+        values[0, 0] = estimates[1] = accelerations[2] = np.nan
+        estimates[3] = 2.0
+    return values, estimates, accelerations, rng.gamma(3.0, 0.03, values.shape)
+
+
+def studentised(rng: np.random.Generator, groups: int) -> Arguments:
+    values, estimates, _, stderrs = replicates(rng, groups)
+    return values, stderrs, estimates, stderrs[:, 0].copy(), 0.95
+
+
 def matrices(rng: np.random.Generator, n: int) -> tuple[list[np.ndarray], list[np.ndarray | None]]:
     """Matrices of both precisions with NaN and absent cells, rows of one value among them, and their validity."""
     found: list[np.ndarray] = []
@@ -267,7 +360,9 @@ CASES: list[Case] = [
     ),
     Case("archive_names", lambda rng, n: (zip_file(rng, n),)),
     Case("archive_read", zip_members, options={"max_bytes": 5000}),
+    Case("parquet_rows", lambda rng, n: (parquet_files(rng, n)[0][0],)),
     Case("read_json_lines", json_files),
+    Case("read_json_lines", json_files, label="odd", options={"odd": ["doc", "elsewhere"]}),
     Case("read_json_lines", json_files, label="skip", options={"skip": ["doc", "elsewhere"]}),
     Case(
         "read_json_lines", json_files, label="only", options={"only": ["doc_id", "elsewhere"], "max_depth": 3}
@@ -322,13 +417,57 @@ CASES: list[Case] = [
     Case("expected_agreement", noisy),
     Case("jackknife_interval", deletions),
     Case("pair_agreement", matched, rtol=0.0, atol=0.0),
-    Case(
-        "philox_uint64", lambda rng, n: (*(int(x) for x in rng.integers(0, 2**63, 4)), 100 * n + 3), rtol=0.0
+    *(
+        Case(name, lambda rng, n: (*(int(x) for x in rng.integers(0, 2**63, 4)), 100 * n + 3), rtol=0.0)
+        for name in ("philox_uint64", "wide_uint32")
     ),
     Case("sampled_agreement", checkpoint_windows),
     Case("trailing_mean", lambda rng, n: (*ragged(rng, n), 5)),
     Case("trailing_ema", lambda rng, n: (*ragged(rng, n), 5)),
+    *(
+        Case("bootstrap_counts", bootstrap_strata, label=scheme, options=_scheme(scheme), rtol=0.0)
+        for scheme in ("multinomial", "poisson", "moving_block", "stationary_block")
+    ),
+    *(
+        Case("bootstrap_means", make, label=f"{make.__name__}, {label}", options=options)
+        for make in (bootstrap_rows, bootstrap_answers)
+        for label, options in (
+            ("overall", {}),
+            ("macro", {"macro_mean": True}),
+            ("poisson", _scheme("poisson")),
+            ("blocks", _scheme("stationary_block")),
+        )
+    ),
+    Case("bootstrap_crossed", crossed_rows),
+    Case("bootstrap_crossed", crossed_rows, label="poisson", options=_scheme("poisson")),
+    Case("bootstrap_nested", nested_rows),
+    *(
+        Case("bootstrap_quantiles", one_stratum, label=scheme, options=_scheme(scheme))
+        for scheme in ("multinomial", "poisson")
+    ),
+    Case("bootstrap_estimates", lambda rng, n: bootstrap_rows(rng, n)[:3], rtol=1e-9),
+    Case(
+        "bootstrap_estimates",
+        lambda rng, n: bootstrap_rows(rng, n)[:3],
+        label="macro",
+        options={"macro_mean": True},
+        rtol=1e-9,
+    ),
+    Case("bootstrap_binomial", binomials, rtol=0.0, atol=0.0),
+    Case("bootstrap_trinomial", trinomials, rtol=0.0, atol=0.0),
+    *(
+        Case(
+            "bootstrap_interval",
+            lambda rng, n, m=method: (*replicates(rng, n)[:3], m, 0.9),
+            label=method,
+            rtol=1e-10,
+        )
+        for method in ("percentile", "basic", "bca")
+    ),
+    Case("bootstrap_studentised", clusters, rtol=1e-9),
+    Case("bootstrap_t_interval", studentised, rtol=1e-10),
     Case("bit_matrix_counts", bit_matrices, rtol=0.0, atol=0.0),
+    Case("bit_matrix_moments", bit_matrices),
     Case("matrix_moments", matrices),
     Case("matrix_weighted_means", weighted_matrices),
     Case("segment_moments", ragged),

@@ -106,7 +106,7 @@ def by_definition(rows: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], dict[str
         row: dict[str, Any] = {"n": n, "n_missing": group["n_missing"], "n_nan": group["n_nan"]}
         row |= dict.fromkeys(("mean", "variance", "min", "max"))
         if n:
-            ratio = key[3] == "bits_per_byte"
+            ratio = any(weight != 1.0 for weight in weights.values())
             row["mean"] = sum(means[i] * weights[i] for i in means) / sum(weights.values())
             row["min"], row["max"] = min(means.values()), max(means.values())
             if n > 1 and not ratio:
@@ -205,9 +205,14 @@ def test_ratio_metrics() -> None:
     # The scores a ratio lost take their bytes along.
     lost = sn.aggregate(frame.with_columns(value=pl.Series([2.0, None, 4.0]))).row(0, named=True)
     assert lost["mean"] == pytest.approx(100 / 30, rel=1e-15)
-    # Documents of one byte are a ratio metric's as well, without weights it is a mean like any other.
-    assert sn.aggregate(frame.with_columns(weight=1.0))["variance"].item() is None
+    # Where no score that counts has a denominator other than 1, it is a mean like any other.
+    plain = [[1.0, 1.0, 1.0], [None, 1.0, None], [None, None, None]]
+    for weight in (pl.Series(weights, dtype=pl.Float64) for weights in plain):
+        mean = sn.aggregate(frame.with_columns(weight=weight)).row(0, named=True)
+        assert (mean["mean"], mean["variance"]) == pytest.approx((7 / 3, 7 / 3))
     assert sn.aggregate(frame.drop("weight"))["variance"].item() == pytest.approx(7 / 3)
+    unscored = frame.with_columns(value=pl.Series([2.0, 1.0, None]), weight=pl.Series([1.0, 1.0, 9.0]))
+    assert sn.aggregate(unscored)["variance"].item() == 0.5
 
 
 def test_undefined_moments() -> None:

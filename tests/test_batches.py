@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,62 @@ def test_parts_with_equal_labels_come_together_however_large() -> None:
     dump.loads.clear()
     run(dump, target_bytes=1, together=("task",))
     assert len(dump.loads) == 1
+
+
+class Fetching(Fake):
+    """One that reads ahead."""
+
+    def __init__(self, *parts: tuple[dict[str, Any], pl.DataFrame], damaged: int = -1) -> None:
+        super().__init__(*parts)
+        self.fetched: list[tuple[list[str], int | None, str]] = []
+        self.stops: list[Callable[[], bool] | None] = []
+        self.damaged = damaged
+
+    def fetch(
+        self, parts: Sequence[Part], *, threads: int | None = None, stop: Callable[[], bool] | None = None
+    ) -> list[str]:
+        names = [part.file.label for part in parts]
+        if parts[0].note == self.damaged:
+            raise OSError("gone")
+        self.fetched.append((names, threads, threading.current_thread().name))
+        self.stops.append(stop)
+        return names
+
+    def load(self, parts: Sequence[Part], fetched: Any = None) -> Batch:
+        assert fetched == [part.file.label for part in parts]
+        return super().load(parts)
+
+
+def steps(count: int) -> list[tuple[dict[str, Any], pl.DataFrame]]:
+    return [({"step": step}, items([float(step)])) for step in range(count)]
+
+
+@pytest.mark.parametrize("threads", [None, 1, 2])
+def test_reading_ahead_keeps_the_order(threads: int | None) -> None:
+    dump = Fetching(*steps(5))
+    found, _ = run(dump, target_bytes=1, threads=threads)
+    assert [batch.rows["acc"].to_list() for batch in found] == [[float(step)] for step in range(5)]
+    assert [names for names, *_ in dump.fetched] == dump.loads == [[f"{at}.x"] for at in range(5)]
+    assert {given for _, given, _ in dump.fetched} == {threads}
+    here = {name == threading.current_thread().name for *_, name in dump.fetched}
+    assert here == {threads == 1}
+
+
+def test_whoever_stops_taking_batches_stops_the_reading() -> None:
+    dump = Fetching(*steps(9))
+    found = batches(plan([dump], ReadReport()), ReadReport(), target_bytes=1)
+    next(found)
+    found.close()
+    assert len(dump.fetched) <= 2
+    assert all(stop is not None and stop() for stop in dump.stops)
+
+
+def test_what_goes_wrong_while_reading_ahead_is_raised_where_it_belongs() -> None:
+    dump = Fetching(*steps(5), damaged=2)
+    found = batches(plan([dump], ReadReport()), ReadReport(), target_bytes=1)
+    assert [next(found).rows["acc"].item() for _ in range(2)] == [0.0, 1.0]
+    with pytest.raises(OSError, match="gone"):
+        next(found)
 
 
 def test_exact_repeats_are_dropped_and_named() -> None:

@@ -359,6 +359,20 @@ def test_rows_are_in_file_order(make: Make) -> None:
         assert plain(core.read_json_lines(paths, threads=threads)) == expected
 
 
+def test_reading_stops_when_it_is_told_to(make: Make) -> None:
+    path = make(b'{"a": [1, 2, 3]}\n' * 400_000, "long.jsonl")
+    asked = []
+
+    def stop() -> bool:
+        asked.append(1)
+        return True
+
+    with pytest.raises(KeyboardInterrupt):
+        core.read_json_lines([path] * 200, stop=stop)
+    assert asked
+    assert len(core.read_json_lines([path], stop=lambda: False)["line"]) == 400_000
+
+
 def test_options_out_of_range(make: Make) -> None:
     path = make(b"{}")
     for module in (core, reference):
@@ -374,3 +388,26 @@ def test_every_dump(shared: Path) -> None:
     assert len(paths) > 50
     assert read(paths)["n_problems"] == 0
     assert len(read(paths, skip=["doc", "arguments", "resps"])["line"]) > 3000
+
+
+def test_odd_fields_are_kept_where_they_name_nan_or_infinity(tmp_path):
+    texts = [
+        '[["-1.5", "True"]]',
+        '[["-Inf", "True"]]',
+        '"a nano metre"',
+        '"a n a n"',
+        "NaN",
+        "1",
+        "[[NaN, 0]]",
+    ]
+    path = tmp_path / "samples.jsonl"
+    path.write_text("".join(f'{{"doc_id": {at}, "resps": {text}}}\n' for at, text in enumerate(texts)))
+    for module in (core, reference):
+        found = module.read_json_lines([str(path)], odd=["resps"])["fields"]["resps"]
+        assert found["kind"].tolist() == [0, 5, 4, 0, 0, 0, 5]
+        assert (
+            [text for text in list(found["text"]) if text is not None]
+            == ['[["-Inf", "True"]]', "a nano metre", "[[NaN, 0]]"]
+            if module is reference
+            else True
+        )

@@ -6,13 +6,14 @@ import gzip
 import json
 import math
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
-from signoise._errors import ReadError
+from signoise._errors import DroppedRowsWarning, ReadError
 from signoise._readers import ReadReport, lengthen, open_source, read
 from signoise._readers._files import Found, find, head_of
 from signoise._readers._lm_eval_samples import Dump, claims
@@ -270,6 +271,52 @@ def test_moments_of_ratios_and_perplexities_are_the_tools(tmp_path: Path) -> Non
     assert [found_rows[name]["variance"] for name in sorted(found_rows)] == [None] * 3
 
 
+def test_one_score_that_is_no_number_costs_itself_alone(tmp_path: Path) -> None:
+    scores = [1.0, "0.5", True, [1, 2], None, {"a": 1}]
+    write(tmp_path / "m/samples_t.jsonl", [row(k, acc=score) for k, score in enumerate(scores)])
+    write(tmp_path / "m/samples_u.jsonl", [row(k, acc=[1, 2]) for k in range(2)])
+    frame, report = load(tmp_path)
+    assert frame.filter(task="t")["value"].to_list() == [1.0, None, 1.0, None, None, None]
+    assert frame.filter(task="u").is_empty()  # what a statistic of the whole corpus needs
+    ((reason, told),) = report.doubtful.items()
+    assert reason.startswith("a score that is no number")
+    assert (told.count, str(told.examples[0])) == (3, "m/samples_t.jsonl, line 2: metric acc")
+    assert report.notes[0].startswith("metric acc: its values are no numbers")
+
+
+def test_log_likelihoods_that_are_no_numbers_are_told_of(tmp_path: Path) -> None:
+    bare = [[math.nan, False], [-1.5, True]]
+    quoted = [["-1.5", "True"], ["-inf", "False"]]
+    sound = [["-1.5", "True"], ["-150.25", "False"]]
+    texts = [
+        ["nan"],
+        ["inf"],
+        ['[nan, true] ["-inf", "False"]'],
+    ]  # what models wrote, and one rolling likelihood
+    responses = [sound, bare, quoted, *texts, [], None, [bare[1]]]
+    rows = [row(k, acc=1.0) | {"filtered_resps": found_there} for k, found_there in enumerate(responses)]
+    write(tmp_path / "m/samples_t.jsonl", rows)
+    write(
+        tmp_path / "m/samples_u.jsonl",
+        [row(0, acc=0.0), row(1, acc=1.0) | {"filtered_resps": [["nan", False]]}],
+    )
+    frame, report = load(tmp_path)
+    assert frame.height == len(rows) + 2
+    assert frame["value"].null_count() == 0
+    ((reason, told),) = report.doubtful.items()
+    assert told.count == 3
+    assert [str(place) for place in told.examples] == [
+        "m/samples_t.jsonl, line 2: [[NaN, false], [-1.5, true]]",
+        'm/samples_u.jsonl, line 2: [["nan", false]]',
+    ]
+    line = next(line for line in report.summary() if line.startswith("doubtful"))
+    assert line.startswith(f"doubtful: 3 rows: {reason} (m/samples_t.jsonl, line 2")
+    with pytest.warns(DroppedRowsWarning, match="doubtful: 3 rows: a log-likelihood is nan or infinite"):
+        report.warn()
+    with pytest.raises(ReadError, match=r"line 2.*log-likelihood is nan"):
+        load(tmp_path, strict=True)
+
+
 def test_numbers_bools_null_and_not_a_number(tmp_path: Path) -> None:
     text = "".join(
         json.dumps(row(k)).replace('"metrics": []', f'"metrics": ["acc"], "acc": {value}') + "\n"
@@ -317,6 +364,33 @@ def test_ids_are_texts(tmp_path: Path) -> None:
     write(tmp_path / "m/samples_t.jsonl", [row(one, acc=1.0) for one in ids])
     expected = ["0", "7", "1", "x/é", "9007199254740993", "2.5"]
     assert load(tmp_path)[0]["instance_id"].to_list() == expected
+
+
+@pytest.mark.parametrize("ids", [range(30), [3, 200, 20, 3, 100000, 0], [1e6, 5, 1e12]])
+def test_places_of_numbered_ids_are_those_of_their_texts(tmp_path: Path, ids: Sequence[float]) -> None:
+    write(tmp_path / "m/samples_t.jsonl", [row(one, acc=1.0) for one in ids])
+    dump = Dump(find(tmp_path), ReadReport())
+    batch = dump.load(dump.parts())
+    texts = [str(int(one)) for one in ids]
+    assert batch.rows["instance_id"].to_list() == texts
+    places = {text: place for place, text in enumerate(sorted(set(texts)), 1)}
+    assert batch.codes("instance_id").tolist() == [places[text] for text in texts]
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_reports_do_not_depend_on_threads(tmp_path: Path, damaged: bool) -> None:
+    for step in range(6):
+        lines = [json.dumps(row(at, acc=1.0)) for at in range(4)]
+        lines[step % 4] = "{" if damaged else lines[step % 4]
+        lines.append(json.dumps(row(0, acc=1.0)))
+        write(tmp_path / f"m/step{step}/samples_t.jsonl", "\n".join(lines))
+    reports = []
+    for threads in (1, 2, None):
+        opened = open_source(tmp_path)
+        rows = [lengthen(batch) for batch in opened.batches(target_bytes=1, threads=threads)]
+        reports.append((pl.concat(rows).rows(), opened.report.summary()))
+    assert len(reports[0][0]) == (18 + 2 if damaged else 24)
+    assert reports[0] == reports[1] == reports[2]
 
 
 def test_unlabelled_filters_that_do_not_fit_are_dropped(tmp_path: Path) -> None:
@@ -369,6 +443,14 @@ def test_unlabelled_filters_that_do_not_fit_are_dropped(tmp_path: Path) -> None:
 )
 def test_claims(name: str, head: bytes, expected: bool) -> None:
     assert claims(Found(Path(name), name, explicit=False), head) is expected
+
+
+def test_samples_that_hold_the_keys_of_other_harnesses(tmp_path: Path) -> None:
+    doc = {"eval": 1, "base_status": 2, "config": 3, "passed": 4, "all_primary_scores": 5}
+    write(tmp_path / "m/samples_t.jsonl", [row(at, acc=1.0) | {"doc": doc} for at in range(3)])
+    frame, report = read(tmp_path)
+    assert frame.collect().height == 3
+    assert report.files == {"lm_eval_samples": 1}
 
 
 def test_the_head_of_a_compressed_file(tmp_path: Path) -> None:

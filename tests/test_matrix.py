@@ -86,6 +86,11 @@ def test_bits_at_any_start_are_counted(seed: int, rows: int, width: int) -> None
     masked = core.bit_matrix_counts([packed[0]], [packed[1]], *shape)
     assert masked["n"].tolist() == there.sum(axis=1).tolist()
     assert masked["ones"].tolist() == (values & there).sum(axis=1).tolist()
+    moments = core.bit_matrix_moments([packed[0]], [packed[1]], *shape)
+    cells = core.matrix_moments([values.astype(float)], [packed[1]])
+    assert moments["n"].tolist() == cells["n"].tolist()
+    for name in ("mean", "min", "max"):
+        np.testing.assert_allclose(moments[name], cells[name], rtol=1e-15)
 
 
 def test_weighted_means() -> None:
@@ -109,3 +114,8 @@ def test_shapes_that_do_not_fit_are_named() -> None:
     three = np.array([3], dtype=np.uintp)
     with pytest.raises(sn.ShapeError, match="values has 1 values, expected 2"):
         core.bit_matrix_counts([np.zeros(1, np.uint8)], [None], three, three)
+
+
+def test_columns_are_not_taken_for_rows():
+    with pytest.raises(sn.ShapeError, match="ascontiguousarray"):
+        core.matrix_moments([np.asfortranarray(np.arange(6.0).reshape(2, 3))], [None])

@@ -6,7 +6,15 @@ import pytest
 
 from signoise._chance import chance_level
 from signoise._errors import OptionError, UnknownMetricError
-from signoise._metrics import _TABLE, direction, is_accuracy, lookup, require_direction
+from signoise._metrics import (
+    _TABLE,
+    direction,
+    is_accuracy,
+    is_listed,
+    lookup,
+    missing_infinities,
+    require_direction,
+)
 
 HIGHER = (
     "acc acc_norm accuracy exact_match f1 em pass@1 pass@10 pass_at_1 math_pass@1:16_samples mcc bleu "
@@ -36,6 +44,29 @@ def test_unknown_names_have_no_direction(name):
     assert lookup(name) is None
 
 
+def test_of_k_attempts():
+    """``metric@k`` is a share in the direction of the metric; only shares have such a form."""
+    for name in (
+        "exact_match@5",
+        "Recall@10",
+        "acc@1",
+        "ndcg@20",
+        "gsm8k_exact_match@5,none",
+        "error_rate@2",
+    ):
+        metric = lookup(name)
+        assert (metric.low, metric.high, metric.aggregate) == (0, 1, "mean"), name
+        assert direction(name) == (-1 if "error" in name else 1)
+        assert not is_accuracy(name)
+    assert is_listed("exact_match@5")
+    assert is_listed("pass@5")
+    assert is_listed("ndcg@10")
+    assert not is_listed("gsm8k_exact_match@5")
+    for name in ("vibes@5", "loss@5", "exact_match@", "@5", "exact_match@5@5", "acc_stderr@5"):
+        assert lookup(name) is None
+        assert not is_listed(name)
+
+
 def test_filter_and_case_do_not_matter():
     assert lookup("Exact_Match,strict-match") == lookup("exact_match")
     for alias in ("bpb", "logits_per_byte_corr", "bits_per_byte_corr", "BPB"):
@@ -58,6 +89,12 @@ def test_how_metrics_aggregate():
     assert lookup("bits_per_byte").aggregate == "ratio"
     assert lookup("word_perplexity").aggregate == "perplexity"
     assert lookup("bleu").aggregate == "corpus"
+
+
+def test_infinities_beyond_a_bound_are_missing():
+    names = ("acc", "bits_per_byte", "logprob", "vibes", None)
+    found = [missing_infinities(name) for name in names]
+    assert found == [(True, True), (True, False), (False, True), (False, False), (False, False)]
 
 
 def test_declared_direction_wins():

@@ -6,12 +6,14 @@ import gzip
 import json
 import math
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
+import signoise as sn
 from signoise._readers import _olmes, read
 from signoise._readers._files import find
 from signoise._readers._report import ReadReport
@@ -319,6 +321,14 @@ def test_bits_per_byte_of_a_corpus_carry_their_bytes(tmp_path: Path) -> None:
     batch = dump.load(dump.parts())
     assert batch.weights == {"bits_per_byte": "_n_bytes"}
     assert batch.rows["_n_bytes"].to_list() == [1.0, 1.0, 10.0, 30.0]
+    # A plain mean has the variance of its instances, a ratio of sums has none; so has a store, and a table in memory.
+    sn.ingest(tmp_path, tmp_path / "store")
+    for source in (folder, sn.open_store(tmp_path / "store"), sn.scan_scores(folder)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", sn.SignoiseWarning)
+            rows_of = sn.aggregate(source, by="task").sort("task")
+        assert rows_of["mean"].to_list() == pytest.approx([1.5, pooled])
+        assert rows_of["variance"].to_list() == [0.5, None]
 
 
 def test_a_primary_score_that_is_a_loss_is_left_out(tmp_path: Path) -> None:

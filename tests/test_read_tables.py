@@ -130,6 +130,19 @@ def test_damaged_lines_inside_zstandard(tmp_path: Path) -> None:
     assert list(reasons.values()) == [1]
 
 
+def test_damaged_parquet_is_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "damaged.parquet"
+    sound = pl.DataFrame({"model": ["a"], "step": [1], "task": ["t"], "acc": [0.5]})
+    sound.write_parquet(path)
+    data = path.read_bytes()
+    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    sound.write_csv(tmp_path / "sound.csv")
+    for at in range(footer + 1, len(data), 3):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        _, report = read(tmp_path)  # never a panic
+        assert report.files["table"] + len(report.skipped) == 2
+
+
 # --- a column for each checkpoint
 
 

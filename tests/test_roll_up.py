@@ -151,6 +151,54 @@ def test_micro_mean_of_a_ratio_weighs_by_its_denominator() -> None:
     assert sn.roll_up(instances)["value"].item() == pytest.approx((50 / 40 + 4) / 2)
 
 
+def perplexities(metric: str, **columns: Any) -> pl.DataFrame:
+    """Two documents in one part and one in the other: exp(-loglik/words)."""
+    documents = [("x", -40.0, 10.0), ("x", -30.0, 30.0), ("y", -120.0, 60.0)]
+    return pl.DataFrame(
+        [
+            {"run": "a", "step": 1, "task": "t", "subtask": subtask, "metric": metric, "instance_id": str(i)}
+            | {"value": math.exp(-loglik / words), "weight": words}
+            | columns
+            for i, (subtask, loglik, words) in enumerate(documents)
+        ]
+    )
+
+
+def test_micro_mean_of_perplexities_is_that_of_all_documents() -> None:
+    words = perplexities("word_perplexity")
+    found = sn.roll_up(words, how="micro").row(0, named=True)
+    assert found["value"] == pytest.approx(math.exp(190 / 100), rel=1e-12)
+    assert found["value"] == pytest.approx(sn.aggregate(words)["mean"].item(), rel=1e-12)
+    assert (found["n"], found["weight"]) == (3, 100.0)
+    # LAMBADA's counts instances, and so does any whose instances have no denominators.
+    each = (40 / 10 + 30 / 30 + 120 / 60) / 3
+    for metric, weight in (
+        ("perplexity", None),
+        ("ppl", None),
+        ("perplexity", 1.0),
+        ("word_perplexity", 1.0),
+    ):
+        plain = perplexities(metric, weight=weight).cast({"weight": pl.Float64})
+        assert sn.roll_up(plain, how="micro")["value"].item() == pytest.approx(math.exp(each), rel=1e-12)
+    # Parts count once each in the macro mean of scores, whatever they are.
+    macro = sn.roll_up(words)["value"].item()
+    assert macro == pytest.approx((math.exp(70 / 40) + math.exp(2)) / 2, rel=1e-12)
+
+
+def test_micro_mean_of_stored_perplexities() -> None:
+    stored = frame(row("t", "art", 4.0, 30), row("t", "law", 9.0, 10))
+    lambada = stored.with_columns(metric=pl.lit("perplexity"))
+    assert sn.roll_up(lambada, how="micro")["value"].item() == pytest.approx((4**3 * 9) ** 0.25, rel=1e-12)
+    words = stored.with_columns(metric=pl.lit("word_perplexity"))
+    with pytest.raises(
+        sn.InsufficientDataError, match=r"denominator.*'subtask': 'art'.*give a column weight"
+    ):
+        sn.roll_up(words, how="micro")
+    weighted = words.with_columns(weight=pl.Series([100.0, 300.0]))
+    assert sn.roll_up(weighted, how="micro")["value"].item() == pytest.approx((4 * 9**3) ** 0.25, rel=1e-12)
+    assert sn.roll_up(words)["value"].item() == 6.5
+
+
 # --- what is missing
 
 

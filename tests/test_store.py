@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
-import textwrap
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +19,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import signoise as sn
+from killing import run_ingest
 from signoise import _core as core
 from signoise._readers import read
 from signoise._schema import COLUMNS
@@ -664,41 +661,6 @@ def test_an_open_store_does_not_see_what_comes_later(table: pl.DataFrame, tmp_pa
     old.verify()
 
 
-INGEST = textwrap.dedent(
-    """
-    import os, sys
-    import signoise as sn
-    import signoise._store._ingest as module
-    module.BATCH_BYTES = 1  # a commit a file
-    print("ready", flush=True)
-    sn.ingest(sys.argv[1], sys.argv[2])
-    print("done", flush=True)
-    """
-)
-
-
-def run_ingest(source: Path, target: Path, after: float | None) -> bool:
-    """Ingest in a process of its own; killed `after` seconds from its start. True if it ended by itself."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", INGEST, str(source), str(target)],
-        stdout=subprocess.PIPE,
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
-            "POLARS_MAX_THREADS": "1",
-        },
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"ready\n"
-    if after is not None:
-        time.sleep(after)
-        process.send_signal(signal.SIGKILL)
-    said = process.stdout.read()
-    process.wait()
-    process.stdout.close()
-    return b"done" in said
-
-
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
 def test_kill_9_twenty_times(tmp_path: Path) -> None:
     table = long_table(1, runs=8, steps=3, instances=12).filter(pl.col("task").is_in(["arc", "mmlu"]))
@@ -734,6 +696,13 @@ def test_kill_9_twenty_times(tmp_path: Path) -> None:
     assert tree(tmp_path / "killed") == whole
 
 
+def test_an_ingest_that_fails_leaves_no_folders(table: pl.DataFrame, tmp_path: Path) -> None:
+    twice = pl.concat([table.head(1), table.head(1).with_columns(value=pl.col("value") + 1.0)])
+    with pytest.raises(sn.DuplicateKeyError):
+        sn.ingest(twice, tmp_path / "s")
+    assert [path.name for path in (tmp_path / "s").iterdir()] == [".lock"]
+
+
 @pytest.mark.filterwarnings("ignore::signoise.DroppedRowsWarning")
 def test_an_ingest_of_dumps_that_is_stopped_goes_on(
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -745,10 +714,10 @@ def test_an_ingest_of_dumps_that_is_stopped_goes_on(
     for allowed in (3, 1, 9, 30):
         left = iter(range(allowed))
 
-        def interrupted(writer: StoreWriter, *sources: Any, left: Any = left) -> bool:
+        def interrupted(writer: StoreWriter, *sources: Any, left: Any = left, **options: Any) -> bool:
             if next(left, None) is None:
                 raise KeyboardInterrupt
-            return commit(writer, *sources)
+            return commit(writer, *sources, **options)
 
         monkeypatch.setattr(StoreWriter, "commit", interrupted)
         with pytest.raises(KeyboardInterrupt):

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import random
+import shutil
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import signoise as sn
-from signoise._store import StoreWriter, _ingest
+from killing import run_ingest
+from signoise._store import StoreWriter, _dense, _ingest
+from signoise._store import _manifest as manifests
 from signoise._store._parts import PartFile, key_of, overlaid
 from signoise._store._writer import CHECKPOINT_SCHEMA, INSTANCE_SCHEMA, read_pieces, unit_key
 
@@ -211,13 +217,65 @@ def test_any_table_gives_the_same_bytes_file_by_file(
         table = table.sample(fraction=1.0, shuffle=True, seed=seed)
     write(folder / "dump", table, by=by, **options)
     with monkeypatch.context() as patch:
-        patch.setattr(_ingest, "BATCH_ROWS", 1)
+        patch.setattr(_ingest, "BATCH_FILES", 1)
         patch.setattr(_ingest, "BATCH_BYTES", 1)
         done = sn.ingest(folder / "dump", folder / "fast", **choice)
         patch.setattr(_ingest, "DENSE", False)
         other = sn.ingest(folder / "dump", folder / "long", **choice)
     assert tree(folder / "fast") == tree(folder / "long")
     assert (done.rows, done.added, done.notes) == (other.rows, other.added, other.notes)
+
+
+@pytest.mark.parametrize("cells", [1, 1000, 1 << 26])
+@pytest.mark.parametrize("options", [{}, {"use_dictionary": False}, {"row_group_size": 620}])
+def test_rows_in_no_order_go_the_short_way(
+    cells: int,
+    options: dict[str, Any],
+    tmp_path: Path,
+    long_way: Any,
+    fast: list[int | None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_dense, "CELLS", cells)
+    monkeypatch.setattr(_ingest, "BATCH_ROWS", 1)
+    table = instances(6, models=5, steps=4, sizes=(40, 50, 20), number_ids=True)
+    # Some instances, and one unit of a checkpoint, are not there.
+    table = table.filter(
+        pl.Series(np.random.default_rng(0).random(table.height) > 0.1),
+        (pl.col("task") != "arc") | (pl.col("step") != 2000),
+    ).sample(fraction=1.0, shuffle=True, seed=1)
+    file = pl.int_range(pl.len()) % 3
+    write(tmp_path / "dump", table.with_columns(file=file), by="file", **options)
+    done = sn.ingest(tmp_path / "dump", tmp_path / "fast", metrics=METRICS, threads=2)
+    other = long_way(tmp_path / "dump", tmp_path / "long", metrics=METRICS)
+    # All files in one commit: each has scores of every checkpoint.
+    assert fast == [table.height]
+    assert content(tmp_path / "fast") == content(tmp_path / "long")
+    assert (done.rows, done.added.scores, done.added.instances) == (
+        other.rows,
+        other.added.scores,
+        other.added.instances,
+    )
+    parts = [len(unit["parts"]) for unit in manifests.load(tmp_path / "fast")["units"]]
+    assert max(parts) == {1: 20, 1000: 7}.get(cells, 1)
+    sn.ingest(tmp_path / "dump", tmp_path / "one", metrics=METRICS, threads=1)
+    assert tree(tmp_path / "one") == tree(tmp_path / "fast")
+
+
+@pytest.mark.parametrize("cells", [1, 1 << 26])
+def test_a_repeat_among_rows_in_no_order_goes_the_long_way(
+    cells: int, tmp_path: Path, long_way: Any, fast: list[int | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_dense, "CELLS", cells)
+    table = instances(8, sizes=(40, 50, 20))
+    # In the last checkpoint, after others were laid out.
+    table = pl.concat([table, table.tail(1)]).sample(fraction=1.0, shuffle=True, seed=1)
+    write(tmp_path / "dump", table, by=None)
+    done = sn.ingest(tmp_path / "dump", tmp_path / "fast")
+    other = long_way(tmp_path / "dump", tmp_path / "long")
+    assert fast == [None]
+    assert tree(tmp_path / "fast") == tree(tmp_path / "long")
+    assert done.added == other.added
 
 
 @pytest.mark.parametrize("rows", [1, 100, 10_000])
@@ -270,11 +328,11 @@ def test_a_stopped_ingest_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch:
     for stop in range(1, 5):
         left = [stop]
 
-        def commit(self: StoreWriter, *sources: Any, left: list[int] = left) -> bool:
+        def commit(self: StoreWriter, *sources: Any, left: list[int] = left, **options: Any) -> bool:
             left[0] -= 1
             if left[0] < 0:
                 raise KeyboardInterrupt
-            return original(self, *sources)
+            return original(self, *sources, **options)
 
         with monkeypatch.context() as patch:
             patch.setattr(StoreWriter, "commit", commit)
@@ -282,6 +340,38 @@ def test_a_stopped_ingest_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch:
                 sn.ingest(tmp_path / "dump", tmp_path / f"stopped-{stop}")
         sn.ingest(tmp_path / "dump", tmp_path / f"stopped-{stop}")
         assert tree(tmp_path / f"stopped-{stop}") == tree(tmp_path / "whole")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
+@pytest.mark.parametrize("order", ["sorted", "shuffled"])
+def test_kill_9(order: str, tmp_path: Path) -> None:
+    table = instances(9, models=12, sizes=(30, 50, 20))
+    if order == "shuffled":
+        table = table.sample(fraction=1.0, shuffle=True, seed=1)
+    write(tmp_path / "dump", table)
+    started = time.monotonic()
+    assert run_ingest(tmp_path / "dump", tmp_path / "whole", None)
+    duration = time.monotonic() - started
+    whole = tree(tmp_path / "whole")
+    rng = random.Random(3)
+    kills, seen = 0, 0
+    while kills < 5:
+        if run_ingest(tmp_path / "dump", tmp_path / "killed", rng.random() * duration / 3):
+            shutil.rmtree(tmp_path / "killed")  # it was too fast for us: begin again
+            seen = 0
+            continue
+        kills += 1
+        if not (tmp_path / "killed" / "manifest.json").exists():
+            continue
+        store = sn.open_store(tmp_path / "killed")
+        store.verify()
+        files = store.sources.height
+        assert files >= seen
+        seen = files
+        # Each file that is listed is there as a whole, and nothing of another.
+        assert store.units["n_scores"].sum() == files * len(METRICS) * table.height // 12
+    assert run_ingest(tmp_path / "dump", tmp_path / "killed", None)
+    assert tree(tmp_path / "killed") == whole
 
 
 def test_what_a_matrix_cannot_hold_goes_the_long_way(

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import polars as pl
 
 from ._duplicates import Duplicates, check_duplicates, settle_duplicates, settled_or_doubled
 from ._errors import InsufficientDataError, SchemaError
 from ._kernels import kernels
+from ._metrics import aggregation, lookup
 from ._moments import Floats, instance_moments, with_usable
 from ._options import as_columns, check_choice, check_threads
-from ._readers import Opened
+from ._readers import Opened, Spool
 from ._schema import COLUMNS, KEY, SCORE_IDENTITY
 from ._scores import (
     Filter,
@@ -54,8 +56,9 @@ def aggregate(
     ----------
     source, where, columns, duplicates, threads
         As in `snr`. Dumps of harnesses are read in batches: no more of them is in memory than the instances of one
-        group, or 64 MiB of files. Parquet tables that name their instances are streamed, however large, unless there
-        is a `where`, a weight or several repeats of an instance.
+        group, or 64 MiB of files. Parquet tables that name their instances are streamed, however large, and from 64 MiB
+        on all other tables as well, by way of temporary Parquet files, unless there is a weight or several repeats of
+        an instance.
     by
         Columns of the key. config and filter (and task, metric) join where a group would mix several of their
         values; subtasks left out of the key are pooled.
@@ -71,7 +74,8 @@ def aggregate(
         bounded metrics with the missing), ``mean, variance`` (divisor n - 1), ``min, max`` (of instance means).
 
     Undefined when
-        No instance has a score (all null), one instance, a ratio metric or a perplexity (variance null).
+        No instance has a score (all null), one instance, a perplexity, a ratio with weights other than 1 (variance
+        null).
 
     Notes
     -----
@@ -89,11 +93,27 @@ def aggregate(
     chosen = None if metrics is None else as_columns(metrics)
     check_duplicates(duplicates)
     check_threads(threads)
+    store = as_store(source)
+    with Spool(keys, where) as spool:
+        scores = open_paths(source, columns, strict=strict, spool=spool) if store is None else store
+        return _aggregate(scores, keys, chosen, where, columns, duplicates, strict=strict, threads=threads)
+
+
+def _aggregate(
+    scores: Any,
+    keys: Sequence[str],
+    chosen: Sequence[str] | None,
+    where: Filter,
+    columns: Mapping[str, str] | None,
+    duplicates: Duplicates,
+    *,
+    strict: bool,
+    threads: int | None,
+) -> pl.DataFrame:
     from ._aggregate_dumps import aggregate_dumps
     from ._aggregate_tables import aggregate_tables
 
-    store = as_store(source)
-    scores = open_paths(source, columns, strict=strict) if store is None else store
+    store = as_store(scores)
     table: pl.DataFrame | None = None
     notes: list[str] = []
     in_order = False
@@ -260,7 +280,8 @@ def roll_up(
         brought to task level) are averaged into one row per checkpoint, metric, config and filter.
     how
         ``"macro"``: unweighted mean of the parts. ``"micro"``: mean over instances, each part weighted by its number
-        of instances ``n`` (of a ratio metric: by its ``weight``, the denominator, where that is known).
+        of instances ``n`` (of a ratio metric: by its ``weight``, the denominator, where that is known). Perplexities
+        are averaged as logarithms; those of words, bytes or tokens need the ``weight``.
     suite
         Name of the suite's row.
 
@@ -274,8 +295,8 @@ def roll_up(
     Raises
     ------
     InsufficientDataError
-        ``how="micro"`` where a part does not know its number of instances; a checkpoint that lacks parts, with
-        ``strict=True`` (otherwise it is left out and counted).
+        ``how="micro"`` where a part does not know its number of instances or its denominator; a checkpoint that lacks
+        parts, with ``strict=True`` (otherwise it is left out and counted).
 
     Examples
     --------
@@ -352,7 +373,12 @@ def _average_parts(
     values = frame["value"].to_numpy()
     if how == "micro":
         weights = _instance_weights(frame, key, part)
+        logs = frame["metric"].is_in(_perplexities(frame)).fill_null(value=False).to_numpy()
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values = np.where(logs, np.log(values), values)
         means = kernels().segment_weighted_mean(values, weights, offsets, threads=threads)
+        # The perplexity of all instances together is the weighted geometric mean.
+        means = np.where(logs[offsets[:-1].astype(np.intp)], np.exp(means), means)
     else:
         means = kernels().segment_moments(values, offsets, threads=threads)["mean"]
     sums = [c for c in ("n", "weight") if c in frame.columns]
@@ -374,11 +400,27 @@ def _average_parts(
     return merged.with_columns(pl.Series("value", means)), notes
 
 
+def _perplexities(frame: pl.DataFrame) -> list[str]:
+    """Metrics that combine as logarithms."""
+    names = frame["metric"].unique().drop_nulls().sort()
+    return [name for name in names if aggregation(name) == "perplexity"]
+
+
 def _instance_weights(frame: pl.DataFrame, key: Sequence[str], part: str) -> Floats:
     """What each part counts in a mean over instances."""
     weights = pl.col("n").cast(pl.Float64)
-    if "weight" in frame.columns:
-        weights = pl.when(pl.col("weight") != 1).then(pl.col("weight")).otherwise(weights)
+    weight = pl.col("weight") if "weight" in frame.columns else pl.lit(None, dtype=pl.Float64)
+    # Of words, bytes or tokens; that of LAMBADA is one of instances.
+    ratios = [name for name in _perplexities(frame) if lookup(name) != lookup("perplexity")]
+    unknown = frame.filter(pl.col("metric").is_in(ratios) & weight.is_null())
+    if unknown.height:
+        row = unknown.select(*key, part).row(0, named=True)
+        raise InsufficientDataError(
+            f'how="micro" weights the perplexity of each {part} by its denominator (words, bytes, tokens), which '
+            f'{ {k: v for k, v in row.items() if v is not None} } does not know; use how="macro", give a column '
+            'weight, or take the instances where there are some (where="instance_id IS NOT NULL")'
+        )
+    weights = pl.when(weight != 1).then(weight).otherwise(weights)
     column = frame.select(weights.alias("n")).to_series()
     if column.null_count():
         row = frame.filter(column.is_null()).select(*key, part).row(0, named=True)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ._aggregate import NEVER_MIXED
 from ._duplicates import Duplicates, Settled
 from ._errors import SchemaError
-from ._metrics import aggregation, lookup
+from ._metrics import aggregation, missing_infinities
 from ._moments import VALUES, group_moments, instance_moments, moments_frame, sums_of_marks
 from ._readers import Batch, Opened, lengthen
 from ._readers._batches import filled_labels, known_metrics, labels_frame
@@ -57,7 +57,7 @@ def aggregate_dumps(
     key = [name for name in key if name in labels or name in ("metric", "filter")]
     tables: list[pl.DataFrame] = []
     settled = Settled(duplicates)
-    for batch in opened.batches(together=own):
+    for batch in opened.batches(together=own, threads=threads):
         if metrics is not None:
             batch.metrics = [name for name in batch.metrics if name in metrics]
         if not batch.metrics or not batch.rows.height:
@@ -155,12 +155,10 @@ def _moments(
         null = column.is_null().to_numpy()[kept] if column.null_count() else np.zeros(len(kept), dtype=bool)
         values = column.to_numpy()[kept]
         usable, missing, nan = usable_scores(metric, values, null)
-        rule = aggregation(metric)
-        ratio = np.full(len(starts), rule == "ratio")
-        weights = np.ones(len(kept)) if rule == "ratio" else None
+        ratio, weights = np.zeros(len(starts), dtype=bool), None
         if metric in batch.weights:
             weights = rows[batch.weights[metric]].fill_null(1.0).to_numpy()[kept]
-            ratio |= np.logical_or.reduceat(weights != 1.0, starts)
+            ratio = np.logical_or.reduceat((weights != 1.0) & usable, starts)
         moments = group_moments(
             values,
             weights,
@@ -168,7 +166,7 @@ def _moments(
             item if every else item[mine],
             np.concatenate([starts, [len(kept)]]).astype(np.uintp),
             ratio=ratio,
-            logs=np.full(len(starts), rule == "perplexity"),
+            logs=np.full(len(starts), aggregation(metric) == "perplexity"),
             threads=threads,
         )
         moments["n_missing"], moments["n_nan"] = sums_of_marks(missing, starts), sums_of_marks(nan, starts)
@@ -192,12 +190,8 @@ def usable_scores(
     """(usable, missing, NaN) of scores of one metric, by the rule of `with_usable`."""
     nan = np.isnan(values) & ~null
     infinite = np.isinf(values)
-    known = lookup(metric)
-    impossible = np.zeros(len(values), dtype=bool)
-    if known is not None and known.high is not None:
-        impossible |= infinite & (values > 0)
-    if known is not None and known.low is not None:
-        impossible |= infinite & (values < 0)
+    minus, plus = missing_infinities(metric)
+    impossible = infinite & np.where(values < 0, minus, plus)
     return ~(null | nan | impossible), null | infinite, nan
 
 

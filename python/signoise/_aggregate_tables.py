@@ -1,16 +1,24 @@
-"""Moments over Parquet tables that need not fit in memory: `aggregate` for sources of such tables alone."""
+"""Moments over tables that need not fit in memory: `aggregate` for sources of tables alone."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import polars as pl
 
 from ._duplicates import Duplicates, Settled
 from ._moments import instance_moments
-from ._readers import Opened
-from ._scores import Filter
-from ._stream import stream_parquet
+from ._readers import Opened, Spool
+from ._schema import KEY, predicate
+from ._scores import Filter, column_errors
+from ._stream import can_stream, stream_parquet
+
+Moments = tuple[pl.DataFrame, list[str]]
+
+
+class _ResultRows(Exception):
+    """Rows without an instance, beside which those of instances count, or which count alone."""
 
 
 def aggregate_tables(
@@ -22,24 +30,92 @@ def aggregate_tables(
     where: Filter,
     duplicates: Duplicates,
     threads: int | None,
-) -> tuple[pl.DataFrame, list[str]] | None:
-    """Moments by `by` and everything that must not be mixed, and what has to be said; None where it takes memory."""
-    if where is not None or not opened.parquet or opened.planned or opened.results is not None:
+) -> Moments | None:
+    """Moments by `by` and everything that must not be mixed, and what has to be said; None where it takes memory.
+
+    The files are streamed as they are where their own columns are enough for that. Else, with a spool, their rows are
+    written once more as they would be in memory, filtered and with our columns, and that file is streamed.
+    """
+    if opened.planned or opened.results is not None or not opened.tables:
         return None
-    settled = Settled(duplicates)
 
-    def settle(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
-        return instance_moments(settled(rows), key, threads=threads)
+    def stream(
+        paths: Sequence[Path],
+        sources: Sequence[str] | None = None,
+        columns: Mapping[str, str] | None = None,
+        metrics: Sequence[str] | None = None,
+    ) -> Moments | None:
+        settled = Settled(duplicates)
 
-    found = stream_parquet(
-        opened.parquet,
-        by,
-        settle,
-        columns=columns,
-        metrics=metrics,
-        progress=opened.advance_rows if opened.row_progress is not None else None,
-        threads=threads,
+        def settle(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
+            if rows["instance_id"].null_count():
+                raise _ResultRows
+            return instance_moments(settled(rows), key, threads=threads)
+
+        progress = opened.advance_rows if opened.row_progress is not None else None
+        try:
+            found = stream_parquet(
+                paths,
+                by,
+                settle,
+                columns=columns,
+                metrics=metrics,
+                sources=sources,
+                progress=progress,
+                threads=threads,
+            )
+        except _ResultRows:
+            return None
+        return None if found is None else (found.frame, settled.notes())
+
+    found = None
+    paths = [file.path for file in opened.parquet]
+    if where is None and paths and (opened.spool is None or _one_layout(paths, opened.spool)):
+        found = stream(paths, [file.label for file in opened.parquet], columns, metrics)
+    if found is not None or opened.spool is None:
+        return found
+    table = _as_in_memory(opened.frame(), by, where, metrics)
+    if not can_stream(table.collect_schema(), by):
+        return None
+    path, results = _written(table, opened.spool)
+    if path is None or (found := stream([path])) is None:
+        return None
+    beside = [f"{results} result rows beside instance rows were left out"] if results else []
+    return found[0], beside + found[1]
+
+
+def _one_layout(paths: Sequence[Path], spool: Spool) -> bool:
+    """Whether the files that were written here have the same columns, of the same dtypes, as all others."""
+    if not spool.parquet:
+        return True
+    first, *others = (list(pl.read_parquet_schema(path).items()) for path in paths)
+    return all(first == other for other in others)
+
+
+def _as_in_memory(
+    table: pl.LazyFrame, by: Sequence[str], where: Filter, metrics: Sequence[str] | None
+) -> pl.LazyFrame:
+    """The rows that `load_instances` would take."""
+    schema = table.collect_schema()
+    condition = predicate(where, "where", schema)
+    if condition is not None:
+        table = table.filter(condition)
+    if metrics is not None:
+        table = table.filter(pl.col("metric").is_in(list(metrics)))
+    wanted = dict.fromkeys([*KEY, *by, "value", "weight", "source"])
+    return table.select(name for name in wanted if name in schema)
+
+
+def _written(table: pl.LazyFrame, spool: Spool) -> tuple[Path | None, int]:
+    """A file of the instance rows, None if there are none; and how many rows are none beside them."""
+    with column_errors():
+        path = spool.sink(table)
+    rows = pl.scan_parquet(path, glob=False)
+    count, results = (
+        rows.select(pl.len(), pl.col("instance_id").null_count()).collect(engine="streaming").row(0)
     )
-    if found is None:
-        return None
-    return found.frame, settled.notes()
+    if results == count:
+        return None, results
+    if results:
+        path = spool.sink(rows.filter(pl.col("instance_id").is_not_null()))
+    return path, results

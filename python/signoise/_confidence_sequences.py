@@ -57,7 +57,8 @@ def empirical_bernstein_sequence(
     penalty = np.cumsum((y - mean) ** 2 * (-np.log1p(-bet) - bet), axis=-1)
     before = np.cumsum(y, axis=-1) - y
     if population is None:
-        drawn, rest = 0.0, 0.0
+        drawn: Floats | float = 0.0
+        rest: Floats | float = 0.0
     else:
         left = population - np.arange(y.shape[-1])
         drawn, rest = before / left, np.arange(y.shape[-1]) / left

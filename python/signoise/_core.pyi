@@ -17,6 +17,18 @@ __all__ = [
     "archive_read",
     "autocorrelation_factors",
     "bit_matrix_counts",
+    "bit_matrix_moments",
+    "bootstrap_binomial",
+    "bootstrap_counts",
+    "bootstrap_crossed",
+    "bootstrap_estimates",
+    "bootstrap_interval",
+    "bootstrap_means",
+    "bootstrap_nested",
+    "bootstrap_quantiles",
+    "bootstrap_studentised",
+    "bootstrap_t_interval",
+    "bootstrap_trinomial",
     "chi2_quantile",
     "expected_agreement",
     "expected_range",
@@ -29,6 +41,7 @@ __all__ = [
     "normal_cdf",
     "normal_quantile",
     "pair_agreement",
+    "parquet_rows",
     "philox_uint64",
     "read_json_lines",
     "sampled_agreement",
@@ -42,6 +55,7 @@ __all__ = [
     "t_quantile",
     "trailing_ema",
     "trailing_mean",
+    "wide_uint32",
     "window_summary",
     "write_part",
     "write_parts",
@@ -69,6 +83,7 @@ def aggregate_parquet(
     progress: Callable[[int, int], object] | None = None,
     threads: int | None = None,
 ) -> dict[str, Any]: ...
+def parquet_rows(path: str | os.PathLike[str], *, threads: int | None = None) -> int: ...
 
 # checkpoints
 def trailing_mean(
@@ -105,6 +120,14 @@ def bit_matrix_counts(
     *,
     threads: int | None = None,
 ) -> dict[str, NDArray[np.uint64]]: ...
+def bit_matrix_moments(
+    matrices: Sequence[_Bits],
+    validity: Sequence[_Bits | None],
+    rows: _Offsets,
+    widths: _Offsets,
+    *,
+    threads: int | None = None,
+) -> dict[str, NDArray[Any]]: ...
 
 # store
 def write_part(
@@ -135,7 +158,7 @@ def file_checksums(
 class InstanceScan:
     """Checkpoints, units and instances of Parquet tables, from keys and ids alone; then their matrices.
 
-    Rows in no order, instances that occur twice, and types it does not know: ``UnsupportedScan``.
+    Instances that occur twice, rows without a score, and types it does not know: ``UnsupportedScan``.
     """
 
     def __new__(
@@ -147,6 +170,7 @@ class InstanceScan:
         identity: str,
         values: Sequence[str],
         extras: Sequence[str],
+        cells: int,
         threads: int | None = None,
     ) -> InstanceScan: ...
     @property
@@ -163,7 +187,11 @@ class InstanceScan:
     def seen(self) -> list[tuple[int, int]]: ...
     @property
     def extras(self) -> list[tuple[list[Any], list[bool], list[int]]]: ...
-    def matrices(self, number: NDArray[np.uint32], *, threads: int | None = None) -> list[dict[str, Any]]: ...
+    @property
+    def at_once(self) -> int: ...
+    def matrices(
+        self, number: NDArray[np.uint32], *, first: int = 0, threads: int | None = None
+    ) -> list[dict[str, Any]]: ...
 
 # snr
 def window_summary(
@@ -244,6 +272,125 @@ def signal_variant_groups(
 def philox_uint64(
     rng_seed: int, purpose: int, replicate: int, unit: int, n: int, *, threads: int | None = None
 ) -> _Addresses: ...
+def wide_uint32(
+    rng_seed: int, purpose: int, replicate: int, unit: int, n: int, *, threads: int | None = None
+) -> NDArray[np.uint32]: ...
+
+# bootstrap
+def bootstrap_binomial(
+    ones: _Addresses,
+    n: _Addresses,
+    units: _Addresses,
+    n_resamples: int,
+    rng_seed: int,
+    *,
+    threads: int | None = None,
+) -> _Floats: ...
+def bootstrap_counts(
+    offsets: _Offsets,
+    units: _Addresses,
+    n_resamples: int,
+    rng_seed: int,
+    *,
+    scheme: str = "multinomial",
+    block_length: int = 1,
+    threads: int | None = None,
+) -> NDArray[np.uint16]: ...
+def bootstrap_crossed(
+    totals: _Floats,
+    sizes: _Floats | None,
+    row_offsets: _Offsets,
+    row_units: _Addresses,
+    offsets: _Offsets,
+    units: _Addresses,
+    n_resamples: int,
+    rng_seed: int,
+    *,
+    scheme: str = "multinomial",
+    block_length: int = 1,
+    threads: int | None = None,
+) -> _Floats: ...
+def bootstrap_estimates(
+    totals: _Floats,
+    sizes: _Floats | None,
+    offsets: _Offsets,
+    *,
+    macro_mean: bool = False,
+    threads: int | None = None,
+) -> dict[str, _Floats]: ...
+def bootstrap_interval(
+    values: _Floats,
+    estimates: _Floats,
+    accelerations: _Floats,
+    method: str,
+    confidence_level: float,
+    *,
+    threads: int | None = None,
+) -> dict[str, _Floats | NDArray[np.bool_]]: ...
+def bootstrap_means(
+    totals: _Floats,
+    sizes: _Floats | None,
+    offsets: _Offsets,
+    units: _Addresses,
+    n_resamples: int,
+    rng_seed: int,
+    *,
+    macro_mean: bool = False,
+    scheme: str = "multinomial",
+    block_length: int = 1,
+    threads: int | None = None,
+) -> _Floats: ...
+def bootstrap_nested(
+    values: _Floats,
+    offsets: _Offsets,
+    row_offsets: _Offsets,
+    units: _Addresses,
+    n_resamples: int,
+    rng_seed: int,
+    *,
+    threads: int | None = None,
+) -> _Floats: ...
+def bootstrap_quantiles(
+    values: _Floats,
+    probabilities: _Floats,
+    offsets: _Offsets,
+    units: _Addresses,
+    n_resamples: int,
+    rng_seed: int,
+    *,
+    scheme: str = "multinomial",
+    block_length: int = 1,
+    threads: int | None = None,
+) -> _Floats: ...
+def bootstrap_studentised(
+    totals: _Floats,
+    sizes: _Floats | None,
+    offsets: _Offsets,
+    units: _Addresses,
+    n_resamples: int,
+    rng_seed: int,
+    *,
+    threads: int | None = None,
+) -> tuple[_Floats, _Floats]: ...
+def bootstrap_t_interval(
+    values: _Floats,
+    replicate_stderrs: _Floats,
+    estimates: _Floats,
+    stderrs: _Floats,
+    confidence_level: float,
+    *,
+    threads: int | None = None,
+) -> dict[str, _Floats]: ...
+def bootstrap_trinomial(
+    up: _Addresses,
+    down: _Addresses,
+    n: _Addresses,
+    units: _Addresses,
+    n_resamples: int,
+    rng_seed: int,
+    *,
+    threads: int | None = None,
+) -> _Floats: ...
 
 # smoothness
 def smoothness_groups(
@@ -283,11 +430,14 @@ def read_json_lines(
     *,
     skip: Sequence[str] | None = None,
     only: Sequence[str] | None = None,
+    odd: Sequence[str] | None = None,
     max_line_bytes: int = 67108864,
     max_depth: int = 512,
+    stop: Callable[[], bool] | None = None,
     threads: int | None = None,
 ) -> dict[str, Any]: ...
 
+# `stop` is asked now and then whether to give up with KeyboardInterrupt.
 # Keys: file, line (uint32); fields: name to kind (uint8), number (float64), text (Text or None); problems: (file,
 # line, reason, excerpt) of the first 100 rows left out; n_problems.
 

@@ -213,10 +213,11 @@ def crossed_mean(table: Floats) -> Estimate:
         df = total**2 / spread if spread > 0 else float(min(s, n) - 1)
         independent = table.var(ddof=1)
         effect = total / independent if independent > 0 else np.nan
-    floats = (np.array([float(x)]) for x in (value, stderr, df))
     smaller = np.array([min(s, n)], dtype=np.intp)
     return Estimate(
-        *floats,
+        value=np.array([float(value)]),
+        stderr=np.array([float(stderr)]),
+        df=np.array([float(df)]),
         n=np.array([s * n], dtype=np.intp),
         n_clusters=smaller,
         effective_clusters=smaller.astype(float),
@@ -252,7 +253,7 @@ class _Layout:
             if labels is not None and len(labels) != n:
                 raise ShapeError(f"{name} has {len(labels)} values, expected {n}")
         self.offsets = offsets
-        self.n = np.diff(offsets.astype(np.intp))
+        self.n = np.diff(offsets).astype(np.intp)
         self.group = np.repeat(np.arange(len(self.n)), self.n)
         self.weights = weights
         self.clustered = clusters is not None
@@ -312,10 +313,11 @@ class _Layout:
             return self.independent(r, s)
         count = len(self.cluster_group)
         sums = [np.bincount(self._code, weights=column, minlength=count) for column in (r, s)]
-        n, g = self.n.astype(float), self.n_clusters.astype(float)
+        n: Floats = self.n.astype(float)
+        g: Floats = self.n_clusters.astype(float)
         with np.errstate(all="ignore"):
             factor = {"CR0": np.ones(len(g)), "CR1": g / (g - 1), "CR3": (g - 1) / g}[self._error]
-            product = sums[0] * sums[1]
+            product: Floats = sums[0] * sums[1]
             if self._error == "CR3":
                 product = product / (1 - self.shares) ** 2
             total = np.bincount(self.cluster_group, weights=product, minlength=len(n))

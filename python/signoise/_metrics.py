@@ -167,6 +167,7 @@ _ALIASES = {
 _BY_NAME = {metric.name: metric for metric in _TABLE}
 
 _PASS_AT = re.compile(r"(?:.*_)?(?:pass|avg|maj|cons|g-pass|coverage)(?:@|_at_|\^)\d+(?:[:_].*)?")
+_AT_K = re.compile(r"(?P<of>[^@]+)@\d+")
 _BY_PREFIX: list[tuple[re.Pattern[str], Metric]] = [
     (_PASS_AT, Metric("pass@k", "higher", 0.0, 1.0, "fraction")),
     (
@@ -237,6 +238,9 @@ def _lookup_bare(bare: str) -> Metric | None:
     for suffixes, family in _BY_SUFFIX:
         if bare.endswith(suffixes):
             return replace(family, name=bare) if family.name else None
+    # The best, or the first right, of k: a share as before, but no longer one that chance explains.
+    if (best := _AT_K.fullmatch(bare)) and (base := _lookup_bare(best["of"])) and base.unit == "fraction":
+        return replace(base, name=bare, accuracy=False)
     return None
 
 
@@ -244,6 +248,18 @@ def aggregation(name: str) -> Aggregate:
     """How instances become the score of a task; the mean where nothing is known."""
     metric = lookup(name)
     return "mean" if metric is None else metric.aggregate
+
+
+def missing_infinities(name: str | None) -> tuple[bool, bool]:
+    """Whether -inf and +inf are beyond a bound of the metric: such a score is missing, any other infinity is one.
+
+    Examples
+    --------
+    >>> missing_infinities("acc"), missing_infinities("bits_per_byte"), missing_infinities("vibes")
+    ((True, True), (True, False), (False, False))
+    """
+    metric = None if name is None else lookup(name)
+    return (False, False) if metric is None else (metric.low is not None, metric.high is not None)
 
 
 def is_known(name: str) -> bool:
@@ -260,7 +276,10 @@ def is_listed(name: str) -> bool:
     (True, True, False)
     """
     bare = name.strip().lower()
-    return _ALIASES.get(bare, bare) in _BY_NAME or any(pattern.fullmatch(bare) for pattern, _ in _BY_PREFIX)
+    if _ALIASES.get(bare, bare) in _BY_NAME or any(pattern.fullmatch(bare) for pattern, _ in _BY_PREFIX):
+        return True
+    best = _AT_K.fullmatch(bare)
+    return best is not None and _lookup_bare(bare) is not None and is_listed(best["of"])
 
 
 def is_accuracy(name: str) -> bool:

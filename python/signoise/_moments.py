@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ._kernels import kernels
-from ._metrics import aggregation, lookup
+from ._metrics import aggregation, missing_infinities
 from ._schema import KEY
 from ._segments import segment_offsets
 
@@ -129,9 +129,7 @@ def moments_frame(keys: pl.DataFrame, moments: Mapping[str, NDArray[Any]]) -> pl
 def with_usable(frame: pl.DataFrame) -> pl.DataFrame:
     """Mark scores that statistics may use, and count out the others: null, NaN, and infinities beyond a bound."""
     metrics = frame["metric"].unique().drop_nulls().sort().to_list() if "metric" in frame.columns else []
-    known = [(name, metric) for name in metrics if (metric := lookup(name)) is not None]
-    above = [name for name, metric in known if metric.high is not None]
-    below = [name for name, metric in known if metric.low is not None]
+    below, above = ([name for name in metrics if missing_infinities(name)[side]] for side in (0, 1))
     value = pl.col("value")
     infinite = value.is_infinite().fill_null(False)
     impossible = pl.lit(value=False)
@@ -146,15 +144,12 @@ def with_usable(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _ratio_groups(frame: pl.DataFrame, starts: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Groups of a ratio metric: some weight differs from 1, or the metric is known as one and carries weights."""
+    """Groups with denominators: a usable score has a weight other than 1. Without any, a ratio metric is a mean."""
     if "weight" not in frame.columns or not len(starts):
         return np.zeros(len(starts), dtype=bool)
-    metrics = frame["metric"].unique().drop_nulls().to_list() if "metric" in frame.columns else []
-    ratios = [name for name in metrics if aggregation(name) == "ratio"]
-    ratio = pl.col("weight").fill_null(1.0) != 1.0
-    if ratios:
-        ratio |= pl.col("metric").is_in(ratios) & pl.col("weight").is_not_null()
-    weighted = frame.select(ratio.fill_null(False)).to_series().to_numpy()
+    weighted = (
+        frame.select((pl.col("weight").fill_null(1.0) != 1.0) & pl.col("__usable")).to_series().to_numpy()
+    )
     return np.logical_or.reduceat(weighted, starts)
 
 

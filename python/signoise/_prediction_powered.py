@@ -81,7 +81,7 @@ def prediction_powered_mean(
     y, f = moments(labels, offsets), moments(predictions, offsets)
     rest = moments(unlabelled, unlabelled_offsets)
     n, more = y["n"].astype(float), rest["n"].astype(float)
-    group = np.repeat(np.arange(len(n)), np.diff(offsets.astype(np.intp)))
+    group = np.repeat(np.arange(len(n)), np.diff(offsets).astype(np.intp))
     with np.errstate(all="ignore"):
         enough = (n >= 2) & (more >= 2)
         if weight is None:

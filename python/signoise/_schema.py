@@ -320,6 +320,11 @@ def _setting(theirs: str, dtype: pl.DataType) -> pl.Expr:
     )
 
 
+def is_config_part(name: str) -> bool:
+    """Whether a column of this name becomes a part of `config` where the table has none."""
+    return _bare(name) in dict(CONFIG_PARTS)
+
+
 def config_sources(names: Iterable[str]) -> dict[str, str]:
     """Columns that a filter may name in place of a part of `config`: ``{their name: label in config}``."""
     labels = dict(CONFIG_PARTS)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
@@ -23,7 +24,7 @@ from ._segments import segment_offsets
 if TYPE_CHECKING:
     from ._duplicates import Duplicates
     from ._encode import Encoded
-    from ._readers import ReadReport
+    from ._readers import ReadReport, Spool
 
 Scores: TypeAlias = (
     "pl.DataFrame | pl.LazyFrame | str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Any"
@@ -43,7 +44,13 @@ class Table:
     report: ReadReport | None = None
 
 
-def open_paths(scores: Scores, columns: Mapping[str, str] | None = None, *, strict: bool = False) -> Any:
+def open_paths(
+    scores: Scores,
+    columns: Mapping[str, str] | None = None,
+    *,
+    strict: bool = False,
+    spool: Spool | None = None,
+) -> Any:
     """Paths as `Opened`, dumps planned and not yet loaded; any other form as it is."""
     if isinstance(scores, (str, os.PathLike)) or (
         not hasattr(scores, "__arrow_c_stream__")
@@ -52,7 +59,7 @@ def open_paths(scores: Scores, columns: Mapping[str, str] | None = None, *, stri
     ):
         from ._readers import open_source
 
-        return open_source(cast("Any", scores), columns=columns, strict=strict)
+        return open_source(cast("Any", scores), columns=columns, strict=strict, spool=spool)
     return scores
 
 
@@ -234,9 +241,16 @@ def constant_or_null(names: Iterable[str]) -> list[pl.Expr]:
 
 
 def _collect(frame: pl.LazyFrame, *, in_memory: bool) -> pl.DataFrame:
-    try:
+    with column_errors():
         # Streaming would cut a table that is in memory already into pieces, and every column copied to join them.
         return frame.collect(engine="in-memory" if in_memory else "auto")
+
+
+@contextlib.contextmanager
+def column_errors() -> Iterator[None]:
+    """Errors of Polars over the content of a column as ours."""
+    try:
+        yield
     except SchemaError as error:  # ours, from inside an expression: Polars appends the expression to it
         raise SchemaError(str(error).split("\n")[0]) from None
     except (pl.exceptions.InvalidOperationError, pl.exceptions.ComputeError) as error:

@@ -15,7 +15,7 @@ import polars as pl
 
 from ._errors import UnsupportedScan
 from ._kernels import kernels
-from ._metrics import lookup
+from ._metrics import missing_infinities
 from ._readers._signal_and_noise import BITS, is_signal_and_noise, metric_columns, tidy
 from ._schema import COLUMNS, CONFIG_PARTS, KEY, find_columns, recognise, wide_metrics
 
@@ -65,6 +65,7 @@ def stream_parquet(
     *,
     columns: Mapping[str, str] | None = None,
     metrics: Sequence[str] | None = None,
+    sources: Sequence[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
     threads: int | None = None,
 ) -> Streamed | None:
@@ -80,6 +81,8 @@ def stream_parquet(
         Called with the rows of doubtful groups (our columns) and the by-columns; gives their moments.
     columns, metrics, threads
         As in `aggregate`.
+    sources
+        What the files are called in messages.
     progress
         Called with (rows, bytes) done so far.
     """
@@ -108,11 +111,16 @@ def stream_parquet(
     doubtful = _doubtful(found, plan)
     frame = _frame(found, plan, labelled)
     if doubtful.height:
-        again = [settle(rows, plan.by) for rows in _read_again(paths, doubtful, plan, columns)]
+        again = [settle(rows, plan.by) for rows in _read_again(paths, sources, doubtful, plan, columns)]
         keys = pl.concat([table.select(plan.by) for table in again])
         frame = frame.join(keys.unique(), on=plan.by, how="anti", nulls_equal=True, maintain_order="left")
         frame = pl.concat([frame, *(table.select(frame.columns) for table in again)]).sort(plan.by)
     return Streamed(frame, plan.by, int(found["rows"]), doubtful.height)
+
+
+def can_stream(schema: Mapping[str, pl.DataType], by: Sequence[str]) -> bool:
+    """Whether tables with these columns of ours need no way through memory, as far as columns can tell."""
+    return _plan(schema, by, None, None) is not None
 
 
 @dataclass(frozen=True)
@@ -243,20 +251,46 @@ def _frame(found: Mapping[str, Any], plan: _Plan, labelled: Mapping[str, pl.Seri
         wide = plan.metrics is not None
         # One after the other: what a scan of hundreds of millions of rows leaves is as large as the scan itself.
         parts = [_finish(sums.pop(0), names[i : i + 1], one, wide=wide) for i in range(len(sums))]
-        codes = {name: np.tile(code, len(parts)) for name, code in codes.items()}
-        codes["metric"] = np.repeat(np.arange(len(parts), dtype=np.uint32), groups)
     labels = {**labelled, "metric": names}
-    order = np.lexsort([_ranks(labels[name])[codes[name]] for name in reversed(plan.by)])
+    order = _order(plan.by, {name: _ranks(labels[name]) for name in plan.by}, codes, len(parts), groups)
     if plan.metrics is not None:
         # As in memory, a wide table drops cells without a score.
         scored = np.concatenate([part["n"] + part["n_missing"] + part["n_nan"] > 0 for part in parts])
-        order = order[scored[order]]
-    columns = [
-        _column(name, np.concatenate([part.pop(name) for part in parts])[order]) for name in list(parts[0])
-    ]
-    return pl.DataFrame(
-        [*(labels[name].gather(codes.pop(name)[order]).alias(name) for name in plan.by), *columns]
-    )
+        if not scored.all():
+            order = order[scored[order]]
+    # Numbers first, which free what they were made of: labels are most of the table.
+    columns = {
+        name: _column(name, np.concatenate([part.pop(name) for part in parts])[order])
+        for name in list(parts[0])
+    }
+    at = order % groups if len(parts) > 1 else order
+    keys = {}
+    for name in plan.by:
+        code = order // max(groups, 1) if name not in codes else codes.pop(name)[at]
+        keys[name] = labels[name].gather(code).alias(name)
+    return pl.DataFrame({**keys, **columns})
+
+
+def _order(
+    by: Sequence[str],
+    ranks: Mapping[str, NDArray[np.uint32]],
+    codes: Mapping[str, NDArray[np.uint32]],
+    parts: int,
+    groups: int,
+) -> NDArray[np.intp]:
+    """Where the rows of the sorted table stand: part after part (one for each metric), groups within them."""
+    own = [name for name in by if name in codes]
+    if own == list(codes) and all((ranks[name][1:] > ranks[name][:-1]).all() for name in own):
+        # The scan sorts by its labels, which is the order of ours as well unless names were parsed.
+        if parts == 1:
+            return np.arange(groups)
+        if by[-1] == "metric":
+            first = np.argsort(ranks["metric"]) * groups
+            return (np.arange(groups)[:, None] + first[None, :]).ravel()
+    rows = {name: np.tile(ranks[name][code], parts) for name, code in codes.items()}
+    if "metric" not in codes:
+        rows["metric"] = np.repeat(ranks["metric"], groups)
+    return np.lexsort([rows[name] for name in reversed(by)])
 
 
 def _ranks(labels: pl.Series) -> NDArray[np.uint32]:
@@ -287,14 +321,10 @@ def _finish(
             "min": np.where(none, np.nan, sums["min"]) if none.any() else sums["min"],
             "max": np.where(none, np.nan, sums["max"]) if none.any() else sums["max"],
         }
-    known = [lookup(name) if name is not None else None for name in metrics]
-    bounded = {
-        side: np.array([metric is not None and getattr(metric, side) is not None for metric in known])[code]
-        for side in ("high", "low")
-    }
+    no_minus, no_plus = np.array([missing_infinities(name) for name in metrics]).reshape(-1, 2)[code].T
     infinite = sums["n_plus"] + sums["n_minus"]
-    plus = np.where(bounded["high"], 0, sums["n_plus"])
-    minus = np.where(bounded["low"], 0, sums["n_minus"])
+    plus = np.where(no_plus, 0, sums["n_plus"])
+    minus = np.where(no_minus, 0, sums["n_minus"])
     n = sums["n"] + plus + minus
     kept = (plus + minus) > 0
     with np.errstate(all="ignore"):
@@ -330,11 +360,18 @@ def _doubtful(found: Mapping[str, Any], plan: _Plan) -> pl.DataFrame:
 
 
 def _read_again(
-    paths: Sequence[Path], doubtful: pl.DataFrame, plan: _Plan, columns: Mapping[str, str] | None
+    paths: Sequence[Path],
+    sources: Sequence[str] | None,
+    doubtful: pl.DataFrame,
+    plan: _Plan,
+    columns: Mapping[str, str] | None,
 ) -> Iterator[pl.DataFrame]:
     """Rows of doubtful groups in our columns, a bounded number of groups at a time."""
     source = pl.scan_parquet(list(paths), glob=False)
     schema = source.collect_schema()
+    if sources is not None and "source" not in schema:
+        source = pl.scan_parquet(list(paths), glob=False, include_file_paths="source")
+        source = source.with_columns(pl.col("source").replace(list(map(str, paths)), list(sources)))
     drop = [name for name in plan.all_metrics if name not in plan.values]
     source = source.drop(drop)
     if is_signal_and_noise(schema):
@@ -353,5 +390,5 @@ def _read_again(
         ).join(part.lazy(), on=part.columns, how="semi", nulls_equal=True)
         rows = recognise(rows, columns)
         names = rows.collect_schema().names()
-        wanted = dict.fromkeys([*KEY, *plan.by, "value", "weight"])
+        wanted = dict.fromkeys([*KEY, *plan.by, "value", "weight", "source"])
         yield rows.select(name for name in wanted if name in names).collect(engine="streaming")

@@ -272,7 +272,7 @@ def paired_generation_components(
 
 def _spread(n: Floats, m2: Floats, offsets: Offsets) -> tuple[Floats, Floats]:
     """Mean variance between generations of each group, and the variance of each instance, the mean where unknown."""
-    group = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets.astype(np.intp)))
+    group = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets).astype(np.intp))
     several = n >= 2
     with np.errstate(all="ignore"):
         own = m2 / (n - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from .._readers import Opened as Dumps
-    from .._readers import ReadReport
+    from .._readers import ReadReport, Spool
     from .._store import ScoreStore
     from ._run import Session
 
@@ -32,6 +33,7 @@ def open_dumps(
     format: str = "auto",  # noqa: A002 (the option's name)
     columns: Mapping[str, str] | None = None,
     strict: bool | None = None,
+    spool: Spool | None = None,
 ) -> Dumps:
     """Find what the sources hold, with progress; instances are not loaded yet."""
     from .._readers import open_source
@@ -43,6 +45,7 @@ def open_dumps(
         columns=columns,
         strict=bool(strict),
         progress=session.progress.files,
+        spool=spool,
     )
 
 
@@ -105,21 +108,25 @@ def run_verb(
 
     reading, writing, given = split(options)
     store = as_store(list(reading["sources"]))
-    if store is not None:
-        scores: Any = store
-    elif whole:
-        opened = open_sources(session, **reading, strict=given.get("strict"))
-        if opened.columns is not None:
-            given["columns"] = opened.columns
-        scores = opened.frame
-    else:
-        scores = open_dumps(session, **reading, strict=given.get("strict"))
-        scores.row_progress = session.progress.rows
-        session.progress.rows(0, scores.report.rows)
-        if scores.tables and reading["columns"]:
-            given["columns"] = reading["columns"]
-    table = getattr(signoise, name)(scores, **given)
-    if not whole and store is None:
-        tell_checks(session, scores.report)
+    with contextlib.ExitStack() as closing:
+        if store is not None:
+            scores: Any = store
+        elif whole:
+            opened = open_sources(session, **reading, strict=given.get("strict"))
+            if opened.columns is not None:
+                given["columns"] = opened.columns
+            scores = opened.frame
+        else:
+            from .._readers import Spool
+
+            spool = closing.enter_context(Spool(given.get("by", ()), given.get("where")))
+            scores = open_dumps(session, **reading, strict=given.get("strict"), spool=spool)
+            scores.row_progress = session.progress.rows
+            session.progress.rows(0, scores.report.rows)
+            if scores.tables and reading["columns"]:
+                given["columns"] = reading["columns"]
+        table = getattr(signoise, name)(scores, **given)
+        if not whole and store is None:
+            tell_checks(session, scores.report)
     said = () if lines is None else lines(table)
     emit(session, Result(table, by=tuple(given.get("by", ())) or by, lines=said), **writing)

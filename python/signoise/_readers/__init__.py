@@ -7,23 +7,25 @@ numbers (`_selfcheck`). Tables go through ``signoise._schema.recognise``. `read`
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 import polars as pl
 
 from .._errors import OptionError, ReadError, SchemaError
 from . import _tables
-from ._batches import TARGET_BYTES, batches, filled_labels, lengthen
+from ._batches import PACKED, TARGET_BYTES, batches, filled_labels, lengthen
 from ._documents import OTHER_LAYOUT, load_document
 from ._dump import Batch, Dump, Part
-from ._files import Found, Source, kind_of, reasons
+from ._files import COMPRESSED, Found, Source, kind_of, reasons
 from ._formats import FORMATS, LOOKED_FOR, Format, claimed_by
 from ._plan import IDENTITY, Planned, plan
 from ._remote import Localised, localise
 from ._report import CheckFailure, Dropped, Place, ReadReport, Rerun
 from ._selfcheck import SelfCheck
+from ._spool import LARGE_BYTES, Spool
 
 __all__ = [
     "FORMATS",
@@ -36,12 +38,14 @@ __all__ = [
     "Planned",
     "ReadReport",
     "Rerun",
+    "Spool",
     "lengthen",
     "open_source",
     "read",
 ]
 
 Progress = Callable[[int, int], None]
+Table: TypeAlias = "pl.LazyFrame | Callable[[], pl.LazyFrame]"
 
 
 @dataclass
@@ -55,9 +59,9 @@ class Opened:
     files : list of Found
     dumps : list of Dump
         One for each format found.
-    tables : list of LazyFrame
-    parquet : list of Path
-        Where those tables are, as long as all are local Parquet files; else empty.
+    tables : list of LazyFrame, or of calls that give one
+    parquet : list of Found
+        Where those tables are, as long as all are local Parquet files (those of `spool` included); else empty.
     results : DataFrame or None
         The harnesses' own aggregates, re-runs resolved.
     planned : list of Planned
@@ -67,23 +71,30 @@ class Opened:
         Called with (files done, files in all), and while tables are streamed with (rows done, rows in all).
     place : Localised
         Where files of URLs were fetched to; `Localised.close` deletes them.
+    spool : Spool, optional
+        Temporary files that stand for large tables.
     """
 
     source: Source | Sequence[Source]
     files: list[Found]
     dumps: list[Dump]
-    tables: list[pl.LazyFrame]
-    parquet: list[Path]
+    tables: list[Table]
+    parquet: list[Found]
     results: pl.DataFrame | None
     planned: list[Planned]
     report: ReadReport
     progress: Progress | None = None
     row_progress: Progress | None = None
     place: Localised | None = None
+    spool: Spool | None = None
     _done: int = field(default=0)
 
     def batches(
-        self, *, together: Sequence[str] = IDENTITY, target_bytes: int = TARGET_BYTES
+        self,
+        *,
+        together: Sequence[str] = IDENTITY,
+        target_bytes: int = TARGET_BYTES,
+        threads: int | None = None,
     ) -> Iterator[Batch]:
         """Load what is planned, and check it against the harnesses' own numbers.
 
@@ -93,9 +104,13 @@ class Opened:
             Labels of which parts with equal ones come in one batch.
         target_bytes
             Size of files to load at a time.
+        threads
+            How many may read.
         """
         check = SelfCheck(self.results, self.report)
-        for batch in batches(self.planned, self.report, together=together, target_bytes=target_bytes):
+        for batch in batches(
+            self.planned, self.report, together=together, target_bytes=target_bytes, threads=threads
+        ):
             check.add(batch)
             yield batch
             self.advance(len(batch.parts))
@@ -132,7 +147,7 @@ class Opened:
         instances = [frame for frame in instances if frame.height]
         if instances:
             frames.append(pl.concat(instances, how="diagonal").lazy())
-        return [*frames, *self.tables]
+        return [*frames, *(table() if callable(table) else table for table in self.tables)]
 
 
 def read(
@@ -185,26 +200,31 @@ def open_source(
     columns: Mapping[str, str] | None = None,
     strict: bool = False,
     progress: Progress | None = None,
+    spool: Spool | None = None,
 ) -> Opened:
     """Find what a source holds: tables and results are read, instances of dumps only planned.
 
     Parameters, errors
-        As in `read`; a source without anything to read is found out by `Opened.frame`.
+        As in `read`; a source without anything to read is found out by `Opened.frame`. With a `spool` the tables of
+        a large source are not held in memory.
     """
     if format not in FORMATS:
         raise OptionError(f"format is {format!r}; it must be one of {', '.join(FORMATS)}")
     report = ReadReport(strict=strict)
     place = localise(source, report)
     files = place.files
-    opened = Opened(source, files, [], [], [], None, [], report, progress, place=place)
+    if spool is not None and not (place.tables or _is_large(files)):
+        spool = None
+    opened = Opened(source, files, [], [], [], None, [], report, progress, place=place, spool=spool)
     opened.advance(0)
     claimed: dict[str, tuple[Format, list[Found]]] = {}
+    layouts: set[_tables.Layout] = set()
     for file in files:
         head = b""
         try:
             module, head = claimed_by(file)
             if module is None:
-                table = _read_table(file, head, format, columns, report)
+                table = _read_table(file, head, format, columns, report, spool, layouts)
             elif format in ("auto", module.FORMAT):
                 claimed.setdefault(module.FORMAT, (module, []))[1].append(file)
                 continue
@@ -222,7 +242,9 @@ def open_source(
         if table is not None:
             opened.tables.append(table)
             if head.startswith(b"PAR1"):
-                opened.parquet.append(file.path)
+                opened.parquet.append(file)
+            elif spool is not None and file.path in spool.parquet:
+                opened.parquet.append(replace(file, path=spool.parquet[file.path]))
         opened.advance(1)
     for remote in place.tables if format in ("auto", "table") else []:
         table = _tables.read_remote_table(remote, columns, report)
@@ -244,13 +266,25 @@ def open_source(
     return opened
 
 
+def _is_large(files: Sequence[Found]) -> bool:
+    size = 0
+    for file in files:
+        with contextlib.suppress(OSError):
+            size += file.path.stat().st_size * (PACKED if file.path.suffix.lower() in COMPRESSED else 1)
+        if size >= LARGE_BYTES:
+            return True
+    return False
+
+
 def _read_table(
     file: Found,
     head: bytes,
     wanted: str,
     columns: Mapping[str, str] | None,
     report: ReadReport,
-) -> pl.LazyFrame | None:
+    spool: Spool | None,
+    layouts: set[_tables.Layout],
+) -> Table | None:
     """A table, or None where the file was left out (and reported)."""
     kind, reason = kind_of(file, head)
     if kind == "empty":
@@ -258,23 +292,27 @@ def _read_table(
     elif kind == "other":
         report.ignore(file.label, reason)
     elif kind == "json":
-        return _read_json(file, wanted, columns, report)
+        return _read_json(file, wanted, columns, report, spool)
     elif wanted not in ("auto", "table"):
         report.ignore(file.label, _unwanted("table", wanted))
     else:
-        return _tables.read_table(file, kind, columns, report)
+        return _tables.read_table(file, kind, columns, report, spool=spool, layouts=layouts)
     return None
 
 
 def _read_json(
-    file: Found, wanted: str, columns: Mapping[str, str] | None, report: ReadReport
-) -> pl.LazyFrame | None:
+    file: Found,
+    wanted: str,
+    columns: Mapping[str, str] | None,
+    report: ReadReport,
+    spool: Spool | None,
+) -> Table | None:
     document = load_document(file, report)
     if document is None:
         return None
     if _tables.is_records(document) and wanted in ("auto", "table"):
         try:
-            return _tables.read_table(file, "json", columns, report, document)
+            return _tables.read_table(file, "json", columns, report, document, spool)
         except SchemaError:
             if file.explicit:
                 raise

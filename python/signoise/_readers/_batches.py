@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from .._schema import COLUMNS
-from ._dump import LABELS, Batch, Part
+from ._dump import LABELS, Batch, Dump, FetchingDump, Part
+from ._files import COMPRESSED
 from ._plan import IDENTITY, Planned, identity, source_of
 
 if TYPE_CHECKING:
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 TARGET_BYTES = 64 * 2**20
 """Size of the files of a batch: enough for many small files at once, and little memory."""
 
-_COMPRESSED = 8
+PACKED = 8
 """How many times larger text is than its compressed file, roughly."""
 
 _KEY = ("instance_id", "filter", "repeat", "cluster")
@@ -33,16 +36,55 @@ def batches(
     *,
     together: Sequence[str] = IDENTITY,
     target_bytes: int = TARGET_BYTES,
+    threads: int | None = None,
 ) -> Iterator[Batch]:
     """Load what is planned, about `target_bytes` of files at a time.
 
     Parts that are equal in the labels of `together` (default: all, ``source`` apart) come in one batch, however large,
     so that what is counted within a batch is final. Rows that repeat another one exactly are dropped and counted in
-    `report`; rows of one key with different scores are kept, and said.
+    `report`; rows of one key with different scores are kept, and said. Where the reader can, the next batch is fetched
+    while one is worked on, unless there is but one thread.
     """
-    for chunk in _chunks(plan, together, target_bytes):
-        batch = chunk[0].dump.load([planned.part for planned in chunk])
+    chunks = _chunks(plan, together, target_bytes)
+    for batch in _loaded(chunks) if threads == 1 else _loaded_ahead(chunks, threads):
         yield _without_repeats(batch, report)
+
+
+def _loaded(chunks: Iterator[list[Planned]]) -> Iterator[Batch]:
+    """Batches one after the other on this thread alone."""
+    for chunk in chunks:
+        dump, parts = _of(chunk)
+        yield dump.load(parts, dump.fetch(parts, threads=1)) if _fetches(dump) else dump.load(parts)
+
+
+def _loaded_ahead(chunks: Iterator[list[Planned]], threads: int | None) -> Iterator[Batch]:
+    """Batches in order, each fetched while the one before is worked on; only `Dump.load` says anything to a report."""
+    stop = threading.Event()
+    reader = ThreadPoolExecutor(1, thread_name_prefix="signoise-read")
+
+    def begin(chunk: list[Planned]) -> tuple[Any, list[Part], Future[Any] | None]:
+        dump, parts = _of(chunk)
+        if _fetches(dump):
+            return dump, parts, reader.submit(dump.fetch, parts, threads=threads, stop=stop.is_set)
+        return dump, parts, None
+
+    try:
+        begun = map(begin, chunks)
+        ahead = next(begun, None)
+        while ahead is not None:
+            (dump, parts, fetched), ahead = ahead, next(begun, None)
+            yield dump.load(parts) if fetched is None else dump.load(parts, fetched.result())
+    finally:
+        stop.set()
+        reader.shutdown(cancel_futures=True)
+
+
+def _of(chunk: list[Planned]) -> tuple[Any, list[Part]]:
+    return chunk[0].dump, [planned.part for planned in chunk]
+
+
+def _fetches(dump: Dump) -> bool:
+    return isinstance(dump, FetchingDump)
 
 
 def _chunks(plan: Sequence[Planned], together: Sequence[str], target_bytes: int) -> Iterator[list[Planned]]:
@@ -63,8 +105,8 @@ def _chunks(plan: Sequence[Planned], together: Sequence[str], target_bytes: int)
 
 
 def _size(part: Part) -> int:
-    small = part.file.path.suffix.lower() in (".gz", ".zst", ".zstd")
-    return part.size * (_COMPRESSED if small else 1)
+    small = part.file.path.suffix.lower() in COMPRESSED
+    return part.size * (PACKED if small else 1)
 
 
 def units_of(parts: Sequence[Part]) -> NDArray[np.uint32]:
@@ -123,6 +165,8 @@ def _all_distinct(batch: Batch, units: NDArray[np.uint32], key: Sequence[str]) -
                 units
             )
         number = number * many + code
+    if size <= 8 * len(units):  # a small table, faster than hashes
+        return bool(np.bincount(number).max(initial=0) <= 1)
     return pl.Series(number).n_unique() == len(units)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import zlib
 from typing import TYPE_CHECKING, Any
+
+from . import _zstd
 
 if TYPE_CHECKING:
     from ._files import Found
@@ -18,7 +19,7 @@ MAX_JSON_BYTES = 256 * 2**20
 """A results file has a few kilobytes. A larger document is something else, and would take all memory."""
 
 
-_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_GZIP = b"\x1f\x8b"
 
 
 def load_document(file: Found, report: ReadReport) -> Any:
@@ -44,8 +45,8 @@ def _decompressed(data: bytes) -> bytes:
     """
     if data.startswith(_GZIP):
         data = _gunzip(data)
-    elif data.startswith(_ZSTD):
-        data = _unzstd(data)
+    elif data.startswith(_zstd.MAGIC):
+        data = _zstd.unpack(data, MAX_JSON_BYTES)
     if not data:
         raise ValueError("the file is empty (0 bytes)")
     if len(data) > MAX_JSON_BYTES:
@@ -70,19 +71,6 @@ def _gunzip(data: bytes) -> bytes:
     except zlib.error as error:
         raise ValueError(f"damaged gzip data ({error}); copy the file again") from None
     return b"".join(parts)
-
-
-def _unzstd(data: bytes) -> bytes:
-    try:
-        zstd: Any = importlib.import_module("compression.zstd")
-    except ImportError:
-        raise ValueError(
-            "a JSON document compressed with zstd needs Python 3.14; decompress it first (unzstd)"
-        ) from None
-    try:
-        return bytes(zstd.ZstdDecompressor().decompress(data, MAX_JSON_BYTES + 1))
-    except zstd.ZstdError as error:
-        raise ValueError(f"damaged zstd data ({error}); copy the file again") from None
 
 
 def load(text: bytes) -> Any:

@@ -8,9 +8,9 @@ by side. Batches are what `scan_scores` lengthens, `aggregate` reduces and `inge
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import polars as pl
@@ -98,6 +98,10 @@ class Batch:
             self._codes[name] = places.fill_null(0).to_numpy()
         return self._codes[name]
 
+    def know_codes(self, name: str, codes: NDArray[np.int64]) -> None:
+        """What `codes` is to say of a column, from a reader that has it already."""
+        self._codes[name] = codes
+
 
 class Dump(Protocol):
     """All files of one format below the given paths. Made with ``(files, report)``; problems go to the report."""
@@ -115,4 +119,19 @@ class Dump(Protocol):
 
     def load(self, parts: Sequence[Part]) -> Batch:
         """Instance rows of some parts. A damaged row is dropped and reported, a damaged file skipped and reported."""
+        ...
+
+
+@runtime_checkable
+class FetchingDump(Protocol):
+    """A dump that can read ahead: what takes long is done by another thread, and whatever is reported by `load`."""
+
+    def fetch(
+        self, parts: Sequence[Part], *, threads: int | None = None, stop: Callable[[], bool] | None = None
+    ) -> Any:
+        """What files of some parts hold. Touches nothing that `load` does; `stop` is asked whether to give up."""
+        ...
+
+    def load(self, parts: Sequence[Part], fetched: Any = None) -> Batch:
+        """As `Dump.load`."""
         ...

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import polars as pl
-
 from .._errors import ReadError
+from . import _zstd
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,11 +23,11 @@ Source = str | os.PathLike[str]
 Kind = Literal["json", "parquet", "ipc", "ipc_stream", "csv", "tsv", "ndjson", "empty", "other"]
 
 _HEAD = 1 << 16
-_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_GZIP, _ZSTD = b"\x1f\x8b", _zstd.MAGIC
 _HIDDEN = re.compile(r"^(?:\.|__pycache__$|__MACOSX$)")
 _DELIMITED = {".csv": "csv", ".tsv": "tsv"}
 _LINES = (".jsonl", ".ndjson")
-_COMPRESSED = (".gz", ".zst", ".zstd")
+COMPRESSED = (".gz", ".zst", ".zstd")
 
 INSTANCE_ROWS = "instance dump{s} of an unknown layout"
 """How files are ignored whose rows are scored items of nobody known."""
@@ -171,38 +170,23 @@ def clean(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
-def head_of(file: Found, *, decompress_zstd: bool = False) -> bytes:
+def head_of(file: Found, size: int = _HEAD, *, decompress_zstd: bool = False) -> bytes:
     """The first bytes of a file, decompressed; of a damaged or (by default) a Zstandard file those on disk."""
     with open(file.path, "rb", buffering=0) as handle:
-        head = handle.read(_HEAD)
+        head = handle.read(size)
     if head.startswith(_GZIP):
         with contextlib.suppress(zlib.error):
             return zlib.decompressobj(31).decompress(head, _HEAD)
     elif decompress_zstd and head.startswith(_ZSTD):
-        return _zstd_head(file.path) or head
+        # A first block may have twice the bytes of a head.
+        with open(file.path, "rb", buffering=0) as handle:
+            return _zstd.start(handle.read(3 * _HEAD))[:_HEAD] or head
     return head
 
 
 def is_packed(head: bytes) -> bool:
     """Whether these bytes are compressed."""
     return head.startswith((_GZIP, _ZSTD))
-
-
-def _zstd_head(path: Path) -> bytes:
-    """Lines from the start of a Zstandard file; Polars decompresses no more of it than they need."""
-    try:
-        lines = pl.scan_csv(
-            path,
-            has_header=False,
-            separator="\x01",
-            quote_char=None,
-            infer_schema=False,
-            new_columns=["line"],
-        )
-        found = lines.head(16).select("line").collect().to_series().fill_null("").to_list()
-    except pl.exceptions.PolarsError:
-        return b""
-    return "\n".join(found).encode()[:_HEAD]
 
 
 def kind_of(file: Found, head: bytes) -> tuple[Kind, str]:
@@ -227,7 +211,7 @@ def kind_of(file: Found, head: bytes) -> tuple[Kind, str]:
 
 def inner_extension(name: str) -> str:
     """The extension in lower case without that of the compression: ``.csv`` for ``a.csv.gz``."""
-    for compression in _COMPRESSED:
+    for compression in COMPRESSED:
         if name.lower().endswith(compression):
             name = name[: -len(compression)]
     return os.path.splitext(name)[1].lower()
@@ -241,6 +225,8 @@ def _by_extension(name: str) -> tuple[Kind, str] | None:
         return "csv", ""
     if extension == ".tsv":
         return "tsv", ""
+    if extension == ".json":
+        return "json", ""
     return None
 
 

@@ -58,6 +58,10 @@ MODULES = cast(
     ),
 )
 
+_SAMPLES = cast("Format", _lm_eval_samples)
+_START = 1 << 10
+"""Bytes that hold the first keys of a row."""
+
 FORMATS = ("auto", *(module.FORMAT for module in MODULES), "table")
 
 FORMAT_LABELS.update({module.FORMAT: module.LABEL for module in MODULES})
@@ -72,6 +76,10 @@ LOOKED_FOR = (
 
 def claimed_by(file: Found) -> tuple[Format | None, bytes]:
     """The format whose file this is, and the file's first bytes."""
+    # Samples come by the thousand: to search each for what all the others look for would take as long as to read it.
+    start = head_of(file, _START)
+    if _lm_eval_samples.is_samples(file, start):
+        return _SAMPLES, start
     head = head_of(file)
     if not head:
         return None, head

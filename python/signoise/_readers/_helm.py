@@ -57,6 +57,7 @@ _BESIDE = (
     "display_predictions.json",
 )
 
+_PACKED = re.compile(r"\.(?:gz|zstd?)$")
 _BOOKKEEPING = re.compile(
     r"num_.*|n_.*|max_prob|batch_size|prompt_truncated|finish_reason_.*|inference_.*|training_.*|estimated_.*"
     r"|predicted_index|.*_runtime|.*_cost|.*_tokens|.*_discrepancy|platt_.*|example_.*"
@@ -71,14 +72,20 @@ _Context = tuple[str, str, str]
 
 def claims(file: Found, head: bytes) -> bool:
     """Whether this file belongs to a run directory."""
-    name = file.path.name
+    name = _PACKED.sub("", file.path.name)
     if name == _INSTANCES:
         return True
     if name == _SPEC:
         return b'"adapter_spec"' in head or b'"scenario_spec"' in head or not head.strip()
     if name in (_STATS, *_BESIDE):
-        return (file.path.parent / _SPEC).exists() or (file.path.parent / _INSTANCES).exists()
+        return any(_path(file.path.parent, beside).exists() for beside in (_SPEC, _INSTANCES))
     return False
+
+
+def _path(folder: Path, name: str) -> Path:
+    """Where a file of a run is: as it is written, or compressed."""
+    paths = [folder / (name + packed) for packed in ("", ".gz", ".zst", ".zstd")]
+    return next((path for path in paths if path.exists()), paths[0])
 
 
 @dataclass
@@ -143,7 +150,7 @@ class Dump:
         """Means over trials of the statistics that are scores."""
         rows: list[dict[str, Any]] = []
         for run in self._plan():
-            source = f"{run.label}{_STATS}"
+            source = run.label + _path(run.folder, _STATS).name
             for context, name, stat in run.stats:
                 if context[2] and not self._perturbed:
                     continue
@@ -250,7 +257,7 @@ class Dump:
         return self._planned
 
     def _read_run(self, run: _Run) -> bool:
-        instances, stats = run.folder / _INSTANCES, run.folder / _STATS
+        instances, stats = _path(run.folder, _INSTANCES), _path(run.folder, _STATS)
         if not instances.exists() and not stats.exists():
             self._report.skip(
                 run.label + _SPEC, f"a run without {_INSTANCES} and {_STATS}: it did not finish"
@@ -263,7 +270,7 @@ class Dump:
             if instances.stat().st_size == 0:
                 self._report.skip(run.label + _INSTANCES, "the file is empty (0 bytes)")
             else:
-                run.instances = Found(instances, run.label + _INSTANCES, explicit=False)
+                run.instances = Found(instances, run.label + instances.name, explicit=False)
                 if not run.contexts:
                     self._scan_contexts(run, run.instances)
         left = [context for context in run.contexts if context[2]]
@@ -278,7 +285,7 @@ class Dump:
     def _read_spec(self, run: _Run) -> None:
         spec: dict[str, Any] = {}
         try:
-            with Document(run.folder / _SPEC, max_value=MAX_SPEC_BYTES) as document:
+            with Document(_path(run.folder, _SPEC), max_value=MAX_SPEC_BYTES) as document:
                 spec = dict(document.members())
         except OSError:
             self._report.note(

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import io
 import json
 import re
 import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO, Any, cast
+
+from . import _zstd
+from ._documents import MAX_JSON_BYTES
 
 MAX_VALUE = 1 << 26
 """Characters of one value (a sample, the header of a log) that are read at most."""
@@ -30,7 +34,7 @@ class Damaged(ValueError):
 
 
 class Document:
-    """One JSON document in a file, plain or gzipped.
+    """One JSON document in a file, plain, gzipped or (at most `MAX_JSON_BYTES` of text) in Zstandard.
 
     Parameters
     ----------
@@ -56,15 +60,20 @@ class Document:
         self.replaced = False
 
     def __enter__(self) -> Document:
-        handle = self._path.open("rb")
+        handle: IO[bytes] = self._path.open("rb")
         magic = handle.read(4)
         handle.seek(0)
         if magic.startswith(b"\x1f\x8b"):
             self._handle = cast("IO[bytes]", gzip.GzipFile(fileobj=handle))
             self._inner = handle
-        elif magic == b"\x28\xb5\x2f\xfd":
-            handle.close()
-            raise Damaged("a JSON document in zstd is not read; decompress it first")
+        elif magic == _zstd.MAGIC:
+            # Whole, as nothing unpacks it piece by piece.
+            with handle:
+                try:
+                    text = _zstd.unpack(handle.read(MAX_JSON_BYTES + 1), MAX_JSON_BYTES)
+                except ValueError as error:
+                    raise Damaged(str(error)) from None
+            self._handle = self._inner = io.BytesIO(text)
         else:
             self._handle = self._inner = handle
         if self._peek() == "\ufeff":

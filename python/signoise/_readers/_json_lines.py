@@ -6,7 +6,7 @@ The scan itself is `signoise._core.read_json_lines`; here its columns get one fo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +75,28 @@ class Lines:
         return Lines(self.file[rows], self.line[rows], fields)
 
 
-def read_lines(files: Sequence[Found], report: ReadReport, *, skip: Sequence[str] = ()) -> Lines:
+def scan_lines(
+    files: Sequence[Found],
+    *,
+    skip: Sequence[str] = (),
+    odd: Sequence[str] = (),
+    threads: int | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> dict[str, Any]:
+    """What the kernel finds in files, for `read_lines`; nobody is told of anything, so that any thread may do it."""
+    return kernels().read_json_lines(
+        [str(file.path) for file in files], skip=list(skip), odd=list(odd), threads=threads, stop=stop
+    )
+
+
+def read_lines(
+    files: Sequence[Found],
+    report: ReadReport,
+    *,
+    skip: Sequence[str] = (),
+    odd: Sequence[str] = (),
+    scanned: dict[str, Any] | None = None,
+) -> Lines:
     """Rows of files, those that cannot be read dropped and reported.
 
     Parameters
@@ -85,8 +106,12 @@ def read_lines(files: Sequence[Found], report: ReadReport, *, skip: Sequence[str
         A damaged row is dropped there, a file without a sound row skipped.
     skip
         Fields that are not wanted; they are checked and not kept.
+    odd
+        Fields of which only texts are kept that hold ``nan`` or ``inf``.
+    scanned
+        What `scan_lines` found in these files.
     """
-    read = kernels().read_json_lines([str(file.path) for file in files], skip=list(skip))
+    read = scan_lines(files, skip=skip, odd=odd) if scanned is None else scanned
     found = np.bincount(read["file"], minlength=len(files))
     for at, line, reason, excerpt in read["problems"]:
         if line == 0 and not found[at]:

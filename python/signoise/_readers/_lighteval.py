@@ -41,7 +41,7 @@ LABEL = "lighteval"
 PATTERNS = ("details_*.parquet", "results_*.json")
 
 _STAMP = r"\d{4}-\d\d-\d\dT\d\d[-:]\d\d[-:]\d\d(?:\.\d+)?"
-_RESULTS_NAME = re.compile(rf"results_(?P<stamp>{_STAMP})\.json(?:\.gz)?")
+_RESULTS_NAME = re.compile(rf"results_(?P<stamp>{_STAMP})\.json(?:\.gz|\.zstd?)?")
 _DETAILS_NAME = re.compile(rf"details_(?P<key>.+)_(?P<stamp>{_STAMP})\.parquet", re.DOTALL)
 _OUR_COLUMNS = frozenset({"part", "instance_id", "repeat", "cluster", "filter", "line"})
 _IN_TEXT = re.compile(

@@ -24,7 +24,7 @@ import math
 import os
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -38,7 +38,7 @@ from .._metrics import aggregation
 from ._documents import OTHER_LAYOUT, load_document
 from ._dump import Batch, Part
 from ._files import clean, inner_extension, is_instance_row
-from ._json_lines import ABSENT, ARRAY, BOOL, NULL, NUMBER, STRING, Field, Lines, read_lines
+from ._json_lines import ABSENT, ARRAY, BOOL, NULL, NUMBER, STRING, Field, Lines, read_lines, scan_lines
 from ._lm_eval import Collector, is_results
 from ._lm_eval_names import STAMP, Evaluation, parse_place, time_stamp
 
@@ -61,11 +61,21 @@ _ROW = re.compile(rb'\s*\[?\s*\{\s*"doc_id"\s*:\s*[^,{\[]{1,60},\s*"doc"\s*:')
 _RESULTS = re.compile(rb'"results"\s*:\s*\{')
 
 _SKIP = (
-    *("doc", "target", "arguments", "resps", "filtered_resps", "prompt", "logits", "truth"),
+    *("doc", "target", "arguments", "resps", "prompt", "logits", "truth"),
     *("doc_hash", "prompt_hash", "target_hash"),
 )
 """Fields that are checked to be sound JSON and not kept."""
-_OWN = {"doc_id", "filter", "metrics", *_SKIP}
+_RESPONSES = "filtered_resps"
+_OWN = {"doc_id", "filter", "metrics", _RESPONSES, *_SKIP}
+
+_PAIR = r'^[\[\s]*"?(?:[-+\d.e]+|[-+]?(?:nan|inf(?:inity)?))"?\s*,\s*"?(?:true|false)"?\s*\]'
+_BROKEN = r'\[\s*"?[-+]?(?:nan|inf(?:inity)?)"?\s*,\s*"?(?:true|false)"?\s*\]'
+"""A log-likelihood and whether it was the model's first choice, and one that is no number."""
+_STRANGE = "a score that is no number, among others that are, counts as missing; evaluate the task again"
+_NO_NUMBER = (
+    "a log-likelihood is nan or infinite; such choices still give scores of 0 or 1, which are kept: "
+    "see whether the model is sound"
+)
 
 _NO_ID = "a sample must have a doc_id that is a number or a text"
 _NAME_ARGUMENTS = ("pretrained", "model", "path", "peft", "delta", "engine")
@@ -91,11 +101,9 @@ def claims(file: Found, head: bytes) -> bool:
     return body.startswith(b"{") and _RESULTS.search(body) is not None and b'"config_general"' not in body
 
 
-@dataclass(frozen=True)
-class _Note:
-    """What a part needs to be loaded: the names of its filters, for rows without a label."""
-
-    filters: tuple[str | None, ...]
+def is_samples(file: Found, head: bytes) -> bool:
+    """Whether name and first keys both say that these are samples, so that no other harness can mean it."""
+    return _ROW.match(head) is not None and _SAMPLES.fullmatch(file.path.name) is not None
 
 
 class Dump:
@@ -191,18 +199,30 @@ class Dump:
         model, task = _old_name(name)
         return None, task, model
 
-    def load(self, parts: Sequence[Part]) -> Batch:
+    def fetch(
+        self, parts: Sequence[Part], *, threads: int | None = None, stop: Callable[[], bool] | None = None
+    ) -> dict[str, Any]:
+        """What `load` takes as `fetched`."""
+        return scan_lines(
+            [part.file for part in parts], skip=_SKIP, odd=[_RESPONSES], threads=threads, stop=stop
+        )
+
+    def load(self, parts: Sequence[Part], fetched: dict[str, Any] | None = None) -> Batch:
         """Rows of some samples files, metrics side by side."""
-        lines = read_lines([part.file for part in parts], self._report, skip=_SKIP)
-        self._report.files[SAMPLES] += len(np.unique(lines.file))
+        lines = read_lines(
+            [part.file for part in parts], self._report, skip=_SKIP, odd=[_RESPONSES], scanned=fetched
+        )
+        self._report.files[SAMPLES] += int(np.count_nonzero(np.bincount(lines.file)))
         self._report.instances += len(lines.line)
-        lines, ids = self._with_id(parts, lines)
+        self._doubt(parts, lines)
+        lines, ids, codes = self._with_id(parts, lines)
         filters, sound = _filters(parts, lines, ids)
         if not sound.all():
             for at in np.flatnonzero(~sound):
                 where = parts[lines.file[at]].file.label
                 self._report.drop(_UNLABELLED, where, int(lines.line[at]), found=f"doc_id {ids[int(at)]}")
             lines, ids, filters = lines.take(sound), ids.filter(sound), filters.filter(sound)
+            codes = None
         known = _known_metrics(parts, lines)
         columns = {
             "part": pl.Series(lines.file, dtype=pl.UInt32),
@@ -222,6 +242,12 @@ class Dump:
                     f"metric {name}: its values are no numbers but what a statistic over all instances needs; "
                     f"instances are left out (first: {parts[at].file.label})",
                 )
+            for at in np.unique(lines.file[scores.strange]):
+                rows = np.flatnonzero(scores.strange & (lines.file == at))
+                label, first = parts[at].file.label, int(rows[0])
+                self._report.doubt(
+                    _STRANGE, label, int(lines.line[first]), found=f"metric {name}", count=len(rows)
+                )
             if scores.knows.any():
                 metrics.append(name)
                 columns[name] = scores.values
@@ -231,10 +257,15 @@ class Dump:
         for part, names in zip(parts, known, strict=True):
             if not names:
                 self._tell("", f"samples without a metric (a run that only predicts): {part.file.label} ..")
-        return Batch(parts, pl.DataFrame(columns), metrics, weights, known)
+        batch = Batch(parts, pl.DataFrame(columns), metrics, weights, known)
+        if codes is not None:
+            batch.know_codes("instance_id", codes)
+        return batch
 
-    def _with_id(self, parts: Sequence[Part], lines: Lines) -> tuple[Lines, pl.Series]:
-        """Rows with an instance id, and those ids."""
+    def _with_id(
+        self, parts: Sequence[Part], lines: Lines
+    ) -> tuple[Lines, pl.Series, NDArray[np.int64] | None]:
+        """Rows with an instance id, those ids, and their codes (`Batch.codes`) where these come for free."""
         field = lines.fields.get("doc_id") or Field.absent(len(lines.line))
         sound = (field.kind == STRING) | ((field.kind == NUMBER) & np.isfinite(field.number))
         for at in np.flatnonzero(~sound):
@@ -242,17 +273,32 @@ class Dump:
         if not sound.all():
             lines = lines.take(sound)
             field = lines.fields.get("doc_id") or Field.absent(len(lines.line))
-        numbers = pl.Series(field.number)
         whole = np.abs(field.number) < _EXACT
         whole &= field.number == np.floor(field.number)
         if whole.all():
-            return lines, numbers.cast(pl.Int64).cast(pl.String)
+            return lines, *_numbered(field.number.astype(np.int64))
+        numbers = pl.Series(field.number)
         ids = pl.select(
             pl.when(pl.Series(whole))
             .then(numbers.cast(pl.Int64, strict=False).cast(pl.String))
             .otherwise(pl.coalesce(field.text, numbers.cast(pl.String)))
         ).to_series()
-        return lines, ids
+        return lines, ids, None
+
+    def _doubt(self, parts: Sequence[Part], lines: Lines) -> None:
+        """Tell of rows with responses that are no numbers, whatever their scores."""
+        field = lines.fields.pop(_RESPONSES, None)
+        if field is None:
+            return
+        rows = np.flatnonzero(field.kind)
+        texts = field.text[rows].str.to_lowercase()
+        rows = rows[(texts.str.contains(_PAIR) & texts.str.contains(_BROKEN)).to_numpy()]
+        for at in np.unique(lines.file[rows]):
+            mine = rows[lines.file[rows] == at]
+            label, first = parts[at].file.label, int(mine[0])
+            self._report.doubt(
+                _NO_NUMBER, label, int(lines.line[first]), found=field.text[first], count=len(mine)
+            )
 
     def _tell(self, what: str, text: str) -> None:
         if what not in self._told:
@@ -317,6 +363,24 @@ def _labels_of_folder(folder: str, model: str | None) -> dict[str, Any]:
 # --- columns
 
 
+def _numbered(ids: NDArray[np.int64]) -> tuple[pl.Series, NDArray[np.int64] | None]:
+    """Whole numbers as texts, and the places of these in sorted order, from 1.
+
+    Tasks number their instances from 0, so the same few numbers come again and again: each is made a text once.
+    """
+    high = int(ids.max(initial=0))
+    if high >= max(4 * len(ids), 1 << 16) or ids.min(initial=0) < 0:
+        return pl.Series(ids).cast(pl.String), None
+    there = np.zeros(high + 1, dtype=bool)
+    there[ids] = True
+    distinct = np.flatnonzero(there)
+    texts = pl.Series(distinct).cast(pl.String)
+    index, place = np.zeros((2, high + 1), dtype=np.int64)
+    index[distinct] = np.arange(len(distinct))
+    place[distinct[texts.arg_sort().to_numpy()]] = np.arange(1, len(distinct) + 1)
+    return texts.gather(index[ids]), place[ids]
+
+
 def _filters(parts: Sequence[Part], lines: Lines, ids: pl.Series) -> tuple[pl.Series, NDArray[np.bool_]]:
     """The filter of each row, and whether it is known; rows of 0.4.2 have no label."""
     rows = len(lines.line)
@@ -360,7 +424,7 @@ def _known_metrics(parts: Sequence[Part], lines: Lines) -> list[set[str]]:
         for at, text in zip(lines.file[at_rows].tolist(), listing.text[at_rows].to_list(), strict=True):
             known[at].update(_listed(text))
     silent = np.bincount(lines.file, minlength=len(parts)) > 0
-    silent[np.unique(lines.file[lists])] = False
+    silent &= np.bincount(lines.file[lists], minlength=len(parts)) == 0
     if silent.any():
         for name, field in lines.fields.items():
             if name not in _OWN:
@@ -386,6 +450,8 @@ class _Scores:
     values: pl.Series
     weights: pl.Series | None
     knows: NDArray[np.bool_]
+    strange: NDArray[np.bool_]
+    """Rows whose value is no number, in parts with others that are."""
 
 
 def _scores(name: str, lines: Lines, knows: NDArray[np.bool_], n_parts: int) -> _Scores:
@@ -410,12 +476,13 @@ def _scores(name: str, lines: Lines, knows: NDArray[np.bool_], n_parts: int) -> 
         other &= ~pairs
         scored |= pairs & (n > 0)  # an empty document has no ratio
         weights = pl.select(pl.when(pl.Series(pairs)).then(pl.Series(n))).to_series()
-    knows = knows & (np.bincount(lines.file[other], minlength=n_parts) == 0)
+    found = np.bincount(lines.file[scored], minlength=n_parts) > 0
+    knows = knows & (found | (np.bincount(lines.file[other], minlength=n_parts) == 0))
     scored &= knows[lines.file]
     column = pl.Series(values)
     if not scored.all():
         column = pl.select(pl.when(pl.Series(scored)).then(column)).to_series()
-    return _Scores(column, weights, knows)
+    return _Scores(column, weights, knows, other & knows[lines.file])
 
 
 def _pairs(text: pl.Series) -> tuple[pl.Series, pl.Series]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from .._errors import DroppedRowsWarning, ReadError
 
-_TOLD = ("skipped", "dropped", "conflicts", "re-runs", "self-check failed")
+_TOLD = ("skipped", "dropped", "doubtful", "conflicts", "re-runs", "self-check failed")
 """How the lines begin that are a warning."""
 _CONFLICT = "instances come again with other scores; all are kept, and the duplicate rule applies"
 
@@ -36,7 +36,7 @@ class Place:
 
 @dataclass
 class Dropped:
-    """Rows left out for one reason."""
+    """Rows left out, or told of, for one reason."""
 
     count: int = 0
     examples: list[Place] = field(default_factory=list)
@@ -93,6 +93,8 @@ class ReadReport:
     instances : int
         Instance rows read from dumps, before any were dropped; one may hold several metrics.
     dropped : dict of reason to Dropped
+    doubtful : dict of reason to Dropped
+        Rows that are kept, though something beside their scores is not as it should be.
     conflicts : Dropped
         Instances that come several times with different scores; all are kept, and the duplicate rule applies.
     reruns : list of Rerun
@@ -111,6 +113,7 @@ class ReadReport:
     rows: int = 0
     instances: int = 0
     dropped: dict[str, Dropped] = field(default_factory=dict)
+    doubtful: dict[str, Dropped] = field(default_factory=dict)
     conflicts: Dropped = field(default_factory=Dropped)
     reruns: list[Rerun] = field(default_factory=list)
     checked: int = 0
@@ -132,10 +135,16 @@ class ReadReport:
         self, reason: str, file: str, row: int = 0, *, column: str = "", found: Any = "", count: int = 1
     ) -> None:
         """Leave rows out; ``reason`` says what is wrong and what to do about it."""
-        place = Place(file, row, column, _short(found))
+        self._count(self.dropped, reason, Place(file, row, column, _short(found)), count)
+
+    def doubt(self, reason: str, file: str, row: int = 0, *, found: Any = "", count: int = 1) -> None:
+        """Keep rows, and tell of them; ``reason`` says what is odd and what it may mean."""
+        self._count(self.doubtful, reason, Place(file, row, "", _short(found)), count)
+
+    def _count(self, among: dict[str, Dropped], reason: str, place: Place, count: int) -> None:
         if self.strict:
             raise ReadError(f"{place}: {reason}")
-        entry = self.dropped.setdefault(reason, Dropped())
+        entry = among.setdefault(reason, Dropped())
         entry.count += count
         if len(entry.examples) < _EXAMPLES:
             entry.examples.append(place)
@@ -179,9 +188,10 @@ class ReadReport:
             by_reason.setdefault(reason, []).append(file)
         for reason, files in by_reason.items():
             lines.append(f"skipped {len(files)} file{'s' * (len(files) != 1)}: {reason} ({_first(files)})")
-        for reason, entry in self.dropped.items():
-            first = _first([str(place) for place in entry.examples])
-            lines.append(f"dropped {entry.count} row{'s' * (entry.count != 1)}: {reason} ({first})")
+        for word, among in (("dropped", self.dropped), ("doubtful:", self.doubtful)):
+            for reason, entry in among.items():
+                first = _first([str(place) for place in entry.examples])
+                lines.append(f"{word} {entry.count} row{'s' * (entry.count != 1)}: {reason} ({first})")
         if self.conflicts.count:
             first = _first([str(place) for place in self.conflicts.examples])
             lines.append(f"conflicts: {self.conflicts.count} {_CONFLICT} ({first})")

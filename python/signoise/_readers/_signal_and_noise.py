@@ -14,13 +14,16 @@ from collections.abc import Iterable, Mapping
 import polars as pl
 
 BITS = ("bits_per_byte", "bits_per_byte_corr", "logits_per_byte_corr")
-_RENAMED = {"num_instances": "n", "model_tokens": "tokens"}
+TELLING = ("task", "model", "step", "mix", "size", "token_ratio")
+"""Columns that both layouts have."""
+RENAMED = {"num_instances": "n", "model_tokens": "tokens"}
+"""Theirs to ours."""
 
 
 def is_signal_and_noise(names: Iterable[str]) -> bool:
     """Whether a table has the columns of either layout."""
     names = set(names)
-    told = {"task", "model", "step", "mix", "size", "token_ratio"} <= names
+    told = names.issuperset(TELLING)
     return told and "value" not in names and bool({"primary_score", *BITS} & names)
 
 
@@ -49,7 +52,7 @@ def tidy(table: pl.LazyFrame, columns: Mapping[str, str] | None = None) -> pl.La
     nested = [name for name, dtype in schema.items() if dtype.is_nested() and name not in declared]
     renamed = {
         theirs: ours
-        for theirs, ours in _RENAMED.items()
+        for theirs, ours in RENAMED.items()
         if theirs in schema and ours not in schema and theirs not in declared
     }
     return table.drop(nested).with_columns(pl.col(theirs).alias(ours) for theirs, ours in renamed.items())

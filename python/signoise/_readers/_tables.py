@@ -2,7 +2,7 @@
 
 Only raw columns are read here; ``signoise._schema.recognise`` gives them their meaning. Parquet and IPC stay
 lazy. Text formats are parsed at once, so that a bad line is reported with its number and not as a failure of
-some later step.
+some later step: into memory, or with a `Spool` into temporary Parquet files.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ import csv
 import io
 import json
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import polars as pl
-from polars.exceptions import PolarsError
+from polars.exceptions import PanicException, PolarsError
 
 from .._errors import ReadError, SchemaError
+from .._kernels import kernels
 from .._schema import find_columns, recognise
-from . import _signal_and_noise, _wide
+from . import _convert, _signal_and_noise, _wide
 from ._files import INSTANCE_ROWS, Found, Kind, clean, is_instance_row
 from ._json_lines import read_lines
 from ._rows import values_of
@@ -29,9 +30,14 @@ if TYPE_CHECKING:
 
     from ._remote import RemoteTable
     from ._report import ReadReport
+    from ._spool import Spool
 
 
 _BLOCK = 1 << 16
+
+
+Layout: TypeAlias = "tuple[tuple[str, pl.DataType], ...]"
+"""Names and dtypes of the columns of a table."""
 
 
 class NotATable(Exception):
@@ -39,16 +45,60 @@ class NotATable(Exception):
 
 
 def read_table(
-    file: Found, kind: Kind, columns: Mapping[str, str] | None, report: ReadReport, document: Any = None
-) -> pl.LazyFrame | None:
+    file: Found,
+    kind: Kind,
+    columns: Mapping[str, str] | None,
+    report: ReadReport,
+    document: Any = None,
+    spool: Spool | None = None,
+    layouts: set[Layout] | None = None,
+) -> pl.LazyFrame | Callable[[], pl.LazyFrame] | None:
     """One table with canonical column names, or None after reporting why not.
+
+    With a `spool` no table need fit in memory, as long as nothing in it is damaged. With `layouts`, those of tables
+    read before, another Parquet table of the same layout may come as a call that gives it: thousands of files have
+    one layout, and most are never looked at in this form.
 
     Raises
     ------
     SchemaError
         If its columns are not those of a score table.
     """
-    return _understood(file.label, kind, lambda: _raw(file, kind, report, document), columns, report)
+
+    def opened() -> pl.LazyFrame:
+        if spool is None or kind == "parquet":
+            return _raw(file, kind, report, document)
+        converted = _converted(file, kind, columns, spool)
+        # What is damaged, and where, the way through memory can tell.
+        return spool.keep(file.path, _raw(file, kind, report, document)) if converted is None else converted
+
+    if kind == "parquet" and layouts is not None:
+        return _of_known_layout(file, columns, report, layouts)
+    return _understood(file.label, kind, opened, columns, report)
+
+
+def _of_known_layout(
+    file: Found, columns: Mapping[str, str] | None, report: ReadReport, layouts: set[Layout]
+) -> pl.LazyFrame | Callable[[], pl.LazyFrame] | None:
+    raw = pl.scan_parquet(file.path, glob=False)
+    try:
+        layout = tuple(raw.collect_schema().items())
+        rows = kernels().parquet_rows(file.path) if layout in layouts else 0
+    except (PanicException, PolarsError, ReadError, OSError):  # told of below
+        rows = 0
+    if rows:
+        report.files["table"] += 1
+        report.rows += rows
+        return lambda: _recognised(raw, columns, file.label)
+    table = _understood(file.label, "parquet", lambda: raw, columns, report)
+    # Scores that may be text are looked at in every file.
+    if (
+        table is not None
+        and "value" not in find_columns(raw.collect_schema(), columns)
+        and _wide.checkpoint_columns(raw, columns) is None
+    ):
+        layouts.add(tuple(raw.collect_schema().items()))
+    return table
 
 
 def read_remote_table(
@@ -74,6 +124,9 @@ def _understood(
         return None
     except ReadError:  # strict
         raise
+    except PanicException:  # no Exception, and what it says is of no use to anybody
+        report.skip(label, f"cannot be read as {kind}: the file is damaged")
+        return None
     except (PolarsError, OSError, ValueError, EOFError) as error:
         report.skip(label, f"cannot be read as {kind}: {first_line(error)}")
         return None
@@ -81,8 +134,18 @@ def _understood(
         report.ignore(label, INSTANCE_ROWS)
         return None
     if rows == 0:
-        report.skip(label, "the table has no rows")
+        if all(file != label for file, _ in report.skipped):  # else why is told
+            report.skip(label, "the table has no rows")
         return None
+    table = _recognised(raw, columns, label)
+    report.files["table"] += 1
+    report.rows += rows
+    return table
+
+
+def _recognised(raw: pl.LazyFrame, columns: Mapping[str, str] | None, label: str) -> pl.LazyFrame:
+    """A table with our columns."""
+    names = raw.collect_schema().names()
     if _signal_and_noise.is_signal_and_noise(names):
         raw = _signal_and_noise.tidy(raw, columns)
     elif (wide := _wide.checkpoint_columns(raw, columns)) is not None:
@@ -92,8 +155,6 @@ def _understood(
     if value is not None:
         _refuse_text(raw, value, label)
     table = recognise(raw, columns)
-    report.files["table"] += 1
-    report.rows += rows
     own = "source" in table.collect_schema().names()
     return table if own else table.with_columns(source=pl.lit(label))
 
@@ -102,17 +163,31 @@ def _refuse_text(raw: pl.LazyFrame, column: str, label: str) -> None:
     """Say in which row of which file a score is no number, which a cast of the whole column cannot."""
     if raw.collect_schema()[column] != pl.String:
         return
-    text = raw.select(column).with_row_index("row", 1).collect()
+    text = raw.select(column).with_row_index("row", 1)
     wrong = text.filter(
         pl.col(column).is_not_null() & pl.col(column).cast(pl.Float64, strict=False).is_null()
     )
-    if wrong.height:
-        row, found = wrong.row(0)
-        more = f" (and {wrong.height - 1} more)" if wrong.height > 1 else ""
+    first = wrong.select(pl.len(), pl.col("row").first(), pl.col(column).first().alias("found"))
+    count, row, found = first.collect(engine="streaming").row(0)
+    if count:
+        more = f" (and {count - 1} more)" if count > 1 else ""
         raise SchemaError(
             f"{label}, row {row} below the header, column {column!r}: {found!r} is no number{more}; correct it, "
             'leave the cell empty where there is no score, or declare another column with columns={"yours": "value"}'
         )
+
+
+def _converted(
+    file: Found, kind: Kind, columns: Mapping[str, str] | None, spool: Spool
+) -> pl.LazyFrame | None:
+    """The table as a temporary Parquet file, as far as its format can be streamed."""
+    if kind in ("csv", "tsv"):
+        return _convert.delimited(file.path, "," if kind == "csv" else "\t", columns, spool)
+    if kind == "ndjson":
+        return _convert.lines(file.path, columns, spool)
+    if kind == "ipc":
+        return _convert.plain(file.path, pl.scan_ipc(file.path, glob=False), columns, spool)
+    return None
 
 
 def _raw(file: Found, kind: Kind, report: ReadReport, document: Any) -> pl.LazyFrame:
@@ -143,18 +218,8 @@ def read_delimited(file: Found, separator: str, report: ReadReport) -> pl.DataFr
     except (PolarsError, OSError):
         return _salvage(file, separator, report, parse)
     # The parser fills a short line with nulls, so a file cut in its last line would lose fields in silence.
-    return frame if _is_full(file.path, separator, frame) else _salvage(file, separator, report, parse)
-
-
-def _is_full(path: Path, separator: str, frame: pl.DataFrame) -> bool:
-    """Whether every line has all its fields; files with quotes or compression are taken at their word."""
-    seen = 0
-    with path.open("rb") as handle:
-        while block := handle.read(1 << 24):
-            if b'"' in block or block.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd")):
-                return True
-            seen += block.count(separator.encode())
-    return seen == (frame.height + 1) * (frame.width - 1)
+    full = _convert.is_full(file.path, separator, frame.height, frame.width)
+    return frame if full else _salvage(file, separator, report, parse)
 
 
 def _salvage(

@@ -2,13 +2,13 @@
 
 The compiled scan finds checkpoints, units and instances from keys and ids, then puts scores into their cells. What it
 finds becomes ours through `recognise`, label by label. Where a table needs more than that (instances that occur twice,
-rows in no order, weights, repeats, a column of values), the caller takes the way through data frames; the store's
-content is the same.
+weights, repeats, a column of values), the caller takes the way through data frames; the store's content is the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -27,6 +27,12 @@ from ._writer import CHECKPOINT, UNIT, Matrix, StoreWriter, UnitKey
 
 _WHOLE = (pl.Int8(), pl.Int16(), pl.Int32(), pl.Int64())
 _REAL = (pl.Float32(), pl.Float64())
+#: What is wrong with a file is found out, and said, on the other way.
+_OTHER_WAY = (UnsupportedScan, ReadError, SchemaError, OSError)
+#: Rows that show whether they come in runs.
+_PEEKED = 4096
+#: Cells that are laid out at a time where rows come in no order.
+CELLS = 1 << 26
 #: What gives rows a meaning that one matrix a metric cannot hold, or makes other columns of columns.
 _LONG = {"value", "metric", "filter", "repeat", "cluster", "weight", "params_nonembedding"}
 
@@ -92,16 +98,30 @@ def _is_key(ours: str, dtype: pl.DataType) -> bool:
     return dtype in _WHOLE or (dtype == pl.String() and ours != "seed")
 
 
-def add_dense(
+@dataclass(frozen=True)
+class Reading:
+    """Files whose matrices are being read while others are written."""
+
+    scan: Any
+    plan: Plan
+    units: list[UnitKey]
+    number: NDArray[np.uint32]
+    mark: tuple[pl.DataFrame, int]
+    """Checkpoints before theirs."""
+    first: Future[list[dict[str, Any]]]
+    """Matrices of the first checkpoints, mostly of all."""
+
+
+def read_dense(
     writer: StoreWriter,
     paths: Sequence[Path],
     plan: Plan,
     columns: Mapping[str, str] | None,
-    taken: Taken,
     threads: int | None,
-) -> int | None:
-    """Add the scores of some files to the next commit; their rows, or None (and nothing is added) where that needs
-    the way through data frames.
+    pool: Executor,
+) -> Reading | None:
+    """Number the checkpoints of some files and begin to read their scores; None (and nothing is numbered) where they
+    need the way through data frames.
     """
     mark = writer.mark()
     try:
@@ -112,25 +132,56 @@ def add_dense(
             identity=plan.identity,
             values=list(plan.values),
             extras=list(plan.extras),
+            cells=CELLS,
             threads=threads,
         )
         units = _units(scan, plan, columns)
         number = _numbers(writer, scan, plan, columns)
-        if units is None or number is None:
-            writer.reset(mark)
-            return None
-        found = scan.matrices(number, threads=threads)
-    except (UnsupportedScan, ReadError, SchemaError, OSError):
-        # What is wrong with a file is found out, and said, on the other way.
-        writer.reset(mark)
+    except _OTHER_WAY:
+        writer.forget_checkpoints(mark)
         return None
-    first = scan.first_files
-    found.sort(key=lambda matrix: (first[matrix["unit"]], order_of_unit(units[matrix["unit"]])))
-    matrices = [_matrix(matrix, units[matrix["unit"]], plan) for matrix in found]
-    taken.rows += sum(matrix.count() for matrix in matrices)
-    taken.notes.update(dict.fromkeys(_notes(scan, plan)))
-    writer.add_matrices(matrices)
+    if units is None or number is None:
+        writer.forget_checkpoints(mark)
+        return None
+    return Reading(scan, plan, units, number, mark, pool.submit(scan.matrices, number, threads=threads))
+
+
+def add_dense(writer: StoreWriter, reading: Reading, taken: Taken, threads: int | None) -> int | None:
+    """Add the scores of files that were read to the next commit; their rows, or None (and nothing is added since the
+    last commit, and checkpoints numbered since are forgotten) where they need the way through data frames.
+    """
+    scan, units, number = reading.scan, reading.units, reading.number
+    rows = 0
+    for first in range(0, len(number), scan.at_once):
+        try:
+            found = (
+                reading.first.result() if first == 0 else scan.matrices(number, first=first, threads=threads)
+            )
+        except _OTHER_WAY:
+            writer.reset(reading.mark)
+            return None
+        matrices = [_matrix(one, units[one["unit"]], reading.plan) for one in _in_order(scan, units, found)]
+        rows += sum(matrix.count() for matrix in matrices)
+        writer.add_matrices(matrices)
+    taken.rows += rows
+    taken.notes.update(dict.fromkeys(_notes(scan, reading.plan)))
     return int(scan.rows)
+
+
+def is_shuffled(path: Path, plan: Plan) -> bool:
+    """Whether rows come in no order, so that every file may hold scores of every checkpoint."""
+    try:
+        rows = pl.read_parquet(path, columns=[*plan.outer, *plan.inner], n_rows=_PEEKED, glob=False)
+    except (pl.exceptions.PolarsError, OSError):
+        return False
+    runs = rows.select(pl.struct(pl.all()).rle_id().max()).item() or 0
+    return 2 * runs > rows.height
+
+
+def _in_order(scan: Any, units: Sequence[UnitKey], found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """By the file that has a unit first, then by its name."""
+    first = scan.first_files
+    return sorted(found, key=lambda matrix: (first[matrix["unit"]], order_of_unit(units[matrix["unit"]])))
 
 
 def _matrix(found: Mapping[str, Any], unit: UnitKey, plan: Plan) -> Matrix:

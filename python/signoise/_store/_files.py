@@ -115,6 +115,8 @@ def remove_leftovers(store: Path, known: set[str]) -> int:
             elif _is_ours(unit):
                 removed += sum(1 for _ in unit.iterdir())
                 shutil.rmtree(unit)
+        with contextlib.suppress(OSError):  # it is not empty
+            units.rmdir()
     for folder in folders:
         for entry in sorted(folder.iterdir()):
             if _OURS.fullmatch(entry.name) and entry.relative_to(store).as_posix() not in known:

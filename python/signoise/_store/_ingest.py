@@ -6,6 +6,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -22,7 +23,7 @@ from .._readers._remote import localise
 from .._readers._tables import read_remote_table
 from .._schema import predicate
 from .._scores import Filter, Scores, open_scores
-from ._dense import Plan, add_dense, plan_of
+from ._dense import Plan, Reading, add_dense, is_shuffled, plan_of, read_dense
 from ._manifest import SourceFile
 from ._rows import Taken, add_rows, with_all
 from ._writer import Added, Dtype, Settle, StoreWriter
@@ -31,7 +32,8 @@ from ._writer import Added, Dtype, Settle, StoreWriter
 #: ingest that was killed goes on with the same commits.
 BATCH_BYTES = 64 * 2**20
 
-#: Rows of tables on the short way that are committed together, and most files of them.
+#: Rows of tables on the short way that are committed together, and most files of them. Files whose rows come in no
+#: order go together however many rows they have: cut up, each checkpoint's scores would lie in all the parts.
 BATCH_ROWS = 1 << 24
 BATCH_FILES = 256
 
@@ -276,11 +278,11 @@ class _Job:
         """Rows of the score table, already chosen."""
         add_rows(self.writer, rows, self.taken, duplicates=self.writer.duplicates)
 
-    def commit(self, files: Iterable[Found]) -> None:
+    def commit(self, files: Iterable[Found], mark: tuple[pl.DataFrame, int] | None = None) -> None:
         """Everything added so far; all scores of these files are in the store now."""
         listed = [self.sources[file.label] for file in files]
         fresh = [source for source in listed if not self.writer.holds(source)]
-        self.writer.commit(fresh)
+        self.writer.commit(fresh, mark=mark)
         self.done.files += len(fresh)
         self.advance(len(fresh))
 
@@ -344,27 +346,52 @@ def _that_were_read(opened: Opened, by_path: Mapping[str, Found]) -> list[Found]
 
 
 def _ingest_tables(job: _Job, files: Sequence[Found], *, lone: bool) -> None:
-    """Tables in path order, some at a time."""
-    for plan, batch in _planned(files, job.choice, job.sources):
-        kept: list[Found] = [] if plan is None else _add_dense(job, plan, batch)
-        for file in batch if not kept else []:
-            frame = _read_table(file, job.choice, job.done.report, lone=lone)
-            if frame is not None:
-                job.add(job.choice.rows(frame))
-                kept.append(file)
-        job.commit(kept)
-        job.advance(len(batch) - len(kept))
+    """Tables in path order, some at a time: scores of the next ones are read while those of the last are written."""
+    waiting: tuple[Reading, list[Found]] | None = None
+    with ThreadPoolExecutor(1) as pool:
+        for plan, batch in _planned(files, job.choice, job.sources):
+            reading = _reading(job, plan, batch, pool)
+            if waiting is not None and not _add_read(job, *waiting, reading, lone=lone):
+                reading = _reading(job, plan, batch, pool)  # numbers have changed
+            waiting = None
+            if reading is None:
+                _add_frames(job, batch, lone=lone)
+            else:
+                waiting = reading, batch
+        if waiting is not None:
+            _add_read(job, *waiting, None, lone=lone)
 
 
-def _add_dense(job: _Job, plan: Plan, batch: list[Found]) -> list[Found]:
-    """The files, if they could go the short way."""
+def _reading(job: _Job, plan: Plan | None, batch: Sequence[Found], pool: Executor) -> Reading | None:
+    """Files on the short way; None for the other one."""
+    if plan is None:
+        return None
     paths = [file.path for file in batch]
-    rows = add_dense(job.writer, paths, plan, job.choice.columns, job.taken, job.threads)
+    return read_dense(job.writer, paths, plan, job.choice.columns, job.threads, pool)
+
+
+def _add_read(job: _Job, reading: Reading, batch: list[Found], after: Reading | None, *, lone: bool) -> bool:
+    """Add and commit what was read, without the checkpoints of what comes `after`; False if it went the other way."""
+    rows = add_dense(job.writer, reading, job.taken, job.threads)
     if rows is None:
-        return []
+        _add_frames(job, batch, lone=lone)
+        return False
     job.done.report.files["table"] += len(batch)
     job.done.report.rows += rows
-    return batch
+    job.commit(batch, None if after is None else after.mark)
+    return True
+
+
+def _add_frames(job: _Job, batch: Sequence[Found], *, lone: bool) -> None:
+    """Files through data frames, and a commit."""
+    kept: list[Found] = []
+    for file in batch:
+        frame = _read_table(file, job.choice, job.done.report, lone=lone)
+        if frame is not None:
+            job.add(job.choice.rows(frame))
+            kept.append(file)
+    job.commit(kept)
+    job.advance(len(batch) - len(kept))
 
 
 def _planned(
@@ -374,10 +401,12 @@ def _planned(
     waiting: list[Found] = []
     batch: list[Found] = []
     shared: Plan | None = None
+    shuffled = False
     total = 0
     for file in files:
         plan, rows = _dense_plan(file, choice)
-        if batch and (plan != shared or total + rows > BATCH_ROWS or len(batch) == BATCH_FILES):
+        full = total + rows > BATCH_ROWS and not shuffled
+        if batch and (plan != shared or full or len(batch) == BATCH_FILES):
             yield shared, batch
             batch, total = [], 0
         if plan is None:
@@ -385,7 +414,8 @@ def _planned(
             continue
         yield from ((None, some) for some in _batches(waiting, sources))
         waiting = []
-        shared = plan
+        if not batch:
+            shared, shuffled = plan, is_shuffled(file.path, plan)
         batch.append(file)
         total += rows
     if batch:

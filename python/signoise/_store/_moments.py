@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from .._kernels import kernels
-from .._metrics import aggregation, lookup
+from .._metrics import aggregation, missing_infinities
 from ._parts import Bytes, Floats, Held, Ids, Mask, PartFile, key_of, overlaid
 
 if TYPE_CHECKING:
-    from ._manifest import Column, Slot
+    from ._manifest import Slot
     from ._open import ScoreStore
 
 #: Cells laid out at a time.
@@ -53,8 +53,11 @@ class Group:
             return False
         if len(self.held) == 1:
             return True
-        ids = np.concatenate([file.checkpoints for file, _ in self.held])
-        return len(np.unique(ids)) == len(ids)
+        rows = sum(file.rows for file, _ in self.held)
+        seen = np.zeros(1 + max(int(file.checkpoints.max()) for file, _ in self.held), dtype=bool)
+        for file, _ in self.held:
+            seen[file.checkpoints] = True
+        return int(np.count_nonzero(seen)) == rows
 
 
 def _plain_weights(slot: Slot) -> bool:
@@ -81,218 +84,274 @@ def groups_of(store: ScoreStore, metrics: Sequence[str] | None = None) -> Iterat
             yield Group(at, metric, filter_, held)
 
 
-class _Table:
-    """Columns that grow piece by piece."""
+Values: TypeAlias = "NDArray[Any] | float"
+"""One entry a row, or one that all rows share."""
 
-    def __init__(self) -> None:
-        self.group: list[NDArray[np.int64]] = []
-        self.checkpoint: list[Ids] = []
-        self.columns: dict[str, list[NDArray[Any]]] = {name: [] for name in (*_COUNTS, *_FLOATS)}
 
-    def add(self, group: int, checkpoints: Ids, columns: dict[str, NDArray[Any]]) -> None:
-        self.group.append(np.full(len(checkpoints), group))
-        self.checkpoint.append(checkpoints)
-        for name, pieces in self.columns.items():
-            pieces.append(columns[name])
+@dataclass
+class _Rows:
+    """Some rows of the answer."""
 
-    def finish(self) -> tuple[NDArray[np.int64], Ids, dict[str, NDArray[Any]]]:
-        def joined(pieces: list[Any], dtype: Any) -> NDArray[Any]:
-            return np.concatenate(pieces).astype(dtype, copy=False) if pieces else np.zeros(0, dtype=dtype)
+    group: list[int]
+    """Of each run of rows."""
+    checkpoints: list[Ids]
+    """Of each run of rows."""
+    columns: dict[str, Values]
 
-        columns = {
-            name: joined(pieces, np.int64 if name in _COUNTS else np.float64)
-            for name, pieces in self.columns.items()
-        }
-        return joined(self.group, np.int64), joined(self.checkpoint, np.uint32), columns
+    @property
+    def lengths(self) -> list[int]:
+        """Rows of each run."""
+        return [len(ids) for ids in self.checkpoints]
+
+    def chosen(self, rows: Mask) -> _Rows:
+        """Some of them."""
+        ends = np.cumsum(self.lengths)[:-1]
+        return _Rows(
+            self.group,
+            [ids[some] for ids, some in zip(self.checkpoints, np.split(rows, ends), strict=True)],
+            {
+                name: values[rows] if isinstance(values, np.ndarray) else values
+                for name, values in self.columns.items()
+            },
+        )
+
+
+def _joined(pieces: Sequence[_Rows]) -> _Rows:
+    if len(pieces) == 1:
+        return pieces[0]
+
+    def column(name: str) -> NDArray[Any]:
+        each = [np.broadcast_to(piece.columns[name], sum(piece.lengths)) for piece in pieces]
+        return np.concatenate([*each, np.zeros(0, dtype=np.int64 if name in _COUNTS else np.float64)])
+
+    return _Rows(
+        [group for piece in pieces for group in piece.group],
+        [ids for piece in pieces for ids in piece.checkpoints],
+        {name: column(name) for name in (*_COUNTS, *_FLOATS)},
+    )
+
+
+class Plan:
+    """What the moments of some metrics are made of. A store keeps it: its files never change."""
+
+    def __init__(self, store: ScoreStore, metrics: Sequence[str] | None) -> None:
+        self.groups = list(groups_of(store, metrics))
+        self.floats, self.bits = _Floats(), _Bits()
+        #: Groups that are laid out first.
+        self.dense: list[tuple[int, Ids]] = []
+        for at, group in enumerate(self.groups):
+            if group.plain():
+                for file, slot in group.held:
+                    kind = slot["scores"]["kind"]
+                    (self.bits if kind == "bit" else self.floats).take(at, group, file, slot)
+            else:
+                ids = np.unique(np.concatenate([file.checkpoints for file, _ in group.held]))
+                self.dense.append((at, ids))
+        self.scores = pl.DataFrame(
+            [(group.unit, group.metric, group.filter) for group in self.groups],
+            schema={"unit": pl.UInt32, "metric": pl.String, "filter": pl.String},
+            orient="row",
+        )
 
 
 def labelled_moments(store: ScoreStore, metrics: Sequence[str] | None, threads: int | None) -> pl.DataFrame:
     """One row a checkpoint and score; ``ratio`` where the mean is that of a ratio metric."""
-    groups = list(groups_of(store, metrics))
-    table = _Table()
-    mapped = _Mapped()
-    dense: list[tuple[int, Ids]] = []
-    for at, group in enumerate(groups):
-        if group.plain():
-            for file, slot in group.held:
-                mapped.take(at, file, slot)
-        else:
-            dense.append((at, np.unique(np.concatenate([file.checkpoints for file, _ in group.held]))))
-    dense += mapped.compute(groups, table, threads)
+    plan = store.moments_plan(metrics)
+    floats, dense = plan.floats.rows(threads), list(plan.dense)
+    if not (_sums_up(floats.columns["min"]) and _sums_up(floats.columns["max"])):
+        infinite = np.isinf(floats.columns["min"]) | np.isinf(floats.columns["max"])
+        odd = floats.chosen(infinite)
+        dense += [(at, ids) for at, ids in zip(odd.group, odd.checkpoints, strict=True) if len(ids)]
+        floats = floats.chosen(~infinite)
+    pieces = [plan.bits.rows(threads), floats]
     for at, checkpoints in dense:
-        width = store.n_instances(groups[at].unit)
-        step = max(1, _CELLS // max(1, width * len(groups[at].repeats)))
+        group = plan.groups[at]
+        width = store.n_instances(group.unit)
+        step = max(1, _CELLS // max(1, width * len(group.repeats)))
         for start in range(0, len(checkpoints), step):
             chosen = checkpoints[start : start + step]
-            table.add(at, chosen, dense_moments(groups[at], chosen, width, threads))
-    return _labelled(store, groups, *table.finish())
+            pieces.append(_Rows([at], [chosen], dense_moments(group, chosen, width, threads)))
+    rows = _joined([piece for piece in pieces if sum(piece.lengths)])
+    if not np.all(rows.columns["n"]):
+        there = rows.columns["n"] + rows.columns["n_missing"] + rows.columns["n_nan"]
+        rows = rows.chosen(np.asarray(there) > 0)
+    return _labelled(store, plan, rows)
 
 
-def _labelled(
-    store: ScoreStore,
-    groups: Sequence[Group],
-    group: NDArray[np.int64],
-    checkpoints: Ids,
-    columns: dict[str, Any],
-) -> pl.DataFrame:
-    there = columns["n"] + columns["n_missing"] + columns["n_nan"] > 0
-    if not there.all():
-        group, checkpoints = group[there], checkpoints[there]
-        columns = {name: values[there] for name, values in columns.items()}
-    scores = pl.DataFrame(
-        {
-            "unit": [g.unit for g in groups],
-            "metric": [g.metric for g in groups],
-            "filter": [g.filter for g in groups],
-        },
-        schema={"unit": pl.UInt32, "metric": pl.String, "filter": pl.String},
+def _labelled(store: ScoreStore, plan: Plan, rows: _Rows) -> pl.DataFrame:
+    scores = plan.scores
+    codes = None
+    if scores["metric"].n_unique() > 1 or scores["filter"].n_unique() > 1:
+        codes = _spread(rows.group, rows.lengths)
+    table = store.moments_labels([plan.groups[at].unit for at in rows.group], rows.checkpoints)
+    table = table.with_columns(_gathered(scores[name], codes) for name in ("metric", "filter"))
+    return table.with_columns(_column(name, rows.columns[name]) for name in (*_COUNTS, *_FLOATS))
+
+
+def _sums_up(values: Any) -> bool:
+    """Whether all are finite, told by their sum, which takes less than a look at each; False: perhaps not."""
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(np.sum(values)))
+
+
+def _column(name: str, values: Values) -> pl.Series | pl.Expr:
+    if name == "ratio":
+        found = pl.Series(name, values > 0) if isinstance(values, np.ndarray) else pl.lit(values > 0)
+    elif not isinstance(values, np.ndarray):
+        found = pl.lit(values, dtype=pl.Int64() if name in _COUNTS else pl.Float64())
+    else:
+        found = pl.Series(name, values)
+        if name in _FLOATS and not _sums_up(values):
+            found = found.fill_nan(None)
+    return found.alias(name)
+
+
+def labels_of(store: ScoreStore, units: Sequence[int], checkpoints: Sequence[Ids]) -> pl.DataFrame:
+    """The checkpoint's columns and the unit's for runs of rows."""
+    ids = np.concatenate([np.zeros(0, dtype=np.uint32), *checkpoints])
+    codes = _spread(units, [len(run) for run in checkpoints])
+    # A column to begin with tells how long the table is where all rows share a value, which is not laid out then.
+    return (
+        pl.DataFrame({"": ids})
+        .with_columns(
+            *(_gathered(column, ids) for column in store.checkpoints.drop("checkpoint")),
+            *(_gathered(column, codes) for column in store.unit_names),
+        )
+        .drop("")
     )
-    units = store.unit_names[scores["unit"]]
-    scores = pl.concat([units, scores.drop("unit")], how="horizontal")[group]
-    return pl.concat(
-        [
-            store.checkpoints.drop("checkpoint")[checkpoints],
-            scores,
-            pl.DataFrame({name: columns[name] for name in _COUNTS}),
-            pl.DataFrame({name: columns[name] for name in _FLOATS}).with_columns(
-                pl.all().exclude("ratio").fill_nan(None), pl.col("ratio") > 0
-            ),
-        ],
-        how="horizontal",
-    )
 
 
-class _Mapped:
-    """Parts as the kernels take them."""
+def _spread(values: Sequence[int], lengths: Sequence[int]) -> Ids:
+    return np.repeat(np.array(values, dtype=np.uint32), np.array(lengths, dtype=np.intp))
+
+
+def _gathered(values: pl.Series, codes: Ids | None) -> pl.Series | pl.Expr:
+    """Values by their places; None: they are all the same."""
+    if codes is None or values.null_count() == len(values):
+        return pl.lit(values[0] if len(values) else None, dtype=values.dtype).alias(values.name)
+    return values.gather(pl.Series(codes))
+
+
+class _Matrices:
+    """Parts that the kernels take as they are mapped, with what they are called with."""
 
     def __init__(self) -> None:
-        self.floats: list[tuple[int, PartFile, Slot]] = []
-        self.bits: list[tuple[int, PartFile, Slot]] = []
+        self.held: list[tuple[Group, PartFile, Slot]] = []
+        self.group: list[int] = []
+        self.checkpoints: list[Ids] = []
+        self.values: list[NDArray[Any]] = []
+        self.validity: list[Bytes | None] = []
 
-    def take(self, group: int, file: PartFile, slot: Slot) -> None:
-        (self.bits if slot["scores"]["kind"] == "bit" else self.floats).append((group, file, slot))
+    def take(self, at: int, group: Group, file: PartFile, slot: Slot) -> None:
+        """One part more."""
+        self.held.append((group, file, slot))
+        self.group.append(at)
+        self.checkpoints.append(file.checkpoints)
+        self.values.append(file.matrix(slot["scores"]))
+        self.validity.append(file.validity(slot["scores"]))
 
-    def compute(self, groups: Sequence[Group], table: _Table, threads: int | None) -> list[tuple[int, Ids]]:
-        """Add all rows; those with infinities are handed back."""
-        self._bits(table, threads)
-        return self._floats(groups, table, threads)
-
-    def _bits(self, table: _Table, threads: int | None) -> None:
-        found = _counts([(file, slot["scores"]) for _, file, slot in self.bits], threads)
-        n, ones = found["n"].astype(np.float64), found["ones"].astype(np.float64)
-        with np.errstate(all="ignore"):
-            columns = {
-                "n": found["n"].astype(np.int64),
-                "n_missing": _not_scored([(file, slot) for _, file, slot in self.bits], threads),
-                "n_nan": np.zeros(len(n), dtype=np.int64),
-                "mean": ones / n,
-                "variance": np.where(n > 1, ones * (n - ones) / n / (n - 1.0), np.nan),
-                "min": np.where(n > 0, ones == n, np.nan),
-                "max": np.where(n > 0, ones > 0, np.nan),
-                "weight": np.ones(len(n)),
-                "ratio": np.zeros(len(n)),
-            }
-        start = 0
-        for group, file, _ in self.bits:
-            rows = slice(start, start + file.rows)
-            table.add(group, file.checkpoints, {name: values[rows] for name, values in columns.items()})
-            start += file.rows
-
-    def _floats(self, groups: Sequence[Group], table: _Table, threads: int | None) -> list[tuple[int, Ids]]:
-        matrices = [file.matrix(slot["scores"]) for _, file, slot in self.floats]
-        validity = [file.validity(slot["scores"]) for _, file, slot in self.floats]
-        found = kernels().matrix_moments(matrices, validity, threads=threads)
-        n = found["n"].astype(np.float64)
-        with np.errstate(all="ignore"):
-            columns = {
-                "n": found["n"].astype(np.int64),
-                "n_missing": _not_scored([(file, slot) for _, file, slot in self.floats], threads),
-                "n_nan": found["n_nan"].astype(np.int64),
-                "mean": found["mean"].copy(),
-                "variance": np.where(n > 1, found["m2"] / (n - 1.0), np.nan),
-                "min": found["min"],
-                "max": found["max"],
-                "weight": np.ones(len(n)),
-                "ratio": np.zeros(len(n)),
-            }
-        self._weigh(groups, columns, threads)
-        infinite = np.isinf(columns["min"]) | np.isinf(columns["max"])
-        left: list[tuple[int, Ids]] = []
-        start = 0
-        for group, file, _ in self.floats:
-            rows = slice(start, start + file.rows)
-            piece = {name: values[rows] for name, values in columns.items()}
-            checkpoints, odd = file.checkpoints, infinite[rows]
-            if odd.any():
-                left.append((group, checkpoints[odd]))
-                checkpoints, piece = checkpoints[~odd], {name: values[~odd] for name, values in piece.items()}
-            table.add(group, checkpoints, piece)
-            start += file.rows
-        return left
-
-    def _weigh(self, groups: Sequence[Group], columns: dict[str, NDArray[Any]], threads: int | None) -> None:
-        """Weighted means in place of plain ones, where weights are more than ones."""
-        starts = np.concatenate([[0], np.cumsum([file.rows for _, file, _ in self.floats])])
-        chosen = [
-            (at, group, file, slot, slot["weights"])
-            for at, (group, file, slot) in enumerate(self.floats)
-            if slot["weights"] is not None
-        ]
-        if not chosen:
-            return
-        weights = [file.matrix(column) for _, _, file, _, column in chosen if column is not None]
-        found = kernels().matrix_weighted_means(
-            [file.matrix(slot["scores"]) for _, _, file, slot, _ in chosen],
-            weights,
-            [file.validity(slot["scores"]) for _, _, file, slot, _ in chosen],
+    def n_missing(self, threads: int | None) -> Values:
+        """Cells that were in the source without a score, row by row."""
+        columns = [(file, slot["not_scored"]) for _, file, slot in self.held]
+        marked = [(file, column) for file, column in columns if column is not None]
+        if not marked:
+            return 0
+        found = kernels().bit_matrix_counts(
+            [file.matrix(column) for file, column in marked],
+            [file.validity(column) for file, column in marked],
+            *_shapes([file for file, _ in marked]),
             threads=threads,
         )
+        ones = iter(np.split(found["ones"].astype(np.int64), np.cumsum([file.rows for file, _ in marked])))
+        return np.concatenate(
+            [
+                np.zeros(file.rows, dtype=np.int64) if column is None else next(ones)
+                for file, column in columns
+            ]
+        )
+
+
+def _shapes(files: Sequence[PartFile]) -> tuple[NDArray[np.uintp], NDArray[np.uintp]]:
+    return (
+        np.array([file.rows for file in files], dtype=np.uintp),
+        np.array([file.width for file in files], dtype=np.uintp),
+    )
+
+
+class _Bits(_Matrices):
+    """0/1 scores."""
+
+    def rows(self, threads: int | None) -> _Rows:
+        """Their moments."""
+        shapes = _shapes([file for _, file, _ in self.held])
+        found = kernels().bit_matrix_moments(self.values, self.validity, *shapes, threads=threads)
+        columns = {
+            **found,
+            "n": found["n"].view(np.int64),
+            "n_missing": self.n_missing(threads),
+            "n_nan": 0,
+            "weight": 1.0,
+            "ratio": 0.0,
+        }
+        return _Rows(self.group, self.checkpoints, columns)
+
+
+class _Floats(_Matrices):
+    """Other scores."""
+
+    def rows(self, threads: int | None) -> _Rows:
+        """Their moments, infinities among them."""
+        found = kernels().matrix_moments(self.values, self.validity, threads=threads)
+        with np.errstate(all="ignore"):
+            variance = np.divide(found["m2"], found["n"] - 1.0, out=found["m2"])
+        columns = {
+            "n": found["n"].view(np.int64),
+            "n_missing": self.n_missing(threads),
+            "n_nan": found["n_nan"].view(np.int64),
+            "mean": found["mean"],
+            "variance": variance,
+            "min": found["min"],
+            "max": found["max"],
+            "weight": 1.0,
+            "ratio": 0.0,
+        }
+        self._weigh(columns, threads)
+        return _Rows(self.group, self.checkpoints, columns)
+
+    def _weigh(self, columns: dict[str, Any], threads: int | None) -> None:
+        """Weighted means in place of plain ones, where weights are more than ones."""
+        starts = np.concatenate([[0], np.cumsum([file.rows for _, file, _ in self.held])])
+        chosen = [at for at, (_, _, slot) in enumerate(self.held) if slot["weights"] is not None]
+        if not chosen:
+            return
+        weights = [file.matrix(slot["weights"]) for _, file, slot in self.held if slot["weights"] is not None]
+        found = kernels().matrix_weighted_means(
+            [self.values[at] for at in chosen],
+            weights,
+            [self.validity[at] for at in chosen],
+            threads=threads,
+        )
+        columns["weight"], columns["ratio"] = np.ones(starts[-1]), np.zeros(starts[-1])
         start = 0
-        for (at, group, file, slot, _), weight in zip(chosen, weights, strict=True):
+        for at, weight in zip(chosen, weights, strict=True):
+            _, file, slot = self.held[at]
             rows = slice(int(starts[at]), int(starts[at]) + file.rows)
             new = slice(start, start + file.rows)
             start += file.rows
-            ratio = np.ones(file.rows, dtype=bool)
-            if aggregation(groups[group].metric) != "ratio":
-                there = file.there(slot["scores"], np.arange(file.rows))
-                ratio = ((weight != 1.0) & there).any(axis=1)
+            scored = file.there(slot["scores"], np.arange(file.rows)) & ~np.isnan(self.values[at])
+            ratio = ((weight != 1.0) & scored).any(axis=1)
             columns["mean"][rows] = np.where(ratio, found["mean"][new], columns["mean"][rows])
             columns["ratio"][rows] = ratio
             columns["weight"][rows] = np.where(ratio, found["weight"][new], 1.0)
             columns["variance"][rows] = np.where(ratio, np.nan, columns["variance"][rows])
 
 
-def _counts(columns: Sequence[tuple[PartFile, Column]], threads: int | None) -> dict[str, NDArray[Any]]:
-    bits: list[Bytes] = [file.matrix(column) for file, column in columns]
-    return kernels().bit_matrix_counts(
-        bits,
-        [file.validity(column) for file, column in columns],
-        np.array([file.rows for file, _ in columns], dtype=np.uintp),
-        np.array([file.width for file, _ in columns], dtype=np.uintp),
-        threads=threads,
-    )
-
-
-def _not_scored(held: Sequence[Held], threads: int | None) -> NDArray[np.int64]:
-    """Cells that were in the source without a score, row by row."""
-    columns = [(file, slot["not_scored"]) for file, slot in held]
-    ones = _counts([(file, column) for file, column in columns if column is not None], threads)["ones"]
-    pieces, start = [np.zeros(0, dtype=np.int64)], 0
-    for file, column in columns:
-        if column is None:
-            pieces.append(np.zeros(file.rows, dtype=np.int64))
-        else:
-            pieces.append(ones[start : start + file.rows].astype(np.int64))
-            start += file.rows
-    return np.concatenate(pieces)
-
-
-def dense_moments(group: Group, checkpoints: Ids, width: int, threads: int | None) -> dict[str, NDArray[Any]]:
+def dense_moments(group: Group, checkpoints: Ids, width: int, threads: int | None) -> dict[str, Values]:
     """Moments of some checkpoints, by the definition: repeats within an instance first, then instances.
 
     Perplexities are averaged as logarithms: the weighted geometric mean is that of all instances together.
     """
-    known = lookup(group.metric)
+    no_minus, no_plus = missing_infinities(group.metric)
     logs = aggregation(group.metric) == "perplexity"
     shape = (len(checkpoints), width)
     total, weight_total, items = np.zeros(shape), np.zeros(shape), np.zeros(shape)
@@ -305,11 +364,7 @@ def dense_moments(group: Group, checkpoints: Ids, width: int, threads: int | Non
         cells = overlaid(held, checkpoints, width)
         nan = cells.there & np.isnan(cells.values)
         infinite = cells.there & np.isinf(cells.values)
-        impossible: Mask = np.zeros(shape, dtype=bool)
-        if known is not None and known.high is not None:
-            impossible |= infinite & (cells.values > 0)
-        if known is not None and known.low is not None:
-            impossible |= infinite & (cells.values < 0)
+        impossible = infinite & np.where(cells.values < 0, no_minus, no_plus)
         usable = cells.there & ~nan & ~impossible
         n_nan += nan.sum(axis=1)
         n_missing += cells.not_scored.sum(axis=1) + infinite.sum(axis=1)
@@ -325,10 +380,7 @@ def dense_moments(group: Group, checkpoints: Ids, width: int, threads: int | Non
         if cells.weights is not None:
             given = ~np.isnan(cells.weights)
             weights = np.where(given, cells.weights, 1.0)
-            present = cells.there | cells.not_scored
-            ratio |= ((weights != 1.0) & present).any(axis=1)
-            if aggregation(group.metric) == "ratio":
-                ratio |= (given & present).any(axis=1)
+            ratio |= ((weights != 1.0) & usable).any(axis=1)
         weight_total += np.where(usable, weights, 0.0)
     with np.errstate(all="ignore"):
         # The mean of equal repeats is their value, without the rounding of their sum.

@@ -17,7 +17,7 @@ from .._kernels import kernels
 from .._options import check_threads
 from .._schema import COLUMNS, KEY, SCORE_IDENTITY, did_you_mean
 from . import _manifest as manifests
-from ._moments import labelled_moments
+from ._moments import Plan, labelled_moments, labels_of
 from ._parts import Ids, Mask, PartFile, SlotKey, key_of, overlaid
 from ._writer import CHECKPOINT_SCHEMA, INSTANCE_SCHEMA, RESULT, RESULT_SCHEMA, UNIT, read_pieces, unit_key
 
@@ -55,6 +55,8 @@ class ScoreStore:
         self.unit_names: pl.DataFrame = pl.DataFrame(
             names, schema={name: COLUMNS[name] for name in UNIT}, orient="row"
         )
+        self._plans: dict[tuple[str, ...] | None, Plan] = {}
+        self._labels: tuple[list[tuple[int, Ids]], pl.DataFrame] = [], labels_of(self, [], [])
 
     @property
     def tasks(self) -> list[str]:
@@ -247,6 +249,24 @@ class ScoreStore:
         """
         check_threads(threads)
         return labelled_moments(self, metrics, threads).drop("ratio")
+
+    def moments_plan(self, metrics: Sequence[str] | None) -> Plan:
+        """What the moments of these metrics are made of; kept."""
+        key = None if metrics is None else tuple(metrics)
+        if key not in self._plans:
+            self._plans[key] = Plan(self, metrics)
+        return self._plans[key]
+
+    def moments_labels(self, units: Sequence[int], checkpoints: Sequence[Ids]) -> pl.DataFrame:
+        """Labels of runs of rows. Those of the last call are kept: metrics mostly have the same rows."""
+        rows = list(zip(units, checkpoints, strict=True))
+        known, labels = self._labels
+        if len(known) != len(rows) or any(
+            a != b or ids is not others for (a, ids), (b, others) in zip(known, rows, strict=True)
+        ):
+            labels = labels_of(self, units, checkpoints)
+            self._labels = rows, labels
+        return labels
 
     def self_check(self, *, threads: int | None = None) -> pl.DataFrame:
         """The tools' own aggregates beside ours, where the store holds both.

@@ -109,7 +109,27 @@ def stored_moments(
         raise SchemaError(f"by: the table has no column {missing[0]!r} (it has {', '.join(labels)})")
     key = [*by, *(name for name in apart if name not in by)]
     notes = [f"{results.height} result rows beside instance rows were left out"] if results.height else []
+    if _tells_apart(store, table, key):
+        return table.select(*key, *_MOMENTS), notes
     return _pooled(table, key), notes
+
+
+def _tells_apart(store: ScoreStore, table: pl.DataFrame, key: Sequence[str]) -> bool:
+    """Whether each row is a group, told from checkpoints and units alone; False: perhaps not.
+
+    Rows differ in checkpoint, unit, metric or filter.
+    """
+
+    def unique(rows: pl.DataFrame) -> bool:
+        chosen = [name for name in key if name in rows.columns]
+        return rows.height < 2 or (bool(chosen) and not rows.select(chosen).is_duplicated().any())
+
+    slots = [name for name in ("metric", "filter") if name not in key]
+    return (
+        unique(store.checkpoints.drop("checkpoint"))
+        and unique(store.unit_names)
+        and all(table[name].n_unique() < 2 for name in slots)
+    )
 
 
 _MOMENTS = ("n", "n_missing", "n_nan", "mean", "variance", "min", "max", "weight")

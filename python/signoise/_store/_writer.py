@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeAlias, cast
@@ -142,6 +142,7 @@ class StoreWriter:
         check_choice("duplicates", duplicates, ("raise", "first", "last"))
         self.path = Path(path)
         self.added = Added()
+        self._added_before = Added()
         self._dtype: Dtype = dtype
         self.duplicates: Settle = duplicates
         self._threads = threads
@@ -170,12 +171,11 @@ class StoreWriter:
         fresh = not (self.path / MANIFEST).exists()  # another may have made it in between
         self.manifest: Manifest = manifests.empty() if fresh else manifests.load(self.path)
         self._remove_leftovers()
-        (self.path / UNITS).mkdir(exist_ok=True)
         self._checkpoints = read_pieces(self.path, self.manifest["checkpoints"], CHECKPOINT_SCHEMA)
         self._stored_checkpoints = self._checkpoints.height
         self._results = read_pieces(self.path, self.manifest["results"], RESULT_SCHEMA)
         self._new_results: list[pl.DataFrame] = []
-        self._units: dict[UnitKey, int] = {unit_key(u): i for i, u in enumerate(self.manifest["units"])}
+        self._units = self._committed_units()
         self._states: dict[UnitKey, _UnitState] = {}
 
     def __exit__(
@@ -271,12 +271,24 @@ class StoreWriter:
             self._write(ready)
 
     def mark(self) -> tuple[pl.DataFrame, int]:
-        """The checkpoints so far, for `reset`."""
+        """The checkpoints so far, for `reset` and `commit`."""
         return self._checkpoints, self.added.checkpoints
 
     def reset(self, mark: tuple[pl.DataFrame, int]) -> None:
-        """Forget checkpoints that were numbered since; nothing of them may have been added."""
+        """Forget what was added since the last commit, and checkpoints that were numbered since the mark."""
+        for name, value in vars(self._added_before).items():
+            setattr(self.added, name, value)
+        self.forget_checkpoints(mark)
+        self._units = self._committed_units()
+        self._states = {}
+        self._remove_leftovers()
+
+    def forget_checkpoints(self, mark: tuple[pl.DataFrame, int]) -> None:
+        """Forget checkpoints that were numbered since the mark."""
         self._checkpoints, self.added.checkpoints = mark
+
+    def _committed_units(self) -> dict[UnitKey, int]:
+        return {unit_key(unit): at for at, unit in enumerate(self.manifest["units"])}
 
     def _prepared(self, matrix: Matrix) -> _Ready | None:
         """What of a matrix is new to the store."""
@@ -329,7 +341,7 @@ class StoreWriter:
             task, subtask, config = unit
             folder = f"{UNITS}/{number}-{safe_name(task, subtask)}"
             shutil.rmtree(self.path / folder, ignore_errors=True)
-            (self.path / folder).mkdir()
+            (self.path / folder).mkdir(parents=True)
             entry = Unit(task=task, subtask=subtask, config=config, folder=folder, instances=[], parts=[])
             state = _UnitState(entry, pl.Series("instance_id", [], dtype=pl.String))
             self._units[unit] = number
@@ -456,17 +468,23 @@ class StoreWriter:
             self._new_results.append(fresh)
             self.added.results += fresh.height
 
-    def commit(self, sources: Iterable[SourceFile] = ()) -> bool:
+    def commit(
+        self, sources: Iterable[SourceFile] = (), *, mark: tuple[pl.DataFrame, int] | None = None
+    ) -> bool:
         """Make everything added so far visible, all at once. False where there was nothing to make visible.
 
         Parameters
         ----------
         sources
             The files all of whose scores are in the store now.
+        mark
+            Leave checkpoints that were numbered since to a later commit.
         """
         listed = [source for source in sources if source not in self.manifest["sources"]]
         states = [state for state in self._states.values() if state.new_parts]
-        new_checkpoints = self._checkpoints.slice(self._stored_checkpoints)
+        checkpoints = self._checkpoints if mark is None else mark[0]
+        new_checkpoints = checkpoints.slice(self._stored_checkpoints)
+        self._added_before = replace(self.added)
         if not (listed or states or self._new_results or new_checkpoints.height):
             return False
         manifest = self.manifest
@@ -495,7 +513,7 @@ class StoreWriter:
         publish(self.path, names)
         manifest["sources"] += listed
         manifests.save(self.path, manifest)
-        self._stored_checkpoints = self._checkpoints.height
+        self._stored_checkpoints = checkpoints.height
         self._new_results = []
         return True
 

@@ -9,6 +9,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._archive import archive_names, archive_read
+from ._bootstrap import (
+    bootstrap_binomial,
+    bootstrap_counts,
+    bootstrap_crossed,
+    bootstrap_estimates,
+    bootstrap_interval,
+    bootstrap_means,
+    bootstrap_nested,
+    bootstrap_quantiles,
+    bootstrap_studentised,
+    bootstrap_t_interval,
+    bootstrap_trinomial,
+)
 from ._checkpoints import trailing_ema, trailing_mean
 from ._decisions import (
     agreement_decidable,
@@ -34,10 +47,10 @@ from ._distributions import (
     t_quantile,
 )
 from ._json import read_json_lines
-from ._matrix import bit_matrix_counts, matrix_moments, matrix_weighted_means
+from ._matrix import bit_matrix_counts, bit_matrix_moments, matrix_moments, matrix_weighted_means
 from ._moments import segment_moments, segment_weighted_mean
-from ._random import philox_uint64
-from ._scan import aggregate_parquet
+from ._random import philox_uint64, wide_uint32
+from ._scan import aggregate_parquet, parquet_rows
 from ._smoothness import smoothness_groups
 from ._snr import group_noise, window_summary
 
@@ -68,6 +81,18 @@ __all__ = [
     "beta_cdf",
     "beta_quantile",
     "bit_matrix_counts",
+    "bit_matrix_moments",
+    "bootstrap_binomial",
+    "bootstrap_counts",
+    "bootstrap_crossed",
+    "bootstrap_estimates",
+    "bootstrap_interval",
+    "bootstrap_means",
+    "bootstrap_nested",
+    "bootstrap_quantiles",
+    "bootstrap_studentised",
+    "bootstrap_t_interval",
+    "bootstrap_trinomial",
     "chi2_quantile",
     "compare",
     "decision_accuracy",
@@ -82,6 +107,7 @@ __all__ = [
     "normal_cdf",
     "normal_quantile",
     "pair_agreement",
+    "parquet_rows",
     "philox_uint64",
     "rank",
     "read_json_lines",
@@ -102,6 +128,7 @@ __all__ = [
     "trailing_ema",
     "trailing_mean",
     "variance",
+    "wide_uint32",
     "window_summary",
 ]
 

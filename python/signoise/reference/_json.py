@@ -11,7 +11,7 @@ import math
 import os
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ MAX_FIELDS = 1024
 MAX_PROBLEMS = 100
 
 _BLANK = b" \t\r\n"
+_ODD = re.compile("nan|inf", re.IGNORECASE | re.ASCII)
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 _CUT = "the line ends too early: the file was cut"
 _CUT_ARRAY = "the array ends too early: the file was cut"
@@ -51,15 +52,18 @@ def read_json_lines(
     *,
     skip: Sequence[str] | None = None,
     only: Sequence[str] | None = None,
+    odd: Sequence[str] | None = None,
     max_line_bytes: int = 67108864,
     max_depth: int = 512,
+    stop: Callable[[], bool] | None = None,
     threads: int | None = None,
 ) -> dict[str, Any]:
     """Wanted fields of all sound rows, and what is wrong with the others.
 
     A file holds an object a line, or one array of objects; blank lines do not count. A row is sound if it is UTF-8
     and JSON (``NaN``, ``Infinity``, ``-Infinity`` are numbers), no longer than ``max_line_bytes`` and nested no
-    deeper than ``max_depth``. Of a key that occurs twice the last value counts.
+    deeper than ``max_depth``. Of a key that occurs twice the last value counts. Of fields named in ``odd`` only texts
+    are kept that hold ``nan`` or ``inf`` (in any case); elsewhere the field is absent.
 
     Returns
     -------
@@ -69,7 +73,7 @@ def read_json_lines(
         objects as they stand in the file; whole numbers beyond 2**53 by their digits; None if no row has any).
         ``problems``: the first 100 as (file, line, reason, excerpt), line 0 for the rest of a file; ``n_problems``.
     """
-    del threads
+    del threads, stop
     if not 1 <= max_line_bytes <= 1 << 31:
         raise OptionError(f"max_line_bytes must be from 1 to 2147483648, got {max_line_bytes}")
     if not 1 <= max_depth <= 1 << 20:
@@ -85,6 +89,10 @@ def read_json_lines(
                 found = {
                     k: v for k, v in found.items() if k not in (skip or ()) and (only is None or k in only)
                 }
+                for name in found.keys() & set(odd or ()):
+                    _, _, text = found[name]
+                    if text is None or found[name][0] < STRING or not _ODD.search(text):
+                        found[name] = (ABSENT, math.nan, None)
                 if len(names | dict.fromkeys(found)) > MAX_FIELDS:
                     found = (
                         f"more than {MAX_FIELDS} different fields in one file: name those to keep with only"

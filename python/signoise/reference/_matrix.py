@@ -87,3 +87,29 @@ def bit_matrix_counts(
         n += there.sum(axis=1).tolist()
         ones += (there & _unpacked(values, height, width)).sum(axis=1).tolist()
     return {"n": np.array(n, dtype=np.uint64), "ones": np.array(ones, dtype=np.uint64)}
+
+
+def bit_matrix_moments(
+    matrices: Sequence[Bits],
+    validity: Sequence[Bits | None],
+    rows: NDArray[np.uintp],
+    widths: NDArray[np.uintp],
+    *,
+    threads: int | None = None,
+) -> dict[str, NDArray[Any]]:
+    """Cells that are there, their mean, variance, smallest and largest value, of each row of bit matrices."""
+    del threads
+    for name, given in (("validity", validity), ("rows", rows), ("widths", widths)):
+        check_length(name, len(given), len(matrices))
+    found: list[tuple[float, ...]] = []
+    for values, bits, height, width in zip(matrices, validity, rows.tolist(), widths.tolist(), strict=True):
+        there = _unpacked(bits, height, width)
+        for row, usable in zip(_unpacked(values, height, width), there, strict=True):
+            n, mean, m2, low, high = moments_of(row[usable].astype(np.float64))
+            found.append((n, mean, m2 / (n - 1) if n > 1 else np.nan, low, high))
+    table = np.array(found, dtype=float).reshape(-1, 5)
+    names = ("mean", "variance", "min", "max")
+    return {
+        "n": table[:, 0].astype(np.uint64),
+        **{name: table[:, 1 + i] for i, name in enumerate(names)},
+    }

@@ -107,3 +107,20 @@ def _moments(column: pl.Series) -> dict[str, Any]:
         "min": finite.min() if n else np.inf,
         "max": finite.max() if n else -np.inf,
     }
+
+
+def parquet_rows(path: str, *, threads: int | None = None) -> int:
+    """Rows of a Parquet file.
+
+    Parameters
+    ----------
+    path : str
+    threads : int, optional
+        Without effect.
+
+    Returns
+    -------
+    int
+    """
+    del threads
+    return int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())

@@ -5,6 +5,7 @@
 //! NaN here; the Python side turns it into a null with its reason. Each module has a NumPy twin of the same name
 //! under `python/signoise/reference`.
 
+pub mod bootstrap;
 pub mod checkpoints;
 pub mod decisions;
 pub mod dispersion;

@@ -9,8 +9,11 @@
 //!
 //! The `+ 1` makes a stream equal to `numpy.random.Philox(key=[rng_seed, purpose], counter=[0, unit, replicate, 0])`,
 //! whose first block already belongs to the next counter: NumPy adds one before it computes, not after.
+//! Where many draws are needed, the outputs key the wide generator of [`wide`] instead of being the draws themselves.
 //! Cost: about 20 widening multiplications for four outputs.
 //! Twin: python/signoise/reference/_random.py
+
+pub mod wide;
 
 use crate::error::Result;
 use crate::parallel::{Interrupt, map_groups};
@@ -19,6 +22,12 @@ use crate::parallel::{Interrupt, map_groups};
 pub mod purpose {
     /// One checkpoint of each member's window on each side ([`crate::decisions::sampled_agreement`]).
     pub const CHECKPOINT_DRAW: u64 = 1;
+    /// Which instances (or clusters) a bootstrap replicate holds.
+    pub const BOOTSTRAP: u64 = 2;
+    /// Which seeds (or checkpoints) it holds where they are crossed with the instances, or hold their own.
+    pub const BOOTSTRAP_OUTER: u64 = 3;
+    /// A replicate's value where its law is known.
+    pub const BOOTSTRAP_LAW: u64 = 4;
 }
 
 const MULTIPLIERS: [u64; 2] = [0xD2E7_470E_E14C_6C93, 0xCA5A_8263_9512_1157];

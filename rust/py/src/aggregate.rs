@@ -10,7 +10,7 @@ use signoise_scan::Label;
 use signoise_scan::aggregate::{Progress, Request, aggregate};
 
 use crate::convert::Columns;
-use crate::door::run_telling;
+use crate::door::{run, run_telling};
 
 /// Moments of groups of rows over Parquet files, in one pass.
 #[pyfunction]
@@ -79,6 +79,14 @@ fn aggregate_parquet<'py>(
     Ok(result)
 }
 
+/// Rows of a Parquet file, by its footer.
+#[pyfunction]
+#[pyo3(signature = (path, *, threads=None))]
+fn parquet_rows(py: Python<'_>, path: PathBuf, threads: Option<usize>) -> PyResult<u64> {
+    run(py, threads, |_| signoise_scan::parquet_rows(&path))
+}
+
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(parquet_rows, module)?)?;
     module.add_function(wrap_pyfunction!(aggregate_parquet, module)?)
 }

@@ -21,7 +21,7 @@ struct InstanceScan(Scan);
 #[pymethods]
 impl InstanceScan {
     #[new]
-    #[pyo3(signature = (paths, *, outer, inner, identity, values, extras, threads=None))]
+    #[pyo3(signature = (paths, *, outer, inner, identity, values, extras, cells, threads=None))]
     fn new(
         py: Python<'_>,
         paths: Vec<PathBuf>,
@@ -30,9 +30,10 @@ impl InstanceScan {
         identity: String,
         values: Vec<String>,
         extras: Vec<String>,
+        cells: usize,
         threads: Option<usize>,
     ) -> PyResult<Self> {
-        let request = Request { files: paths, outer, inner, identity, values, extras };
+        let request = Request { files: paths, outer, inner, identity, values, extras, cells };
         run(py, threads, |interrupt| Scan::new(request, interrupt)).map(Self)
     }
 
@@ -81,16 +82,23 @@ impl InstanceScan {
         self.0.extras.iter().map(of).collect()
     }
 
-    /// The matrices of every unit; `number` orders their rows.
-    #[pyo3(signature = (number, *, threads=None))]
+    /// How many checkpoints `matrices` lays out at a time.
+    #[getter]
+    fn at_once(&self) -> usize {
+        self.0.at_once()
+    }
+
+    /// The matrices of every unit, of `at_once` checkpoints from the `first` on; `number` orders their rows.
+    #[pyo3(signature = (number, *, first=0, threads=None))]
     fn matrices<'py>(
         &self,
         py: Python<'py>,
         number: PyReadonlyArray1<'py, u32>,
+        first: usize,
         threads: Option<usize>,
     ) -> PyResult<Bound<'py, PyList>> {
         let number = slice("number", &number)?;
-        let found = run(py, threads, |interrupt| self.0.matrices(number, interrupt))?;
+        let found = run(py, threads, |interrupt| self.0.matrices(number, first, interrupt))?;
         let list = PyList::empty(py);
         for matrix in found {
             let shape = [matrix.checkpoints.len(), matrix.instances.len()];

@@ -4,6 +4,7 @@
 
 mod aggregate;
 mod archive;
+mod bootstrap;
 mod checkpoints;
 mod convert;
 mod decisions;
@@ -27,6 +28,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("BUILD_PROFILE", if cfg!(debug_assertions) { "debug" } else { "release" })?;
     aggregate::register(module)?;
     archive::register(module)?;
+    bootstrap::register(module)?;
     checkpoints::register(module)?;
     dense::register(module)?;
     dispersion::register(module)?;

@@ -1,9 +1,11 @@
 //! Moments of the rows of matrices.
 
-use numpy::{PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
+use numpy::{PyArrayDescrMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use signoise_core::matrix::{self, BitMatrix, Matrix, Values, Weighted};
+use rayon::prelude::*;
+use signoise_core::Error;
+use signoise_core::matrix::{self, BitCounts, BitMatrix, Matrix, Values, Weighted};
 
 use crate::convert::{Columns, Offsets, ShapeError, slice};
 use crate::door::run;
@@ -12,10 +14,21 @@ use crate::door::run;
 pub(crate) type Bytes<'py> = PyReadonlyArray1<'py, u8>;
 
 /// A row-major matrix in either precision.
-#[derive(FromPyObject)]
 pub(crate) enum Floats2<'py> {
     F32(PyReadonlyArray2<'py, f32>),
     F64(PyReadonlyArray2<'py, f64>),
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Floats2<'py> {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        // Asked rather than tried: the error of a failed try, words and all, would cost more than a small matrix.
+        let single = object
+            .cast::<PyUntypedArray>()
+            .is_ok_and(|array| array.dtype().is_equiv_to(&numpy::dtype::<f32>(object.py())));
+        Ok(if single { Self::F32(object.extract()?) } else { Self::F64(object.extract()?) })
+    }
 }
 
 impl Floats2<'_> {
@@ -31,11 +44,14 @@ impl Floats2<'_> {
     }
 
     pub(crate) fn values(&self) -> PyResult<Values<'_>> {
-        let gaps = |_| ShapeError::new_err("a matrix must be contiguous, row by row; pass numpy.ascontiguousarray(it)");
-        Ok(match self {
-            Self::F32(array) => Values::F32(array.as_slice().map_err(gaps)?),
-            Self::F64(array) => Values::F64(array.as_slice().map_err(gaps)?),
-        })
+        // A matrix in column order has a slice too, of other rows.
+        let found = match self {
+            Self::F32(array) if array.is_c_contiguous() => array.as_slice().ok().map(Values::F32),
+            Self::F64(array) if array.is_c_contiguous() => array.as_slice().ok().map(Values::F64),
+            _ => None,
+        };
+        let remedy = "a matrix must be contiguous, row by row; pass numpy.ascontiguousarray(it)";
+        found.ok_or_else(|| ShapeError::new_err(remedy))
     }
 }
 
@@ -98,6 +114,24 @@ fn matrix_weighted_means<'py>(
         .map(Columns::finish)
 }
 
+fn bit_views<'a>(
+    matrices: &'a [Bytes<'_>],
+    validity: &'a [Option<Bytes<'_>>],
+    rows: &Offsets<'_>,
+    widths: &Offsets<'_>,
+) -> PyResult<Vec<BitMatrix<'a>>> {
+    let (rows, widths) = (slice("rows", rows)?, slice("widths", widths)?);
+    for (name, found) in [("validity", validity.len()), ("rows", rows.len()), ("widths", widths.len())] {
+        same_length(name, found, matrices.len())?;
+    }
+    let views = matrices.iter().zip(validity).zip(rows.iter().zip(widths));
+    let views = views.map(|((values, validity), (&rows, &width))| {
+        let validity = validity.as_ref().map(|bits| slice("validity", bits)).transpose()?;
+        Ok(BitMatrix { rows, width, values: slice("matrices", values)?, validity })
+    });
+    views.collect()
+}
+
 /// Cells that are there and ones among them, of each row of bit matrices.
 #[pyfunction]
 #[pyo3(signature = (matrices, validity, rows, widths, *, threads=None))]
@@ -109,16 +143,7 @@ fn bit_matrix_counts<'py>(
     widths: Offsets<'py>,
     threads: Option<usize>,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let (rows, widths) = (slice("rows", &rows)?, slice("widths", &widths)?);
-    for (name, found) in [("validity", validity.len()), ("rows", rows.len()), ("widths", widths.len())] {
-        same_length(name, found, matrices.len())?;
-    }
-    let views = matrices.iter().zip(&validity).zip(rows.iter().zip(widths));
-    let views = views.map(|((values, validity), (&rows, &width))| {
-        let validity = validity.as_ref().map(|bits| slice("validity", bits)).transpose()?;
-        Ok(BitMatrix { rows, width, values: slice("matrices", values)?, validity })
-    });
-    let views = views.collect::<PyResult<Vec<_>>>()?;
+    let views = bit_views(&matrices, &validity, &rows, &widths)?;
     let counts = run(py, threads, |interrupt| matrix::bit_matrix_counts(&views, interrupt))?;
     Columns::new(py)
         .with("n", counts.iter().map(|row| row.n).collect())?
@@ -126,8 +151,36 @@ fn bit_matrix_counts<'py>(
         .map(Columns::finish)
 }
 
+/// Cells that are there, their mean, variance, smallest and largest value, of each row of bit matrices.
+#[pyfunction]
+#[pyo3(signature = (matrices, validity, rows, widths, *, threads=None))]
+fn bit_matrix_moments<'py>(
+    py: Python<'py>,
+    matrices: Vec<Bytes<'py>>,
+    validity: Vec<Option<Bytes<'py>>>,
+    rows: Offsets<'py>,
+    widths: Offsets<'py>,
+    threads: Option<usize>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let views = bit_views(&matrices, &validity, &rows, &widths)?;
+    let (n, [mean, variance, min, max]) = run(py, threads, |interrupt| {
+        let counts = matrix::bit_matrix_counts(&views, interrupt)?;
+        let column = |of: fn(BitCounts) -> f64| counts.par_iter().map(|&row| of(row)).collect::<Vec<f64>>();
+        let n: Vec<u64> = counts.par_iter().map(|row| row.n).collect();
+        Ok::<_, Error>((n, [BitCounts::mean, BitCounts::variance, BitCounts::min, BitCounts::max].map(column)))
+    })?;
+    Columns::new(py)
+        .with("n", n)?
+        .with("mean", mean)?
+        .with("variance", variance)?
+        .with("min", min)?
+        .with("max", max)
+        .map(Columns::finish)
+}
+
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(matrix_moments, module)?)?;
     module.add_function(wrap_pyfunction!(matrix_weighted_means, module)?)?;
-    module.add_function(wrap_pyfunction!(bit_matrix_counts, module)?)
+    module.add_function(wrap_pyfunction!(bit_matrix_counts, module)?)?;
+    module.add_function(wrap_pyfunction!(bit_matrix_moments, module)?)
 }

@@ -3,15 +3,17 @@
 //! Two passes over the row groups: the first reads keys and instance ids and finds out who sits where, the second reads
 //! scores into their places. What makes it fast are runs: rows sorted by unit within a checkpoint are copied run by run.
 //! Row groups of one dump often hold the same instances in the same order; their column of ids is then the same bytes,
-//! is decoded once, and its rows are looked up once. Rows without such an order, instances that occur twice and rows
-//! without any score are `Unsupported`: the caller has a slower way that knows what to do with them.
+//! is decoded once, and its rows are looked up once. Where rows come in no order each is put into its cell by itself,
+//! and the matrices are made some checkpoints at a time. Instances that occur twice and rows without any score are
+//! `Unsupported`: the caller has a slower way that knows what to do with them.
 
+mod numbering;
 mod place;
 mod scatter;
+mod shuffled;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::hash::Hash;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,11 +22,14 @@ use rayon::prelude::*;
 use signoise_core::Interrupt;
 use twox_hash::XxHash3_64;
 
+pub use self::numbering::Extra;
+use self::numbering::Numbering;
 use self::place::Unit;
 pub use self::scatter::{Matrix, Scores};
+use self::shuffled::Shuffled;
 use crate::aggregate::layout::{Folder, Layout};
 use crate::error::{Error, Result};
-use crate::parquet::{Codes, Files, Label, Needed, RowGroup, differs, read_keys};
+use crate::parquet::{Codes, Files, Label, NULL, Needed, RowGroup, differs, read_keys, read_values};
 
 /// Which columns mean what.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +46,8 @@ pub struct Request {
     pub values: Vec<String>,
     /// Columns to keep beside the checkpoints, where they have one value for each.
     pub extras: Vec<String>,
+    /// Cells of all metrics to lay out at a time where rows come in no order; at least one checkpoint is.
+    pub cells: usize,
 }
 
 /// Who sits where; no scores yet.
@@ -49,7 +56,7 @@ pub struct Scan {
     request: Request,
     /// File, number in it and rows of each row group.
     groups: Vec<(usize, usize, usize)>,
-    units: Vec<Unit>,
+    rows_in: RowsIn,
     /// Labels of the outer keys, then of the inner ones.
     pub labels: Vec<Vec<Label>>,
     /// For each checkpoint the label of each outer key.
@@ -64,39 +71,12 @@ pub struct Scan {
     pub rows: usize,
 }
 
-/// A column that may be kept beside the checkpoints.
-#[derive(Debug, Default)]
-pub struct Extra {
-    /// Its values.
-    pub labels: Vec<Label>,
-    /// For each file whether it has several values for some checkpoint.
-    pub varies: Vec<bool>,
-    /// For each pair of `Scan::seen` its value; nothing in particular where it varies.
-    pub codes: Vec<u32>,
-}
-
-/// Things numbered in order of appearance.
-struct Numbers<T>(HashMap<T, u32>);
-
-impl<T: Hash + Eq + Clone> Numbers<T> {
-    fn new() -> Self {
-        Self(HashMap::new())
-    }
-
-    fn number(&mut self, thing: &T) -> u32 {
-        if let Some(&number) = self.0.get(thing) {
-            return number;
-        }
-        let next = self.0.len() as u32;
-        self.0.insert(thing.clone(), next);
-        next
-    }
-
-    fn list(self) -> Vec<T> {
-        let mut pairs: Vec<(T, u32)> = self.0.into_iter().collect();
-        pairs.sort_unstable_by_key(|&(_, number)| number);
-        pairs.into_iter().map(|(thing, _)| thing).collect()
-    }
+/// In what order the rows come.
+enum RowsIn {
+    /// Runs of one checkpoint and unit.
+    Runs(Vec<Unit>),
+    /// None.
+    Disorder(Shuffled),
 }
 
 /// Instance ids of a row group.
@@ -115,11 +95,23 @@ struct Keyed {
     extras: Vec<Option<Vec<Label>>>,
 }
 
+/// Why a row group was not read run by run.
+enum Stop {
+    Disorder,
+    Failed(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
 impl Scan {
     /// The first pass.
     ///
     /// # Errors
-    /// A file that is missing or damaged; an order of rows or a type that needs another way; an interrupt.
+    /// A file that is missing or damaged; a type that needs another way, or an instance that occurs twice; an interrupt.
     pub fn new(request: Request, interrupt: &Interrupt) -> Result<Self> {
         let keys: Vec<String> = request.outer.iter().chain(&request.inner).cloned().collect();
         let statistics = Needed { keys: keys.iter().chain(&request.extras).cloned().collect(), ..Needed::default() };
@@ -127,128 +119,126 @@ impl Scan {
         let groups = files.groups();
         let needed = Needed { keys, values: vec![request.identity.clone()], ..Needed::default() };
         let known = KnownIds::default();
-        let keyed: Vec<Keyed> = groups
+        let keyed = groups
             .par_iter()
             .map(|&(file, index, _)| {
-                interrupt.check()?;
+                interrupt.check().map_err(Error::from)?;
                 let group = files.read(file, index, &needed)?.ok_or_else(|| vanished(&request, file))?;
-                read_group(&group, &request, &needed, &known)
+                read_group(&group, &request, &needed, &known)?.ok_or(Stop::Disorder)
             })
-            .collect::<Result<_>>()?;
+            .collect::<std::result::Result<Vec<Keyed>, Stop>>();
         let rows = groups.iter().map(|&(_, _, rows)| rows).sum();
-        let mut scan = Self {
+        let mut numbering = Numbering::new(&request);
+        let rows_in = match keyed {
+            Ok(keyed) => {
+                RowsIn::Runs(settled(deal(&keyed, &groups, &mut numbering), &keyed, rows, &request, interrupt)?)
+            }
+            Err(Stop::Disorder) => {
+                RowsIn::Disorder(Shuffled::new(&files, &groups, &request, &needed, &mut numbering, interrupt)?)
+            }
+            Err(Stop::Failed(error)) => return Err(error),
+        };
+        let found = numbering.finish();
+        Ok(Self {
             files,
-            labels: Vec::new(),
-            checkpoints: Vec::new(),
-            unit_labels: Vec::new(),
-            seen: Vec::new(),
-            extras: Vec::new(),
-            units: Vec::new(),
+            labels: found.labels,
+            checkpoints: found.checkpoints,
+            unit_labels: found.units,
+            seen: found.seen,
+            extras: found.extras,
+            rows_in,
             groups,
             request,
             rows,
-        };
-        scan.number(&keyed);
-        scan.settle(&keyed, interrupt)?;
-        Ok(scan)
-    }
-
-    /// Numbers labels, checkpoints and units in order of appearance, and deals the runs to the units.
-    fn number(&mut self, keyed: &[Keyed]) {
-        let n_outer = self.request.outer.len();
-        let mut labels: Vec<Numbers<Label>> = (0..n_outer + self.request.inner.len()).map(|_| Numbers::new()).collect();
-        let (mut outers, mut inners, mut seen) = (Numbers::new(), Numbers::new(), Numbers::new());
-        let mut extras: Vec<(Numbers<Label>, HashMap<u32, u32>)> =
-            self.request.extras.iter().map(|_| (Numbers::new(), HashMap::new())).collect();
-        let mut varies = vec![vec![false; self.request.files.len()]; extras.len()];
-        for (at, (group, &(file, _, _))) in keyed.iter().zip(&self.groups).enumerate() {
-            let numbers: Vec<Vec<u32>> = group
-                .labels
-                .iter()
-                .zip(&mut labels)
-                .map(|(labels, known)| labels.iter().map(|label| known.number(label)).collect())
-                .collect();
-            let (outer_numbers, inner_numbers) = numbers.split_at(n_outer);
-            let outer: Vec<u32> =
-                group.layout.outer.tuples.iter().map(|tuple| outers.number(&joined(tuple, outer_numbers))).collect();
-            let inner: Vec<u32> =
-                group.layout.inner.tuples.iter().map(|tuple| inners.number(&joined(tuple, inner_numbers))).collect();
-            for (local, &checkpoint) in outer.iter().enumerate() {
-                let pair = seen.number(&(file as u32, checkpoint));
-                for (extra, ((known, codes), varies)) in extras.iter_mut().zip(&mut varies).enumerate() {
-                    let value = group.extras.get(extra).and_then(Option::as_ref).and_then(|values| values.get(local));
-                    let same = value.is_some_and(|value| {
-                        let code = known.number(value);
-                        *codes.entry(pair).or_insert(code) == code
-                    });
-                    if let Some(varies) = varies.get_mut(file) {
-                        *varies |= !same;
-                    }
-                }
-            }
-            let mut first = 0;
-            let codes = group.layout.outer.codes.iter().zip(&group.layout.inner.codes);
-            for (&length, (&o, &i)) in group.lengths.iter().zip(codes) {
-                let (Some(&checkpoint), Some(&unit)) = (outer.get(o as usize), inner.get(i as usize)) else { continue };
-                if self.units.len() <= unit as usize {
-                    self.units.resize_with(unit as usize + 1, Unit::default);
-                }
-                if let Some(unit) = self.units.get_mut(unit as usize) {
-                    unit.push(at as u32, file as u32, first, length, checkpoint);
-                }
-                first += length;
-            }
-        }
-        self.labels = labels.into_iter().map(Numbers::list).collect();
-        (self.checkpoints, self.unit_labels, self.seen) = (outers.list(), inners.list(), seen.list());
-        self.extras = extras
-            .into_iter()
-            .zip(varies)
-            .map(|((known, codes), varies)| Extra {
-                labels: known.list(),
-                varies,
-                codes: (0..self.seen.len() as u32).map(|pair| codes.get(&pair).copied().unwrap_or(0)).collect(),
-            })
-            .collect();
-    }
-
-    /// Finds the column of every instance.
-    fn settle(&mut self, keyed: &[Keyed], interrupt: &Interrupt) -> Result<()> {
-        let ids: Vec<&Arc<Ids>> = keyed.iter().map(|group| &group.ids).collect();
-        let sound = self
-            .units
-            .par_iter_mut()
-            .map(|unit| {
-                interrupt.check()?;
-                Ok(unit.settle(&ids))
-            })
-            .collect::<Result<Vec<bool>>>()?;
-        if sound.contains(&false) {
-            return Err(self.unsupported("an instance that occurs twice"));
-        }
-        let cells: usize = self.units.iter().map(Unit::cells).sum();
-        // Checkpoints that share few instances are no matrix.
-        if cells > self.rows.saturating_mul(4).saturating_add(1 << 20) {
-            return Err(self.unsupported("instances that few checkpoints share"));
-        }
-        Ok(())
+        })
     }
 
     /// For each unit the file that has it first.
     #[must_use]
     pub fn first_files(&self) -> Vec<u32> {
-        self.units.iter().map(Unit::first_file).collect()
+        match &self.rows_in {
+            RowsIn::Runs(units) => units.iter().map(Unit::first_file).collect(),
+            RowsIn::Disorder(shuffled) => shuffled.first_files(),
+        }
     }
 
-    fn unsupported(&self, found: &str) -> Error {
-        let file = self.request.files.first().map(|file| file.display().to_string()).unwrap_or_default();
-        Error::Unsupported { file, column: self.request.identity.clone(), found: found.to_owned() }
+    /// How many checkpoints a call of `matrices` lays out: memory is bounded by it.
+    #[must_use]
+    pub fn at_once(&self) -> usize {
+        match &self.rows_in {
+            RowsIn::Runs(_) => self.checkpoints.len(),
+            RowsIn::Disorder(shuffled) => shuffled.at_once(&self.request),
+        }
     }
+}
+
+impl Request {
+    fn unsupported(&self, found: &str) -> Error {
+        let file = self.files.first().map(|file| file.display().to_string()).unwrap_or_default();
+        Error::Unsupported { file, column: self.identity.clone(), found: found.to_owned() }
+    }
+}
+
+/// Numbers what there is in order of appearance, and deals the runs to the units.
+fn deal(keyed: &[Keyed], groups: &[(usize, usize, usize)], numbering: &mut Numbering<'_>) -> Vec<Unit> {
+    let mut units: Vec<Unit> = Vec::new();
+    for (at, (group, &(file, _, _))) in keyed.iter().zip(groups).enumerate() {
+        let labels = numbering.labels(&group.labels);
+        let outer = numbering.checkpoints(file, &labels, &group.layout.outer.tuples, &group.extras);
+        let inner: Vec<u32> = group.layout.inner.tuples.iter().map(|tuple| numbering.unit(&labels, tuple)).collect();
+        let mut first = 0;
+        let codes = group.layout.outer.codes.iter().zip(&group.layout.inner.codes);
+        for (&length, (&o, &i)) in group.lengths.iter().zip(codes) {
+            let (Some(&checkpoint), Some(&unit)) = (outer.get(o as usize), inner.get(i as usize)) else { continue };
+            if units.len() <= unit as usize {
+                units.resize_with(unit as usize + 1, Unit::default);
+            }
+            if let Some(unit) = units.get_mut(unit as usize) {
+                unit.push(at as u32, file as u32, first, length, checkpoint);
+            }
+            first += length;
+        }
+    }
+    units
+}
+
+/// Finds the column of every instance.
+fn settled(
+    mut units: Vec<Unit>,
+    keyed: &[Keyed],
+    rows: usize,
+    request: &Request,
+    interrupt: &Interrupt,
+) -> Result<Vec<Unit>> {
+    let ids: Vec<&Arc<Ids>> = keyed.iter().map(|group| &group.ids).collect();
+    let sound = units
+        .par_iter_mut()
+        .map(|unit| {
+            interrupt.check()?;
+            Ok(unit.settle(&ids))
+        })
+        .collect::<Result<Vec<bool>>>()?;
+    if sound.contains(&false) {
+        return Err(request.unsupported(TWICE));
+    }
+    check_cells(units.iter().map(Unit::cells).sum(), rows, request)?;
+    Ok(units)
+}
+
+/// What is said where an instance has several rows of one checkpoint.
+const TWICE: &str = "an instance that occurs twice";
+
+/// Checkpoints that share few instances are no matrix.
+fn check_cells(cells: usize, rows: usize, request: &Request) -> Result<()> {
+    if cells > rows.saturating_mul(4).saturating_add(1 << 20) {
+        return Err(request.unsupported("instances that few checkpoints share"));
+    }
+    Ok(())
 }
 
 impl std::fmt::Debug for Scan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Scan").field("rows", &self.rows).field("units", &self.units.len()).finish_non_exhaustive()
+        f.debug_struct("Scan").field("rows", &self.rows).field("units", &self.unit_labels.len()).finish_non_exhaustive()
     }
 }
 
@@ -257,12 +247,12 @@ fn vanished(request: &Request, file: usize) -> Error {
     Error::Damaged { file, reason: "a row group has gone".into() }
 }
 
-fn joined(tuple: &[u32], numbers: &[Vec<u32>]) -> Vec<u32> {
-    let number = |(&code, numbers): (&u32, &Vec<u32>)| numbers.get(code as usize).copied().unwrap_or(0);
-    tuple.iter().zip(numbers).map(number).collect()
-}
+/// Shorter runs on average are no order, except in a small row group.
+const SHORTEST: usize = 8;
+const SLACK: usize = 4096;
 
-fn read_group(group: &RowGroup, request: &Request, needed: &Needed, known: &KnownIds) -> Result<Keyed> {
+/// None where rows come in no order.
+fn read_group(group: &RowGroup, request: &Request, needed: &Needed, known: &KnownIds) -> Result<Option<Keyed>> {
     let inner: Vec<bool> = (0..needed.keys.len()).map(|key| key >= request.outer.len()).collect();
     let mut folder = Folder::new(&inner, group.rows);
     let mut labels = Vec::with_capacity(needed.keys.len());
@@ -272,18 +262,19 @@ fn read_group(group: &RowGroup, request: &Request, needed: &Needed, known: &Know
         labels.push(keys.labels);
     }
     let mut layout = folder.finish();
-    let lengths =
-        layout.lengths.take().ok_or_else(|| group.unsupported(&request.identity, "an order of rows without runs"))?;
+    let Some(lengths) = layout.lengths.take().filter(|lengths| lengths.len() * SHORTEST <= group.rows + SLACK) else {
+        return Ok(None);
+    };
     let extras =
         request.extras.iter().map(|column| read_extra(group, column, &layout, &lengths)).collect::<Result<_>>()?;
     let ids = known.read(group, &request.identity)?;
-    Ok(Keyed { labels, layout, lengths, ids, extras })
+    Ok(Some(Keyed { labels, layout, lengths, ids, extras }))
 }
 
 /// The value of a column for each checkpoint of a row group; None where one has several.
 fn read_extra(group: &RowGroup, column: &str, layout: &Layout, lengths: &[u32]) -> Result<Option<Vec<Label>>> {
     let n = layout.outer.tuples.len();
-    if n == 1 && differs(group, column)? {
+    if n == 1 && differs(group, column)? || n > 1 && values_vary(group, column, layout, lengths)? {
         return Ok(None);
     }
     let keys = read_keys(group, column)?;
@@ -312,6 +303,30 @@ fn read_extra(group: &RowGroup, column: &str, layout: &Layout, lengths: &[u32]) 
     }
     let label = |code: Option<u32>| code.and_then(|code| keys.labels.get(code as usize).cloned());
     Ok(of.into_iter().map(label).collect())
+}
+
+/// Whether a column of numbers has several values for some checkpoint, found out without numbering them all; false:
+/// perhaps not.
+fn values_vary(group: &RowGroup, column: &str, layout: &Layout, lengths: &[u32]) -> Result<bool> {
+    let mut of: Vec<Option<u64>> = vec![None; layout.outer.tuples.len()];
+    let runs = lengths.iter().zip(&layout.outer.codes);
+    let mut rows = runs.flat_map(|(&length, &code)| std::iter::repeat_n(code, length as usize));
+    let mut vary = false;
+    let read = read_values(group, column, &mut |values| {
+        for (&x, code) in values.iter().zip(&mut rows) {
+            let bits = match x.to_bits() {
+                NULL => NULL,
+                _ if x.is_nan() => f64::NAN.to_bits(),
+                _ => (x + 0.0).to_bits(),
+            };
+            vary |= of.get_mut(code as usize).is_some_and(|value| *value.get_or_insert(bits) != bits);
+        }
+    });
+    match read {
+        Ok(()) => Ok(vary),
+        Err(Error::Unsupported { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Columns of ids by the bytes they were read from.

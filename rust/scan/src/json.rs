@@ -15,7 +15,7 @@ mod scalar;
 mod walk;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use fearless_simd::{Level, dispatch};
 use rayon::prelude::*;
@@ -26,10 +26,14 @@ pub use keys::{MAX_FIELDS, Selection};
 pub use walk::kind;
 
 use crate::error::Result;
-use rows::{MAX_PROBLEMS, Part, Scratch, read_file};
+use crate::text::{self, Text};
+use rows::{MAX_PROBLEMS, Part, Scratch, read_file, read_text};
 
 /// Bytes read at a time: small enough to stay in a core's cache until they are scanned.
 pub const BLOCK_BYTES: usize = 1 << 18;
+
+/// Longer files of lines are read by several threads, each a segment of at least so many bytes.
+pub const SEGMENT_BYTES: u64 = 1 << 25;
 
 /// How to read.
 #[derive(Debug, Clone)]
@@ -42,6 +46,8 @@ pub struct Options {
     pub max_depth: usize,
     /// Bytes read at a time. The result does not depend on it.
     pub block_bytes: usize,
+    /// Bytes of a file that one thread reads at least. The result does not depend on it.
+    pub segment_bytes: u64,
 }
 
 impl Options {
@@ -107,6 +113,9 @@ fn read_at(level: Level, paths: &[PathBuf], options: &Options, interrupt: &Inter
             || Scratch::new(options.max_depth),
             |scratch, path| {
                 interrupt.check()?;
+                if let Some(part) = in_segments(level, path, options, interrupt)? {
+                    return Ok(part);
+                }
                 dispatch!(level, simd => read_file(simd, path, options, scratch, interrupt))
             },
         )
@@ -114,9 +123,79 @@ fn read_at(level: Level, paths: &[PathBuf], options: &Options, interrupt: &Inter
     Ok(combine(parts))
 }
 
+/// A long file of lines, cut between lines and read by several threads. None where it is not long, or where what one
+/// segment holds changes how the next ones must be read: a file that fails, too many different fields.
+fn in_segments(level: Level, path: &Path, options: &Options, interrupt: &Interrupt) -> Result<Option<Part>> {
+    let Ok(cuts) = text::cuts(path, options.segment_bytes) else { return Ok(None) };
+    if cuts.is_empty() {
+        return Ok(None);
+    }
+    let starts = std::iter::once(0).chain(cuts.iter().copied());
+    let segments: Vec<(u64, u64)> = starts.zip(cuts.iter().copied().chain([u64::MAX])).collect();
+    let parts: Vec<Part> = segments
+        .par_iter()
+        .map_init(
+            || Scratch::new(options.max_depth),
+            |scratch, &(start, end)| {
+                let text = Text::open_between(path, start, end);
+                dispatch!(level, simd => read_text(simd, text, options, scratch, interrupt))
+            },
+        )
+        .collect::<Result<_>>()?;
+    let unlike = |part: &Part| part.too_many || part.problems.iter().any(|problem| problem.line == 0);
+    if parts.iter().any(unlike) {
+        return Ok(None);
+    }
+    let mut whole = Part::default();
+    let mut fields = Fields::default();
+    for part in parts {
+        let before = whole.lines.len();
+        let shift = whole.line_ends;
+        whole.lines.extend(part.lines.iter().map(|line| line.saturating_add(shift)));
+        fields.append(part.fields, before, 0);
+        let room = MAX_PROBLEMS.saturating_sub(whole.problems.len());
+        let problems = part.problems.into_iter().take(room);
+        whole.problems.extend(problems.map(|problem| Problem { line: problem.line.saturating_add(shift), ..problem }));
+        whole.n_problems += part.n_problems;
+        whole.line_ends = shift.saturating_add(part.line_ends);
+    }
+    whole.fields = fields.finish(whole.lines.len());
+    Ok((whole.fields.len() <= MAX_FIELDS).then_some(whole))
+}
+
+/// Fields of several parts, one after the other.
+#[derive(Default)]
+struct Fields {
+    fields: Vec<Field>,
+    by_name: HashMap<String, usize>,
+}
+
+impl Fields {
+    /// Appends the fields of a part, of which there are `before` rows; room for `total` rows is made at once.
+    fn append(&mut self, part: Vec<Field>, before: usize, total: usize) {
+        for field in part {
+            let index = *self.by_name.entry(field.name.clone()).or_insert_with(|| {
+                self.fields.push(Field::with_room(field.name.as_bytes(), total));
+                self.fields.len() - 1
+            });
+            if let Some(whole) = self.fields.get_mut(index) {
+                whole.pad(before);
+                whole.append(field);
+            }
+        }
+    }
+
+    fn finish(mut self, rows: usize) -> Vec<Field> {
+        for field in &mut self.fields {
+            field.pad(rows);
+        }
+        self.fields
+    }
+}
+
 fn combine(parts: Vec<Part>) -> Rows {
     let mut rows = Rows::default();
-    let mut by_name: HashMap<String, usize> = HashMap::new();
+    let mut fields = Fields::default();
     let total = parts.iter().map(|part| part.lines.len()).sum();
     rows.file.reserve_exact(total);
     rows.line.reserve_exact(total);
@@ -124,24 +203,12 @@ fn combine(parts: Vec<Part>) -> Rows {
         let before = rows.line.len();
         rows.line.extend_from_slice(&part.lines);
         rows.file.resize(rows.line.len(), file);
-        for field in part.fields {
-            let index = *by_name.entry(field.name.clone()).or_insert_with(|| {
-                rows.fields.push(Field::with_room(field.name.as_bytes(), total));
-                rows.fields.len() - 1
-            });
-            if let Some(whole) = rows.fields.get_mut(index) {
-                whole.pad(before);
-                whole.append(field);
-            }
-        }
+        fields.append(part.fields, before, total);
         let room = MAX_PROBLEMS.saturating_sub(rows.problems.len());
         rows.problems.extend(part.problems.into_iter().take(room).map(|problem| (file, problem)));
         rows.n_problems += part.n_problems;
     }
-    let count = rows.line.len();
-    for field in &mut rows.fields {
-        field.pad(count);
-    }
+    rows.fields = fields.finish(rows.line.len());
     rows
 }
 
@@ -162,7 +229,7 @@ mod tests {
     }
 
     fn options(block_bytes: usize, max_line_bytes: usize) -> Options {
-        Options { selection: Selection::default(), max_line_bytes, max_depth: 6, block_bytes }
+        Options { selection: Selection::default(), max_line_bytes, max_depth: 6, block_bytes, segment_bytes: 0 }
     }
 
     /// What every level and every size of block makes of a file, once.
@@ -176,6 +243,11 @@ mod tests {
             for block in [1, 7, 64, 1000] {
                 assert_eq!(format!("{:?}", at(level, block)), format!("{expected:?}"), "{level:?}, {block}");
             }
+        }
+        for segment_bytes in [1, 2, 5, 23, 64, 200] {
+            let options = Options { segment_bytes, ..options(BLOCK_BYTES, max_line_bytes) };
+            let found = read_json_lines(&paths, &options, &Interrupt::new()).unwrap();
+            assert_eq!(format!("{found:?}"), format!("{expected:?}"), "segments of {segment_bytes}");
         }
         std::fs::remove_file(path).unwrap();
         expected

@@ -4,7 +4,7 @@
 //! A damaged stream yields what was sound and then an error.
 
 use std::fs::File;
-use std::io::{self, BufReader, Cursor, Read};
+use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// Compressed bytes are taken from the file in pieces of this size.
@@ -52,7 +52,7 @@ impl Text {
         let head = first_bytes(&mut file, 4)?;
         let packing = Packing::of(&head);
         let whole = Cursor::new(head).chain(file);
-        let mut source: Box<dyn Read + Send> = match packing {
+        let source: Box<dyn Read + Send> = match packing {
             Packing::Plain => Box::new(whole),
             Packing::Gzip => {
                 Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(COMPRESSED_BLOCK, whole)))
@@ -61,18 +61,65 @@ impl Text {
                 Box::new(zstd::stream::read::Decoder::with_buffer(BufReader::with_capacity(COMPRESSED_BLOCK, whole))?)
             }
         };
-        let mut start = first_bytes(&mut source, BYTE_ORDER_MARK.len())?;
-        if start == BYTE_ORDER_MARK {
-            start.clear();
-        }
-        Ok(Self { packing, source: Box::new(Cursor::new(start).chain(source)) })
+        Ok(Self { packing, source: unmarked(source)? })
     }
+
+    /// Opens plain text from byte `start` to byte `end`. A byte-order mark at its start is removed.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn open_between(path: &Path, start: u64, end: u64) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(start))?;
+        let source: Box<dyn Read + Send> = Box::new(file.take(end.saturating_sub(start)));
+        let source = if start == 0 { unmarked(source)? } else { source };
+        Ok(Self { packing: Packing::Plain, source })
+    }
+}
+
+/// Where to cut a plain file of lines: from cut to cut there are at least `size` bytes of whole lines. Without cuts if it
+/// is shorter, packed, or no file of lines that begin with `{`.
+///
+/// # Errors
+/// What the system says.
+pub fn cuts(path: &Path, size: u64) -> io::Result<Vec<u64>> {
+    let about = std::fs::metadata(path)?;
+    let length = about.len();
+    if !about.is_file() || size == 0 || length / 2 < size {
+        return Ok(Vec::new());
+    }
+    let mut file = File::open(path)?;
+    let head = first_bytes(&mut file, COMPRESSED_BLOCK)?;
+    let body = head.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&head);
+    if Packing::of(&head) != Packing::Plain || body.trim_ascii_start().first() != Some(&b'{') {
+        return Ok(Vec::new());
+    }
+    let mut cuts = Vec::new();
+    let mut last = 0;
+    while last + size < length {
+        file.seek(SeekFrom::Start(last + size - 1))?;
+        let mut rest = BufReader::new(&mut file);
+        last += size - 1 + rest.skip_until(b'\n')? as u64;
+        if last < length {
+            cuts.push(last);
+        }
+    }
+    Ok(cuts)
 }
 
 impl Read for Text {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.source.read(buffer)
     }
+}
+
+/// A text without its byte-order mark.
+fn unmarked(mut source: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> {
+    let mut start = first_bytes(&mut source, BYTE_ORDER_MARK.len())?;
+    if start == BYTE_ORDER_MARK {
+        start.clear();
+    }
+    Ok(Box::new(Cursor::new(start).chain(source)))
 }
 
 /// Up to `count` bytes, fewer only at the end.

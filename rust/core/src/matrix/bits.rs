@@ -92,6 +92,33 @@ pub struct BitCounts {
     pub ones: u64,
 }
 
+impl BitCounts {
+    /// Share of ones; NaN where no cell is there.
+    #[must_use]
+    pub fn mean(self) -> f64 {
+        self.ones as f64 / self.n as f64
+    }
+
+    /// Unbiased variance, from the counts alone; NaN below two cells.
+    #[must_use]
+    pub fn variance(self) -> f64 {
+        let (n, ones) = (self.n as f64, self.ones as f64);
+        ones * (n - ones) / n / (n - 1.0)
+    }
+
+    /// The smallest score; NaN where no cell is there.
+    #[must_use]
+    pub fn min(self) -> f64 {
+        if self.n == 0 { f64::NAN } else { f64::from(u8::from(self.ones == self.n)) }
+    }
+
+    /// The largest score; NaN where no cell is there.
+    #[must_use]
+    pub fn max(self) -> f64 {
+        if self.n == 0 { f64::NAN } else { f64::from(u8::from(self.ones > 0)) }
+    }
+}
+
 pub(super) fn check_bits(name: &'static str, bytes: Option<&[u8]>, rows: usize, width: usize) -> Result<()> {
     let needed = cells(rows, width)?.div_ceil(8);
     match bytes {
@@ -146,6 +173,16 @@ mod tests {
                 assert_eq!(bits.count(), expected, "{start}..{end}");
             }
         }
+    }
+
+    #[test]
+    fn moments_follow_from_counts() {
+        let some = BitCounts { n: 4, ones: 3 };
+        assert_eq!((some.mean(), some.variance(), some.min(), some.max()), (0.75, 0.25, 0.0, 1.0));
+        let one = BitCounts { n: 1, ones: 1 };
+        assert_eq!((one.mean(), one.min(), one.max()), (1.0, 1.0, 1.0));
+        let none = BitCounts { n: 0, ones: 0 };
+        assert!(one.variance().is_nan() && none.mean().is_nan() && none.variance().is_nan() && none.min().is_nan());
     }
 
     #[test]

@@ -1,18 +1,21 @@
 //! The grid of groups, and what each row group adds to it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rayon::prelude::*;
 
-use super::identity::{Counted, Instances, codes_differ, hashes_differ};
+use super::identity::{Counted, Instances};
+use super::keyed::Keyed;
 use super::layout::Layout;
-use super::{Groups, Moments, Request, Sums};
-use crate::error::Result;
-use crate::parquet::{Label, RowGroup, read_identities, read_values};
+use super::share::{Scores, Seen, Share};
+use super::sums::Sums;
+use super::{Groups, Moments, Request};
+use crate::parquet::Label;
 
 /// Groups are dealt to this many buckets: threads add to different ones, and one bucket fits in a core's cache.
-const BUCKETS: usize = 16;
+pub(crate) const BUCKETS: usize = 16;
 
 /// Cells whose checkpoint is one of the first few keep all their instances: the others are compared with them.
 const KEPT: u32 = 4;
@@ -22,6 +25,8 @@ pub(crate) struct Cells {
     inner: Vec<bool>,
     /// Labels of each key, numbered in order of appearance.
     labels: Vec<HashMap<Label, u32>>,
+    /// Numbers of the last row group's inner tuples, and of which labels they are.
+    last: Option<(Keyed, Arc<[u32]>)>,
     outer_tuples: HashMap<Vec<u32>, u32>,
     inner_tuples: HashMap<Vec<u32>, u32>,
     /// 1 + number of the cell; 0 = not seen.
@@ -39,34 +44,10 @@ struct Bucket {
     kept: HashMap<u32, Instances>,
 }
 
-/// What one row group adds, by bucket.
-pub(crate) struct Shares {
-    /// Cell of each run or row, in bucket order.
-    cells: Vec<u32>,
-    /// Where each bucket begins in `cells`.
-    starts: Vec<usize>,
-    kind: Kind,
-    /// For each score column the sums of runs, or the scores of rows.
-    sums: Vec<Vec<Sums>>,
-    values: Vec<Vec<f64>>,
-    instances: Shared,
-}
-
-enum Kind {
-    /// First row and length of each run, in bucket order.
-    Runs(Vec<(u32, u32)>),
-    /// For each row its place in bucket order.
-    Rows(Vec<u32>),
-}
-
-#[derive(Default)]
-enum Shared {
-    #[default]
-    Unknown,
-    /// For each run (in bucket order) whether its instances are known to differ.
-    Runs(Vec<bool>),
-    /// For each row (in bucket order) the hash of its instance.
-    Rows(Vec<u64>),
+/// Numbers of the outer and inner tuples of a row group.
+pub(crate) struct Numbers {
+    outer: Arc<[u32]>,
+    inner: Arc<[u32]>,
 }
 
 impl Cells {
@@ -74,6 +55,7 @@ impl Cells {
         Self {
             inner: request.inner.clone(),
             labels: request.keys.iter().map(|_| HashMap::new()).collect(),
+            last: None,
             outer_tuples: HashMap::new(),
             inner_tuples: HashMap::new(),
             grid: Vec::new(),
@@ -86,11 +68,29 @@ impl Cells {
     }
 
     /// Numbers of a row group's outer and inner tuples.
-    pub(crate) fn place(&mut self, labels: &[Vec<Label>], layout: &Layout) -> (Vec<u32>, Vec<u32>) {
-        let numbers: Vec<Vec<u32>> = labels
+    pub(crate) fn place(&mut self, keyed: &Keyed) -> Numbers {
+        let outer = self.half(false, keyed);
+        if let Some((last, inner)) = &self.last
+            && Arc::ptr_eq(&last.layout, &keyed.layout)
+            && last.labels.iter().zip(&keyed.labels).zip(&self.inner).all(|((a, b), inner)| !inner || Arc::ptr_eq(a, b))
+        {
+            return Numbers { outer, inner: Arc::clone(inner) };
+        }
+        let inner = self.half(true, keyed);
+        let kept = Keyed { labels: keyed.labels.clone(), layout: Arc::clone(&keyed.layout) };
+        self.last = Some((kept, Arc::clone(&inner)));
+        Numbers { outer, inner }
+    }
+
+    fn half(&mut self, wanted: bool, keyed: &Keyed) -> Arc<[u32]> {
+        let Self { labels: known, inner, outer_tuples, inner_tuples, .. } = self;
+        let numbers: Vec<Vec<u32>> = keyed
+            .labels
             .iter()
-            .zip(&mut self.labels)
-            .map(|(labels, known)| {
+            .zip(known)
+            .zip(inner)
+            .filter(|(_, inner)| **inner == wanted)
+            .map(|((labels, known), _)| {
                 labels
                     .iter()
                     .map(|label| match known.get(label) {
@@ -104,26 +104,23 @@ impl Cells {
                     .collect()
             })
             .collect();
-        let half = |wanted: bool, tuples: &[Vec<u32>], known: &mut HashMap<Vec<u32>, u32>| {
-            let of: Vec<&Vec<u32>> =
-                numbers.iter().zip(&self.inner).filter(|(_, inner)| **inner == wanted).map(|(n, _)| n).collect();
-            tuples
-                .iter()
-                .map(|tuple| {
-                    let global: Vec<u32> = tuple
-                        .iter()
-                        .zip(&of)
-                        .map(|(&code, numbers)| numbers.get(code as usize).copied().unwrap_or(0))
-                        .collect();
-                    let next = known.len() as u32;
-                    *known.entry(global).or_insert(next)
-                })
-                .collect()
+        let (tuples, known) = if wanted {
+            (&keyed.layout.inner.tuples, inner_tuples)
+        } else {
+            (&keyed.layout.outer.tuples, outer_tuples)
         };
-        (
-            half(false, &layout.outer.tuples, &mut self.outer_tuples),
-            half(true, &layout.inner.tuples, &mut self.inner_tuples),
-        )
+        tuples
+            .iter()
+            .map(|tuple| {
+                let global: Vec<u32> = tuple
+                    .iter()
+                    .zip(&numbers)
+                    .map(|(&code, numbers)| numbers.get(code as usize).copied().unwrap_or(0))
+                    .collect();
+                let next = known.len() as u32;
+                *known.entry(global).or_insert(next)
+            })
+            .collect()
     }
 
     /// Makes room for every tuple that was placed.
@@ -158,61 +155,22 @@ impl Cells {
     }
 
     /// Deals the runs or rows of a row group to the buckets.
-    pub(crate) fn share(&self, layout: Layout, outer: &[u32], inner: &[u32]) -> Shares {
+    pub(crate) fn share(&self, layout: Arc<Layout>, numbers: &Numbers) -> Share {
         let number = |numbers: &[u32], code: u32| numbers.get(code as usize).copied().unwrap_or(0);
-        let mut cells = layout.outer.codes;
-        for (cell, code) in cells.iter_mut().zip(layout.inner.codes) {
-            *cell = self.cell(number(outer, *cell), number(inner, code));
-        }
-        let mut starts = vec![0usize; BUCKETS + 1];
-        for cell in &cells {
-            starts[*cell as usize % BUCKETS + 1] += 1;
-        }
-        for bucket in 0..BUCKETS {
-            starts[bucket + 1] += starts[bucket];
-        }
-        let mut next = starts.clone();
-        let places: Vec<u32> = cells
+        let cells = layout
+            .outer
+            .codes
             .iter()
-            .map(|cell| {
-                let place = &mut next[*cell as usize % BUCKETS];
-                *place += 1;
-                *place as u32 - 1
-            })
+            .zip(&layout.inner.codes)
+            .map(|(&outer, &inner)| self.cell(number(&numbers.outer, outer), number(&numbers.inner, inner)))
             .collect();
-        let kind = match layout.lengths {
-            None => Kind::Rows(places),
-            Some(lengths) => {
-                let mut first = 0;
-                let runs: Vec<(u32, u32)> = lengths
-                    .iter()
-                    .map(|&length| {
-                        first += length;
-                        (first - length, length)
-                    })
-                    .collect();
-                let dealt = deal(&runs, &places);
-                return Shares {
-                    cells: deal(&cells, &places),
-                    starts,
-                    kind: Kind::Runs(dealt),
-                    sums: Vec::new(),
-                    values: Vec::new(),
-                    instances: Shared::Unknown,
-                };
-            }
-        };
-        let dealt = match &kind {
-            Kind::Rows(places) => deal(&cells, places),
-            Kind::Runs(_) => cells,
-        };
-        Shares { cells: dealt, starts, kind, sums: Vec::new(), values: Vec::new(), instances: Shared::Unknown }
+        Share::new(layout, cells)
     }
 
     /// Adds what row groups brought, in their order.
-    pub(crate) fn add(&mut self, shares: &[Shares]) {
+    pub(crate) fn add(&mut self, shares: &[Share]) {
         let cells = self.count.load(Ordering::Relaxed) as usize;
-        let identified = shares.iter().any(|share| !matches!(share.instances, Shared::Unknown));
+        let identified = shares.iter().any(|share| !matches!(share.seen, Seen::Unknown));
         let room = cells.div_ceil(BUCKETS);
         let kept = self.kept_cells();
         self.buckets.par_iter_mut().enumerate().for_each(|(at, bucket)| {
@@ -221,24 +179,22 @@ impl Cells {
             }
             if identified {
                 bucket.instances.resize(room, Counted::default());
+                for cell in kept.iter().filter(|&&cell| cell as usize % BUCKETS == at) {
+                    if let Some(counted) = bucket.instances.get_mut(*cell as usize / BUCKETS) {
+                        counted.keep();
+                    }
+                }
             }
             for share in shares {
-                bucket.add(share, at, &kept);
+                bucket.add(share, at);
             }
         });
     }
 
     /// Cells that keep their instances: those of the first checkpoints.
-    fn kept_cells(&self) -> Vec<bool> {
-        let mut kept = vec![false; self.count.load(Ordering::Relaxed) as usize];
-        for slot in self.grid.iter().take(KEPT as usize * self.stride) {
-            if let Some(cell) = slot.load(Ordering::Relaxed).checked_sub(1)
-                && let Some(kept) = kept.get_mut(cell as usize)
-            {
-                *kept = true;
-            }
-        }
-        kept
+    fn kept_cells(&self) -> Vec<u32> {
+        let first = self.grid.iter().take(KEPT as usize * self.stride);
+        first.filter_map(|slot| slot.load(Ordering::Relaxed).checked_sub(1)).collect()
     }
 
     /// Groups in the order of their labels.
@@ -364,127 +320,55 @@ struct Found {
 }
 
 impl Bucket {
-    fn add(&mut self, share: &Shares, at: usize, kept: &[bool]) {
+    fn add(&mut self, share: &Share, at: usize) {
         let range = share.starts[at]..share.starts[at + 1];
         let cells = share.cells.get(range.clone()).unwrap_or_default();
         let place = |cell: u32| cell as usize / BUCKETS;
-        for (groups, sums) in self.sums.iter_mut().zip(&share.sums) {
-            for (&cell, sums) in cells.iter().zip(sums.get(range.clone()).unwrap_or_default()) {
-                if let Some(group) = groups.get_mut(place(cell)) {
-                    group.combine(sums);
+        for (groups, scores) in self.sums.iter_mut().zip(&share.scores) {
+            match scores {
+                Scores::Sums(sums) => {
+                    for (&cell, sums) in cells.iter().zip(sums.get(range.clone()).unwrap_or_default()) {
+                        if let Some(group) = groups.get_mut(place(cell)) {
+                            group.combine(sums);
+                        }
+                    }
+                }
+                Scores::Values(values) => {
+                    for (&cell, &x) in cells.iter().zip(values.get(range.clone()).unwrap_or_default()) {
+                        if let Some(group) = groups.get_mut(place(cell)) {
+                            group.add(x);
+                        }
+                    }
+                }
+                Scores::Bits(bits) => {
+                    for (&cell, &one) in cells.iter().zip(bits.get(range.clone()).unwrap_or_default()) {
+                        if let Some(group) = groups.get_mut(place(cell)) {
+                            group.add_bit(one);
+                        }
+                    }
                 }
             }
         }
-        for (groups, values) in self.sums.iter_mut().zip(&share.values) {
-            for (&cell, &x) in cells.iter().zip(values.get(range.clone()).unwrap_or_default()) {
-                if let Some(group) = groups.get_mut(place(cell)) {
-                    group.add(x);
-                }
-            }
-        }
-        match &share.instances {
-            Shared::Unknown => {}
-            Shared::Runs(differ) => {
+        match &share.seen {
+            Seen::Unknown => {}
+            Seen::Runs(differ) => {
                 for (&cell, &differ) in cells.iter().zip(differ.get(range).unwrap_or_default()) {
                     if let Some(counted) = self.instances.get_mut(place(cell)) {
                         counted.add_run(differ);
                     }
                 }
             }
-            Shared::Rows(hashes) => {
+            Seen::Rows(hashes) => {
                 for (&cell, &hash) in cells.iter().zip(hashes.get(range).unwrap_or_default()) {
-                    if let Some(counted) = self.instances.get_mut(place(cell)) {
-                        counted.add(hash);
-                        if kept.get(cell as usize).copied().unwrap_or(false) {
-                            self.kept.entry(place(cell) as u32).or_default().add(hash);
-                        }
+                    if let Some(counted) = self.instances.get_mut(place(cell))
+                        && counted.add(hash)
+                    {
+                        self.kept.entry(place(cell) as u32).or_default().add(hash);
                     }
                 }
             }
         }
     }
-}
-
-impl Shares {
-    /// Reads a column of scores.
-    pub(crate) fn read_values(&mut self, group: &RowGroup, column: &str) -> Result<()> {
-        match &self.kind {
-            Kind::Runs(runs) => {
-                let mut values = Vec::with_capacity(group.rows);
-                read_values(group, column, &mut |page| values.extend_from_slice(page))?;
-                let of = |&(first, length): &(u32, u32)| {
-                    values.get(first as usize..(first + length) as usize).unwrap_or_default()
-                };
-                self.sums.push(runs.iter().map(|run| Sums::of(of(run))).collect());
-            }
-            Kind::Rows(places) => {
-                let mut dealt = Dealt::new(places);
-                read_values(group, column, &mut |page| dealt.extend(page))?;
-                self.values.push(dealt.values);
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads the column that identifies instances.
-    pub(crate) fn read_identities(&mut self, group: &RowGroup, column: &str) -> Result<()> {
-        match &self.kind {
-            Kind::Rows(places) => {
-                let mut dealt = Dealt::new(places);
-                read_identities(group, column, true, &mut |hashes| dealt.extend(hashes))?;
-                self.instances = Shared::Rows(dealt.values);
-            }
-            Kind::Runs(runs) => {
-                let mut hashes = Vec::new();
-                let codes = read_identities(group, column, false, &mut |piece| hashes.extend_from_slice(piece))?;
-                let mut differ = match codes {
-                    Some(codes) => codes_differ(&codes, runs),
-                    None => hashes_differ(&hashes, runs),
-                };
-                // Two runs of one cell may share instances.
-                let mut seen = HashMap::new();
-                for &cell in &self.cells {
-                    *seen.entry(cell).or_insert(0u32) += 1;
-                }
-                for (differ, cell) in differ.iter_mut().zip(&self.cells) {
-                    *differ &= seen.get(cell) == Some(&1);
-                }
-                self.instances = Shared::Runs(differ);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Values put in their places as they come.
-struct Dealt<'a, T> {
-    places: std::slice::Iter<'a, u32>,
-    values: Vec<T>,
-}
-
-impl<'a, T: Copy + Default> Dealt<'a, T> {
-    fn new(places: &'a [u32]) -> Self {
-        Self { places: places.iter(), values: vec![T::default(); places.len()] }
-    }
-
-    fn extend(&mut self, values: &[T]) {
-        for (&value, &place) in values.iter().zip(&mut self.places) {
-            if let Some(slot) = self.values.get_mut(place as usize) {
-                *slot = value;
-            }
-        }
-    }
-}
-
-/// Puts each value in its place.
-fn deal<T: Copy + Default>(values: &[T], places: &[u32]) -> Vec<T> {
-    let mut dealt = vec![T::default(); places.len()];
-    for (&value, &place) in values.iter().zip(places) {
-        if let Some(slot) = dealt.get_mut(place as usize) {
-            *slot = value;
-        }
-    }
-    dealt
 }
 
 /// Labels in order, and the rank of each number.

@@ -14,6 +14,7 @@ pub(crate) struct Counted {
     runs: u32,
     sum: u64,
     doubtful: bool,
+    kept: bool,
 }
 
 impl Counted {
@@ -23,11 +24,17 @@ impl Counted {
         self.doubtful |= !differ;
     }
 
-    /// A row whose instance has this hash; 0 = it has none.
-    pub(crate) const fn add(&mut self, hash: u64) {
+    /// This group keeps its instances.
+    pub(crate) const fn keep(&mut self) {
+        self.kept = true;
+    }
+
+    /// A row whose instance has this hash (0 = it has none); whether it is to be kept.
+    pub(crate) const fn add(&mut self, hash: u64) -> bool {
         self.rows = self.rows.saturating_add(1);
         self.sum = self.sum.wrapping_add(hash);
         self.doubtful |= hash == 0;
+        self.kept
     }
 
     pub(crate) const fn fingerprint(&self) -> (u32, u64) {

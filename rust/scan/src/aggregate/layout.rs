@@ -8,14 +8,18 @@ use std::collections::HashMap;
 use crate::parquet::Codes;
 
 /// Rows of a row group by key: `outer` and `inner` point into the tuples.
+#[derive(Debug)]
 pub(crate) struct Layout {
     /// Length of each run; None where each row stands for itself.
     pub(crate) lengths: Option<Vec<u32>>,
+    /// For each run whether another one has the same key.
+    pub(crate) repeated: Vec<bool>,
     pub(crate) outer: Folded,
     pub(crate) inner: Folded,
 }
 
 /// Codes of several columns as one code, and the codes of the columns for each of those.
+#[derive(Debug)]
 pub(crate) struct Folded {
     pub(crate) codes: Vec<u32>,
     pub(crate) tuples: Vec<Vec<u32>>,
@@ -36,8 +40,7 @@ pub(crate) struct Folder {
 
 impl Folder {
     pub(crate) fn new(inner: &[bool], rows: usize) -> Self {
-        let half = || Half { codes: Vec::new(), tuples: vec![Vec::new()], keys: Vec::new() };
-        Self { rows, runs: Vec::new(), inner: inner.to_vec(), halves: [half(), half()], dense: false }
+        Self { rows, runs: Vec::new(), inner: inner.to_vec(), halves: [Half::new(), Half::new()], dense: false }
     }
 
     /// The next key column.
@@ -73,62 +76,107 @@ impl Folder {
             }
         }
         let [outer, inner] = self.halves;
-        Layout { lengths, outer: outer.finish(n), inner: inner.finish(n) }
+        let (outer, inner) = (outer.finish(n), inner.finish(n));
+        let repeated = if lengths.is_some() { repeated(&outer.codes, &inner.codes) } else { Vec::new() };
+        Layout { lengths, repeated, outer, inner }
     }
 }
 
 /// One of the two codes, so far.
 struct Half {
     codes: Vec<u32>,
-    /// Codes of the columns, in the order they came, for each code.
+    /// The codes are below this.
+    size: usize,
+    /// Codes of the columns, in the order they came, as far as they were numbered.
     tuples: Vec<Vec<u32>>,
+    /// Columns that came since: with what they were folded into the codes.
+    pending: Vec<Digit>,
     keys: Vec<usize>,
 }
 
+#[derive(Clone, Copy)]
+enum Digit {
+    Constant(u32),
+    /// One of so many labels.
+    Of(u32),
+}
+
 impl Half {
+    const fn new() -> Self {
+        Self { codes: Vec::new(), size: 1, tuples: Vec::new(), pending: Vec::new(), keys: Vec::new() }
+    }
+
     fn push_constant(&mut self, key: usize, code: u32) {
         self.keys.push(key);
-        for tuple in &mut self.tuples {
-            tuple.push(code);
-        }
+        self.pending.push(Digit::Constant(code));
     }
 
     fn push(&mut self, key: usize, column: Vec<u32>, labels: usize) {
         self.keys.push(key);
-        let joined = |tuple: Option<&Vec<u32>>, code: u32| {
-            let mut tuple = tuple.cloned().unwrap_or_default();
-            tuple.push(code);
-            tuple
-        };
         if self.codes.is_empty() {
             self.codes = column;
-            let found = renumber(&mut self.codes, labels);
-            self.tuples = found.into_iter().map(|code| joined(self.tuples.first(), code)).collect();
-            return;
-        }
-        let by = labels as u32;
-        if self.tuples.len().checked_mul(labels).is_some_and(|size| size <= u32::MAX as usize) {
+        } else {
+            if self.size.saturating_mul(labels) > TABLE {
+                self.number();
+            }
+            if self.size.checked_mul(labels).is_none_or(|size| size > u32::MAX as usize) {
+                return self.push_hashed(column);
+            }
+            let by = labels as u32;
             for (code, each) in self.codes.iter_mut().zip(column) {
                 *code = *code * by + each;
             }
-            let found = renumber(&mut self.codes, self.tuples.len() * labels);
-            self.tuples =
-                found.into_iter().map(|code| joined(self.tuples.get((code / by) as usize), code % by)).collect();
-        } else {
-            let mut pairs = HashMap::new();
-            let mut found = Vec::new();
-            for (code, each) in self.codes.iter_mut().zip(column) {
-                let pair = (*code, each);
-                *code = *pairs.entry(pair).or_insert_with(|| {
-                    found.push(pair);
-                    found.len() as u32 - 1
-                });
-            }
-            self.tuples = found.into_iter().map(|(code, each)| joined(self.tuples.get(code as usize), each)).collect();
         }
+        self.size *= labels;
+        self.pending.push(Digit::Of(labels as u32));
     }
 
-    fn finish(self, n: usize) -> Folded {
+    fn push_hashed(&mut self, column: Vec<u32>) {
+        let mut pairs = HashMap::new();
+        let mut found = Vec::new();
+        for (code, each) in self.codes.iter_mut().zip(column) {
+            let pair = (*code, each);
+            *code = *pairs.entry(pair).or_insert_with(|| {
+                found.push(pair);
+                found.len() as u32 - 1
+            });
+        }
+        let joined = |(code, each): (u32, u32)| {
+            let mut tuple = self.tuples.get(code as usize).cloned().unwrap_or_default();
+            tuple.push(each);
+            tuple
+        };
+        self.tuples = found.into_iter().map(joined).collect();
+        self.size = self.tuples.len();
+    }
+
+    /// Numbers the codes that occur, so that they are small again.
+    fn number(&mut self) {
+        let found = if self.codes.is_empty() { vec![0] } else { renumber(&mut self.codes, self.size) };
+        let tuples = std::mem::take(&mut self.tuples);
+        let tuple = |mut code: u32| {
+            let mut digits: Vec<u32> = Vec::with_capacity(self.keys.len());
+            for digit in self.pending.iter().rev() {
+                digits.push(match digit {
+                    Digit::Constant(constant) => *constant,
+                    Digit::Of(labels) => {
+                        let each = code % labels;
+                        code /= labels;
+                        each
+                    }
+                });
+            }
+            digits.extend(tuples.get(code as usize).into_iter().flat_map(|tuple| tuple.iter().rev()));
+            digits.reverse();
+            digits
+        };
+        self.tuples = found.into_iter().map(tuple).collect();
+        self.size = self.tuples.len();
+        self.pending.clear();
+    }
+
+    fn finish(mut self, n: usize) -> Folded {
+        self.number();
         let mut seats: Vec<usize> = (0..self.keys.len()).collect();
         seats.sort_by_key(|&seat| self.keys.get(seat).copied());
         let tuples = self
@@ -167,6 +215,16 @@ fn common_runs(columns: &[Runs], rows: usize) -> Option<Vec<u32>> {
     )
 }
 
+/// For each pair of codes whether it occurs again.
+fn repeated(outer: &[u32], inner: &[u32]) -> Vec<bool> {
+    let pairs = || outer.iter().zip(inner);
+    let mut times = HashMap::new();
+    for pair in pairs() {
+        *times.entry(pair).or_insert(0u32) += 1;
+    }
+    pairs().map(|pair| times.get(&pair) != Some(&1)).collect()
+}
+
 fn spread(runs: &[(u32, u32)], rows: usize) -> Vec<u32> {
     let mut dense = Vec::with_capacity(rows);
     for &(length, code) in runs {
@@ -192,8 +250,8 @@ fn at_starts(runs: &[(u32, u32)], lengths: &[u32]) -> Vec<u32> {
         .collect()
 }
 
-/// Largest table of codes: above, they are hashed.
-const TABLE: usize = 1 << 24;
+/// Largest table of codes: above, they are numbered anew, and hashed if that is not enough.
+const TABLE: usize = 1 << 20;
 
 /// Numbers the codes that occur (all below `size`) in order of appearance; those codes.
 fn renumber(codes: &mut [u32], size: usize) -> Vec<u32> {
@@ -242,6 +300,9 @@ mod tests {
         assert_eq!(layout.outer.codes, vec![0, 0, 1]);
         assert_eq!(layout.inner.codes, vec![0, 1, 1]);
         assert_eq!(layout.inner.tuples, vec![vec![2], vec![0]]);
+        assert_eq!(layout.repeated, vec![false; 3]);
+        let layout = fold(vec![(Codes::Runs(vec![(2, 0), (1, 1), (3, 0)]), 2)], &[false], 6);
+        assert_eq!(layout.repeated, vec![true, false, true]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Moments of groups of rows over Parquet files of any size, in one pass and bounded memory.
 //!
-//! Row groups are read ahead by a thread of their own and worked on in rounds: keys and scores are decoded in
+//! Row groups are read ahead by a thread of their own (unless there is to be one alone) and worked on in rounds: keys and scores are decoded in
 //! parallel, then added to the groups in row-group order, each thread taking its share of the groups. So the bits do
 //! not depend on how many threads there are.
 //!
@@ -8,7 +8,9 @@
 
 mod cells;
 mod identity;
+mod keyed;
 pub(crate) mod layout;
+mod share;
 mod sums;
 
 use std::path::PathBuf;
@@ -18,12 +20,12 @@ use std::sync::mpsc::sync_channel;
 use rayon::prelude::*;
 use signoise_core::parallel::Interrupt;
 
-use self::cells::{Cells, Shares};
-use self::layout::{Folder, Layout};
+use self::cells::{Cells, Numbers};
+use self::keyed::{Keyed, Known};
+use self::share::Share;
 pub use self::sums::Moments;
-use self::sums::Sums;
 use crate::error::Result;
-use crate::parquet::{Label, Needed, RowGroup, RowGroups, read_keys};
+use crate::parquet::{Label, Needed, RowGroup, RowGroups};
 
 /// What to aggregate.
 #[derive(Debug, Clone, Default)]
@@ -84,30 +86,35 @@ pub fn aggregate(request: &Request, progress: &Progress, interrupt: &Interrupt) 
         constant: request.constant.clone(),
     };
     let threads = rayon::current_num_threads();
-    std::thread::scope(|scope| {
-        // One round waits while another is worked on.
-        let (sender, rounds) = sync_channel::<Result<Vec<RowGroup>>>(0);
-        let files = request.files.clone();
-        scope.spawn(move || {
-            let mut groups = RowGroups::new(files, needed);
-            loop {
-                let round = next_round(&mut groups, threads);
-                let last = !matches!(&round, Ok(round) if !round.is_empty());
-                if sender.send(round).is_err() || last {
-                    break;
-                }
-            }
-        });
-        let mut cells = Cells::new(request);
-        for round in rounds {
-            let round = round?;
+    let mut groups = RowGroups::new(request.files.clone(), needed);
+    let mut cells = Cells::new(request);
+    let known = Known::default();
+    let mut add = |round: &[RowGroup]| add_round(round, request, &known, &mut cells, progress, interrupt);
+    if threads == 1 {
+        loop {
+            let round = next_round(&mut groups, threads)?;
             if round.is_empty() {
                 break;
             }
-            add_round(&round, request, &mut cells, progress, interrupt)?;
+            add(&round)?;
         }
-        Ok(cells.finish(request, progress.rows.load(Ordering::Relaxed)))
-    })
+    } else {
+        std::thread::scope(|scope| {
+            // One round waits while another is worked on.
+            let (sender, rounds) = sync_channel::<Result<Vec<RowGroup>>>(0);
+            scope.spawn(move || {
+                loop {
+                    let round = next_round(&mut groups, threads);
+                    let last = !matches!(&round, Ok(round) if !round.is_empty());
+                    if sender.send(round).is_err() || last {
+                        break;
+                    }
+                }
+            });
+            rounds.into_iter().try_for_each(|round| add(&round?))
+        })?;
+    }
+    Ok(cells.finish(request, progress.rows.load(Ordering::Relaxed)))
 }
 
 fn next_round(groups: &mut RowGroups, threads: usize) -> Result<Vec<RowGroup>> {
@@ -125,43 +132,37 @@ fn next_round(groups: &mut RowGroups, threads: usize) -> Result<Vec<RowGroup>> {
 fn add_round(
     round: &[RowGroup],
     request: &Request,
+    known: &Known,
     cells: &mut Cells,
     progress: &Progress,
     interrupt: &Interrupt,
 ) -> Result<()> {
-    let keyed: Vec<(Vec<Vec<Label>>, Layout)> = round
+    let keyed: Vec<Keyed> = round
         .par_iter()
         .map(|group| {
             interrupt.check()?;
-            let mut labels = Vec::with_capacity(request.keys.len());
-            let mut folder = Folder::new(&request.inner, group.rows);
-            for (key, column) in request.keys.iter().enumerate() {
-                let keys = read_keys(group, column)?;
-                folder.push(key, keys.codes, keys.labels.len());
-                labels.push(keys.labels);
-            }
-            Ok((labels, folder.finish()))
+            known.keys(group, request)
         })
         .collect::<Result<_>>()?;
     // In row-group order, so that the numbers do not depend on threads.
-    let placed: Vec<(Vec<u32>, Vec<u32>)> = keyed.iter().map(|(labels, layout)| cells.place(labels, layout)).collect();
+    let placed: Vec<Numbers> = keyed.iter().map(|keyed| cells.place(keyed)).collect();
     cells.grow();
-    let shares: Vec<Shares> = round
+    let shares: Vec<Share> = round
         .par_iter()
         .zip(keyed)
         .zip(&placed)
-        .map(|((group, (_, layout)), (outer, inner))| {
+        .map(|((group, keyed), numbers)| {
             interrupt.check()?;
-            let mut shares = cells.share(layout, outer, inner);
+            let mut share = cells.share(keyed.layout, numbers);
             if let Some(column) = &request.identity {
-                shares.read_identities(group, column)?;
+                share.read_identities(group, column, known)?;
             }
             for column in &request.values {
-                shares.read_values(group, column)?;
+                share.read_scores(group, column)?;
             }
             progress.rows.fetch_add(group.rows as u64, Ordering::Relaxed);
             progress.bytes.fetch_add(group.fetched() as u64, Ordering::Relaxed);
-            Ok(shares)
+            Ok(share)
         })
         .collect::<Result<_>>()?;
     cells.add(&shares);

@@ -4,6 +4,8 @@
 //! mean = p + s1/n,  m2 = s2 - s1^2/n.  Scores that are all 0 or 1 keep integers in s1: their mean is exact.
 //! Infinities and NaN are counted apart: what they mean depends on the metric.
 
+use fearless_simd::{Level, Simd, dispatch};
+
 use crate::parquet::NULL;
 
 /// Sums of one group and one score.
@@ -50,16 +52,9 @@ const LANES: usize = 8;
 
 impl Sums {
     /// Sums of scores in order.
+    #[inline(always)]
     pub(crate) fn of(values: &[f64]) -> Self {
-        let mut sums = Self::default();
-        // Only NaN and infinities are not 0 after this.
-        let odd = values.iter().fold(0.0, |odd, x| odd + x * 0.0);
-        let Some(&first) = values.first().filter(|_| odd == 0.0) else {
-            for &x in values {
-                sums.add(x);
-            }
-            return sums;
-        };
+        let Some(&first) = values.first() else { return Self::default() };
         let pivot = pivot(first);
         let (mut s1, mut s2) = ([0.0; LANES], [0.0; LANES]);
         let (mut min, mut max) = ([first; LANES], [first; LANES]);
@@ -81,13 +76,39 @@ impl Sums {
             min[lane] = min[lane].min(x);
             max[lane] = max[lane].max(x);
         }
-        sums.n = values.len() as u64;
-        sums.pivot = pivot;
-        sums.s1 = s1.iter().sum();
-        sums.s2 = s2.iter().sum();
-        sums.min = min.iter().fold(first, |low, &x| low.min(x));
-        sums.max = max.iter().fold(first, |high, &x| high.max(x));
+        let (s1, s2): (f64, f64) = (s1.iter().sum(), s2.iter().sum());
+        if !(s1.is_finite() && s2.is_finite()) {
+            return Self::one_by_one(values);
+        }
+        Self {
+            n: values.len() as u64,
+            pivot,
+            s1,
+            s2,
+            min: min.iter().fold(first, |low, &x| low.min(x)),
+            max: max.iter().fold(first, |high, &x| high.max(x)),
+            ..Self::default()
+        }
+    }
+
+    /// Where a score is missing, NaN or infinite, or the squares are.
+    #[cold]
+    fn one_by_one(values: &[f64]) -> Self {
+        let mut sums = Self::default();
+        for &x in values {
+            sums.add(x);
+        }
         sums
+    }
+
+    /// Sums of `n` scores of which so many are 1 and the others 0.
+    pub(crate) fn of_bits(ones: u64, n: u64) -> Self {
+        if n == 0 {
+            return Self::default();
+        }
+        let sum = ones as f64;
+        let (min, max) = (f64::from(u8::from(ones == n)), f64::from(u8::from(ones > 0)));
+        Self { n, s1: sum, s2: sum, min, max, ..Self::default() }
     }
 
     /// Adds one score.
@@ -104,6 +125,11 @@ impl Sums {
         self.s2 += d * d;
         self.min = if x < self.min { x } else { self.min };
         self.max = if x > self.max { x } else { self.max };
+    }
+
+    /// Adds a score that is 0 or 1.
+    pub(crate) fn add_bit(&mut self, one: bool) {
+        self.add(f64::from(u8::from(one)));
     }
 
     #[cold]
@@ -166,6 +192,18 @@ impl Sums {
             (self.s2 - self.s1 * self.s1 / n).max(0.0)
         }
     }
+}
+
+/// Sums of runs of scores (first row, length).
+pub(crate) fn of_runs(values: &[f64], runs: &[(u32, u32)]) -> Vec<Sums> {
+    // The same operations in the same order at any level.
+    dispatch!(Level::new(), simd => runs_at(simd, values, runs))
+}
+
+#[inline(always)]
+fn runs_at<S: Simd>(_: S, values: &[f64], runs: &[(u32, u32)]) -> Vec<Sums> {
+    let of = |&(first, length): &(u32, u32)| values.get(first as usize..(first + length) as usize).unwrap_or_default();
+    runs.iter().map(|run| Sums::of(of(run))).collect()
 }
 
 /// Moments of many groups, column by column.
@@ -238,6 +276,14 @@ mod tests {
         let mut sums = Sums::of(&[1.0, 0.0, 0.0]);
         sums.combine(&Sums::of(&[1.0, 1.0, 0.0, 0.0]));
         assert_eq!((sums.mean(), sums.m2()), (3.0 / 7.0, 3.0 * 4.0 / 7.0));
+    }
+
+    #[test]
+    fn bits_are_scores() {
+        for values in [&[][..], &[0.0], &[1.0, 1.0], &[0.0, 1.0, 0.0]] {
+            let ones = values.iter().filter(|&&x| x == 1.0).count() as u64;
+            assert_eq!(format!("{:?}", Sums::of_bits(ones, values.len() as u64)), format!("{:?}", Sums::of(values)));
+        }
     }
 
     #[test]

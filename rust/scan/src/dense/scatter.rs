@@ -8,9 +8,9 @@ use signoise_core::Interrupt;
 use signoise_core::parallel::check_len;
 
 use super::place::{Columns, Unit};
-use super::{Scan, vanished};
+use super::{RowsIn, Scan, vanished};
 use crate::error::Result;
-use crate::parquet::{NULL, Needed, read_values};
+use crate::parquet::{NULL, Needed, RowGroup, read_values};
 
 /// Rows of a round, at least, for each thread.
 const ROUND_ROWS: usize = 1 << 17;
@@ -40,14 +40,14 @@ pub enum Scores {
 }
 
 /// Cells on their way: small as long as they are 0, 1 or missing.
-enum Cells {
+pub(super) enum Cells {
     /// 0, 1, or 2 where there is none.
     Small(Vec<u8>),
     Real(Vec<f64>),
 }
 
 /// A cell without a score.
-const NONE: u8 = 2;
+pub(super) const NONE: u8 = 2;
 
 struct Half<'a> {
     unit: &'a Unit,
@@ -61,45 +61,62 @@ struct Half<'a> {
 }
 
 impl Scan {
-    /// Reads the scores. `number` is the number of each checkpoint, each once; rows are in this order.
+    /// Reads the scores of `at_once` checkpoints: those with the lowest numbers but `first`. `number` is the number of
+    /// each checkpoint, each once; rows are in this order.
     ///
     /// # Errors
     /// As in `new`, and a row without any score.
-    pub fn matrices(&self, number: &[u32], interrupt: &Interrupt) -> Result<Vec<Matrix>> {
+    pub fn matrices(&self, number: &[u32], first: usize, interrupt: &Interrupt) -> Result<Vec<Matrix>> {
         check_len("number", number.len(), self.checkpoints.len())?;
-        let metrics = self.request.values.len();
-        let mut halves: Vec<Half<'_>> = self.units.par_iter().map(|unit| Half::new(unit, number, metrics)).collect();
-        let needed = Needed { values: self.request.values.clone(), ..Needed::default() };
-        let least = rayon::current_num_threads() * ROUND_ROWS;
-        let mut start = 0;
-        while start < self.groups.len() {
-            let (mut end, mut rows) = (start, 0);
-            while end < self.groups.len() && (rows < least || end - start < rayon::current_num_threads()) {
-                rows += self.groups.get(end).map_or(0, |&(_, _, rows)| rows);
-                end += 1;
+        match &self.rows_in {
+            RowsIn::Runs(units) => self.matrices_of_runs(units, number, interrupt),
+            RowsIn::Disorder(shuffled) => {
+                let mut chosen = number.to_vec();
+                chosen.sort_unstable();
+                let chosen: Vec<u32> = chosen.into_iter().skip(first).take(self.at_once()).collect();
+                shuffled.matrices(&self.files, &self.groups, &self.request, number, &chosen, interrupt)
             }
+        }
+    }
+
+    fn matrices_of_runs(&self, units: &[Unit], number: &[u32], interrupt: &Interrupt) -> Result<Vec<Matrix>> {
+        let metrics = self.request.values.len();
+        let mut halves: Vec<Half<'_>> = units.par_iter().map(|unit| Half::new(unit, number, metrics)).collect();
+        let needed = Needed { values: self.request.values.clone(), ..Needed::default() };
+        for round in rounds(&self.groups) {
+            let start = round.start;
             let values: Vec<Vec<Column>> = self
                 .groups
-                .get(start..end)
+                .get(round)
                 .unwrap_or_default()
                 .par_iter()
-                .map(|&(file, index, rows)| {
+                .map(|&(file, index, _)| {
                     interrupt.check()?;
                     let group = self.files.read(file, index, &needed)?.ok_or_else(|| vanished(&self.request, file))?;
-                    let read = |name: &String| {
-                        let mut column = Column { cells: Cells::Small(Vec::with_capacity(rows)), gaps: false };
-                        read_values(&group, name, &mut |some| column.push(some, rows))?;
-                        Ok(column)
-                    };
-                    self.request.values.iter().map(read).collect()
+                    self.request.values.iter().map(|name| Column::read(&group, name)).collect()
                 })
                 .collect::<Result<_>>()?;
             halves.par_iter_mut().for_each(|half| half.take(start, &values));
-            start = end;
         }
         let found: Option<Vec<Matrix>> = halves.into_par_iter().enumerate().map(|(at, half)| half.finish(at)).collect();
-        found.ok_or_else(|| self.unsupported("a row without any score"))
+        found.ok_or_else(|| self.request.unsupported("a row without any score"))
     }
+}
+
+/// Row groups that are read together: enough to keep all threads busy, and little memory.
+pub(super) fn rounds(groups: &[(usize, usize, usize)]) -> impl Iterator<Item = Range<usize>> {
+    let threads = rayon::current_num_threads();
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        let (mut end, mut rows) = (start, 0);
+        while end < groups.len() && (rows < threads * ROUND_ROWS || end - start < threads) {
+            rows += groups.get(end).map_or(0, |&(_, _, rows)| rows);
+            end += 1;
+        }
+        let round = start..end;
+        start = end;
+        (!round.is_empty()).then_some(round)
+    })
 }
 
 impl<'a> Half<'a> {
@@ -131,48 +148,58 @@ impl<'a> Half<'a> {
         }
     }
 
-    /// The matrices; None where a row had no score at all.
     fn finish(self, unit: usize) -> Option<Matrix> {
-        let cells = self.checkpoints.len() * self.unit.ids.len();
-        let covered = self.unit.rows();
-        if self.gaps.contains(&true) {
-            let mut any = vec![false; cells];
-            for cells in &self.cells {
-                for (any, there) in any.iter_mut().zip(cells.there()) {
-                    *any |= there;
-                }
-            }
-            if any.into_iter().filter(|&any| any).count() < covered {
-                return None;
-            }
-        }
-        let complete = covered == cells;
-        let there = self
-            .cells
-            .iter()
-            .zip(&self.gaps)
-            .map(|(cells, gaps)| (*gaps || !complete).then(|| cells.there()))
-            .collect();
-        let scores = self
-            .cells
-            .into_iter()
-            .map(|cells| match cells {
-                Cells::Small(small) => Scores::Bits(small.into_iter().map(|cell| cell == 1).collect()),
-                Cells::Real(real) => Scores::Real(real),
-            })
-            .collect();
         let instances = self.unit.ids.clone();
-        Some(Matrix { unit, checkpoints: self.checkpoints, instances, scores, there })
+        finished(unit, self.cells, &self.gaps, self.unit.rows(), self.checkpoints, instances)
     }
 }
 
+/// The matrices of a unit, of which `covered` cells were in the source; None where one of these had no score at all.
+pub(super) fn finished(
+    unit: usize,
+    columns: Vec<Cells>,
+    gaps: &[bool],
+    covered: usize,
+    checkpoints: Vec<u32>,
+    instances: Vec<Box<str>>,
+) -> Option<Matrix> {
+    let cells = checkpoints.len() * instances.len();
+    if gaps.contains(&true) {
+        let mut any = vec![false; cells];
+        for cells in &columns {
+            for (any, there) in any.iter_mut().zip(cells.there()) {
+                *any |= there;
+            }
+        }
+        if any.into_iter().filter(|&any| any).count() < covered {
+            return None;
+        }
+    }
+    let complete = covered == cells;
+    let there = columns.iter().zip(gaps).map(|(cells, gaps)| (*gaps || !complete).then(|| cells.there())).collect();
+    let scores = columns
+        .into_iter()
+        .map(|cells| match cells {
+            Cells::Small(small) => Scores::Bits(small.into_iter().map(|cell| cell == 1).collect()),
+            Cells::Real(real) => Scores::Real(real),
+        })
+        .collect();
+    Some(Matrix { unit, checkpoints, instances, scores, there })
+}
+
 /// A column of a row group.
-struct Column {
-    cells: Cells,
-    gaps: bool,
+pub(super) struct Column {
+    pub(super) cells: Cells,
+    pub(super) gaps: bool,
 }
 
 impl Column {
+    pub(super) fn read(group: &RowGroup, name: &str) -> Result<Self> {
+        let mut column = Self { cells: Cells::Small(Vec::with_capacity(group.rows)), gaps: false };
+        read_values(group, name, &mut |some| column.push(some, group.rows))?;
+        Ok(column)
+    }
+
     /// Appends the next scores of `rows`.
     fn push(&mut self, values: &[f64], rows: usize) {
         // A missing score is a NaN, and most pages have none: that is a cheaper question.
@@ -199,11 +226,27 @@ impl Column {
 }
 
 impl Cells {
-    /// Puts some rows of a column into columns of the row `at`.
-    fn put(&mut self, at: Range<usize>, columns: &Columns, from: &Self, rows: Range<usize>) {
+    /// Has room for real numbers if the others are such.
+    fn widen(&mut self, from: &Self) {
         if let (Self::Small(small), Self::Real(_)) = (&*self, from) {
             *self = Self::Real(small.iter().map(|&cell| real(cell)).collect());
         }
+    }
+
+    /// Puts rows of a column into cells.
+    pub(super) fn scatter(&mut self, from: &Self, rows: &[(u32, u32)]) {
+        self.widen(from);
+        match (self, from) {
+            (Self::Small(to), Self::Small(from)) => scatter(to, from, rows, |cell| cell),
+            (Self::Real(to), Self::Small(from)) => scatter(to, from, rows, real),
+            (Self::Real(to), Self::Real(from)) => scatter(to, from, rows, |x| x),
+            (Self::Small(_), Self::Real(_)) => {}
+        }
+    }
+
+    /// Puts some rows of a column into columns of the row `at`.
+    fn put(&mut self, at: Range<usize>, columns: &Columns, from: &Self, rows: Range<usize>) {
+        self.widen(from);
         match (self, from) {
             (Self::Small(to), Self::Small(from)) => {
                 put(to.get_mut(at).unwrap_or_default(), columns, from.get(rows).unwrap_or_default(), |cell| cell);
@@ -239,6 +282,14 @@ fn is_small(x: f64) -> bool {
 
 fn real(cell: u8) -> f64 {
     if cell == NONE { f64::from_bits(NULL) } else { f64::from(cell) }
+}
+
+fn scatter<S: Copy, T>(to: &mut [T], from: &[S], rows: &[(u32, u32)], cell: impl Fn(S) -> T) {
+    for &(row, place) in rows {
+        if let (Some(to), Some(&x)) = (to.get_mut(place as usize), from.get(row as usize)) {
+            *to = cell(x);
+        }
+    }
 }
 
 fn put<S: Copy, T>(row: &mut [T], columns: &Columns, values: &[S], cell: impl Fn(S) -> T) {

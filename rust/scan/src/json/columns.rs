@@ -3,6 +3,7 @@
 use arrow_array::LargeStringArray;
 use arrow_buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::ArrowError;
+use memchr::memchr2_iter;
 
 use super::scalar::{self, Scalar};
 use super::walk::{Entry, kind};
@@ -61,6 +62,14 @@ impl Texts {
     }
 }
 
+/// Whether a text names a NaN or an infinity.
+fn names_odd(text: &[u8]) -> bool {
+    let letter = |at: usize| text.get(at).map_or(0, |byte| byte | 0x20);
+    memchr2_iter(b'n', b'N', text).any(|at| {
+        letter(at + 1) == b'a' && letter(at + 2) == b'n' || at > 0 && letter(at - 1) == b'i' && letter(at + 1) == b'f'
+    })
+}
+
 /// One field of all rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Field {
@@ -73,17 +82,19 @@ pub struct Field {
     /// Strings without escapes, arrays and objects as they stand in the file, whole numbers that a double may not
     /// hold by their digits; None if no row has any.
     pub texts: Option<Texts>,
+    /// Whether only texts are kept that name a NaN or an infinity.
+    odd: bool,
 }
 
 impl Field {
-    pub(super) fn new(name: &[u8]) -> Self {
+    pub(super) fn new(name: &[u8], odd: bool) -> Self {
         let name = String::from_utf8_lossy(name).into_owned();
-        Self { name, kinds: Vec::new(), numbers: Vec::new(), texts: None }
+        Self { name, kinds: Vec::new(), numbers: Vec::new(), texts: None, odd }
     }
 
     /// A field of as many rows as are to come.
     pub(super) fn with_room(name: &[u8], rows: usize) -> Self {
-        Self { kinds: Vec::with_capacity(rows), numbers: Vec::with_capacity(rows), ..Self::new(name) }
+        Self { kinds: Vec::with_capacity(rows), numbers: Vec::with_capacity(rows), ..Self::new(name, false) }
     }
 
     /// Makes the value of row `row` that of `entry`, also where the row has one already.
@@ -97,6 +108,9 @@ impl Field {
             }
         }
         let raw = text.get(entry.start..entry.end).unwrap_or_default();
+        if self.odd && !(entry.kind != kind::NUMBER && names_odd(raw)) {
+            return self.pad(row + 1);
+        }
         let (kind, number, has_text) = match entry.kind {
             kind::NUMBER => match scalar::value(raw) {
                 Some(Scalar::Number(number, inexact)) => (kind::NUMBER, number, inexact),

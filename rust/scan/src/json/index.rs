@@ -118,6 +118,18 @@ impl<'a, S: Simd> Tokens<'a, S> {
         end <= self.count && self.lists.bytes.get(at..end) == Some(bytes)
     }
 
+    /// All tokens of a text that is no longer than a portion.
+    #[inline(always)]
+    pub(super) fn of_one_portion(&mut self) -> Option<&[u8]> {
+        if self.text.len() > PORTION * BLOCK {
+            return None;
+        }
+        if self.indexed == 0 {
+            self.refill();
+        }
+        self.lists.bytes.get(..self.count)
+    }
+
     #[inline(never)]
     fn refill(&mut self) {
         let portion = self.text.get(self.indexed..).unwrap_or_default();

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::scalar;
-use super::walk::{Shape, closing_quote};
+use super::walk::{RowShape, Shape, closing_quote};
 
 /// Different fields that one file may have.
 pub const MAX_FIELDS: usize = 1024;
@@ -16,6 +16,8 @@ pub struct Selection {
     pub skip: HashSet<Vec<u8>>,
     /// Fields kept; None: all.
     pub only: Option<HashSet<Vec<u8>>>,
+    /// Fields of which only texts are kept that name a NaN or an infinity (`nan` or `inf`, in any case).
+    pub odd: HashSet<Vec<u8>>,
 }
 
 impl Selection {
@@ -62,6 +64,8 @@ pub(super) struct Keys {
     unescaped: Vec<u8>,
     /// For a key that was not kept in mind.
     shapes: [Shape; 2],
+    /// What the last row looks like.
+    pub(super) row: RowShape,
 }
 
 impl Keys {
@@ -76,6 +80,7 @@ impl Keys {
             columns: Vec::new(),
             unescaped: Vec::new(),
             shapes: Default::default(),
+            row: RowShape::default(),
         }
     }
 
@@ -100,6 +105,13 @@ impl Keys {
             self.by_name.remove(&known.name);
         }
         self.columns.truncate(mark.1);
+        self.row.forget();
+    }
+
+    /// True if the key at `key` is that of the place `index`.
+    #[inline(always)]
+    pub(super) fn is_at(&self, index: usize, text: &[u8], key: usize) -> bool {
+        self.known.get(index).is_some_and(|known| known.is_at(text, key))
     }
 
     /// The place of the key whose quote is at `key` and whose colon is at `colon`.

@@ -1,6 +1,6 @@
 //! The rows of one file: lines, or the objects of an array, in blocks of bounded memory.
 
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
 use fearless_simd::Simd;
@@ -34,6 +34,10 @@ pub(super) struct Part {
     pub(super) fields: Vec<Field>,
     pub(super) problems: Vec<Problem>,
     pub(super) n_problems: u64,
+    /// Line ends that were passed.
+    pub(super) line_ends: u32,
+    /// True if a row was left out because of the number of fields: that depends on what was read before.
+    pub(super) too_many: bool,
 }
 
 /// Reads a file. `simd` is the level of the machine: it decides about speed and nothing else.
@@ -44,9 +48,20 @@ pub(super) fn read_file<S: Simd>(
     scratch: &mut Scratch,
     interrupt: &Interrupt,
 ) -> Result<Part> {
+    read_text(simd, Text::open(path), options, scratch, interrupt)
+}
+
+/// Reads a file that was opened, or a segment of one.
+pub(super) fn read_text<S: Simd>(
+    simd: S,
+    text: io::Result<Text>,
+    options: &Options,
+    scratch: &mut Scratch,
+    interrupt: &Interrupt,
+) -> Result<Part> {
     let mut rows =
         Rows { simd, keys: Keys::new(options.selection.clone()), options, scratch, line: 1, part: Part::default() };
-    match Text::open(path) {
+    match text {
         Ok(text) => {
             let mut source = Source::new(text, options.block_bytes, std::mem::take(&mut rows.scratch.block));
             rows.read(&mut source, interrupt)?;
@@ -55,6 +70,7 @@ pub(super) fn read_file<S: Simd>(
         Err(error) => rows.part.problem(0, unreadable(&error), &[]),
     }
     let mut part = rows.part;
+    part.line_ends = rows.line - 1;
     for field in &mut part.fields {
         field.pad(part.lines.len());
     }
@@ -279,7 +295,7 @@ impl<S: Simd> Rows<'_, S> {
     #[inline(always)]
     fn take(&mut self, row: &[u8]) {
         for name in self.keys.names().skip(self.part.fields.len()) {
-            self.part.fields.push(Field::new(name));
+            self.part.fields.push(Field::new(name, self.options.selection.odd.contains(name)));
         }
         let number = self.part.lines.len();
         for &entry in &self.scratch.entries {
@@ -293,6 +309,7 @@ impl<S: Simd> Rows<'_, S> {
     #[cold]
     fn reject(&mut self, row: &[u8], fault: Fault, mark: (usize, usize)) {
         self.keys.forget(mark);
+        self.part.too_many |= fault == Fault::Fields;
         let reason = diagnose(row, fault, self.scratch.stack.len());
         self.part.problem(self.line, reason, row);
     }
@@ -452,7 +469,7 @@ impl Source {
     }
 }
 
-fn unreadable(error: &std::io::Error) -> String {
+fn unreadable(error: &io::Error) -> String {
     if error.raw_os_error().is_none() {
         return DAMAGED.into();
     }

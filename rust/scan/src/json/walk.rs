@@ -83,6 +83,11 @@ pub(super) fn walk<S: Simd>(
     stack: &mut [u8],
 ) -> Result<(), Fault> {
     entries.clear();
+    if same_row(tokens, text, keys, entries).is_some() {
+        return Ok(());
+    }
+    entries.clear();
+    keys.row.begin();
     let mut place = 0;
     let mut too_many = false;
     let mut before = Slot::START;
@@ -103,9 +108,11 @@ pub(super) fn walk<S: Simd>(
             return Err(Fault::Syntax(colon));
         }
         let slot = keys.find(text, key, colon, before);
+        keys.row.keys.push((place.wrapping_sub(2), slot.index)); // matters only where a portion holds the row
         before = slot.index;
         too_many |= slot.too_many;
         let (start, byte) = tokens.next(&mut place).ok_or(Fault::Cut)?;
+        let first_token = place - 1;
         let mut entry = Entry { column: slot.column, kind: kind::STRING, start, end: start };
         match byte {
             b'"' => {}
@@ -119,12 +126,14 @@ pub(super) fn walk<S: Simd>(
             }
             _ => return Err(Fault::Syntax(start)),
         }
+        let last_token = place - 1;
         let (separator, byte) = tokens.next(&mut place).ok_or(Fault::Cut)?;
         if slot.column != Slot::UNWANTED {
             if entry.kind == kind::STRING {
                 entry.start = start + 1;
                 entry.end = closing_quote(text, separator);
             }
+            keys.row.values.push(Wanted { first_token, last_token, column: entry.column, kind: entry.kind });
             entries.push(entry);
         }
         match byte {
@@ -139,7 +148,85 @@ pub(super) fn walk<S: Simd>(
     if let Some(at) = tokens.bad {
         return Err(Fault::Syntax(at));
     }
-    if too_many { Err(Fault::Fields) } else { Ok(()) }
+    if too_many {
+        return Err(Fault::Fields);
+    }
+    keys.row.end(tokens.of_one_portion());
+    Ok(())
+}
+
+/// Where a wanted value is, in tokens.
+struct Wanted {
+    first_token: usize,
+    last_token: usize,
+    column: usize,
+    kind: u8,
+}
+
+/// The tokens of a row, and what they mean: a row with the same ones and the same keys needs no walk.
+#[derive(Default)]
+pub(super) struct RowShape {
+    /// Empty as long as no two rows in a row had as many.
+    tokens: Vec<u8>,
+    /// How many tokens the last row had that was walked.
+    count: usize,
+    words: Vec<usize>,
+    /// Token and place of each key.
+    keys: Vec<(usize, usize)>,
+    values: Vec<Wanted>,
+}
+
+impl RowShape {
+    pub(super) fn forget(&mut self) {
+        self.tokens.clear();
+    }
+
+    fn begin(&mut self) {
+        self.tokens.clear();
+        self.keys.clear();
+        self.values.clear();
+    }
+
+    /// The row is sound. It is worth to be kept in mind if the one before was as long.
+    fn end(&mut self, tokens: Option<&[u8]>) {
+        let tokens = tokens.unwrap_or_default();
+        if tokens.len() == self.count {
+            self.tokens.extend_from_slice(tokens);
+            self.words.clear();
+            self.words.extend(tokens.iter().enumerate().filter(|(_, byte)| **byte == WORD).map(|(at, _)| at));
+        }
+        self.count = tokens.len();
+    }
+}
+
+/// The values of a row that has the tokens and the keys of the row before; None where it has not or is not sound.
+#[inline(always)]
+fn same_row<S: Simd>(tokens: &mut Tokens<'_, S>, text: &[u8], keys: &Keys, entries: &mut Vec<Entry>) -> Option<()> {
+    let row = &keys.row;
+    if row.tokens.is_empty() || tokens.of_one_portion()? != row.tokens || tokens.bad.is_some() {
+        return None;
+    }
+    for &(token, index) in &row.keys {
+        if !keys.is_at(index, text, tokens.position(token)?) {
+            return None;
+        }
+    }
+    for &token in &row.words {
+        scalar::end(text, tokens.position(token)?)?;
+    }
+    for value in &row.values {
+        let mut start = tokens.position(value.first_token)?;
+        let end = match value.kind {
+            kind::NUMBER => scalar::end(text, start)?,
+            kind::STRING => {
+                start += 1;
+                closing_quote(text, tokens.position(value.last_token + 1)?)
+            }
+            _ => tokens.position(value.last_token)? + 1,
+        };
+        entries.push(Entry { column: value.column, kind: value.kind, start, end });
+    }
+    Some(())
 }
 
 /// Position of the quote that closes the string before the token at `next`: only blanks are between.

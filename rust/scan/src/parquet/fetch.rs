@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use parquet::basic::{Compression, Type};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{
     ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader, ParquetStatisticsPolicy,
@@ -33,7 +34,18 @@ pub(crate) struct RowGroup {
     file: Arc<Opened>,
     index: usize,
     pub(crate) rows: usize,
-    bytes: HashMap<usize, (u64, Bytes)>,
+    /// Leaf column, where its bytes begin in the file, and those.
+    bytes: Vec<(usize, u64, Bytes)>,
+}
+
+/// A column chunk as it is written: two that are equal hold the same values.
+#[derive(PartialEq)]
+pub(crate) struct Written {
+    bytes: Bytes,
+    rows: usize,
+    codec: Compression,
+    kind: Type,
+    levels: i16,
 }
 
 impl RowGroup {
@@ -62,8 +74,8 @@ impl RowGroup {
     pub(crate) fn pages<'g>(&'g self, column: &'g str, whole: bool) -> Result<Pages<'g>> {
         let leaf = self.leaf(column)?;
         let (start, length) = self.chunk(column)?.byte_range();
-        let bytes = match self.bytes.get(&leaf) {
-            Some((first, bytes)) if *first == start || !whole => Some(bytes.clone()),
+        let bytes = match self.ahead(leaf) {
+            Some((first, bytes)) if first == start || !whole => Some(bytes),
             _ if whole => Some(
                 usize::try_from(length)
                     .map_err(std::io::Error::other)
@@ -78,7 +90,7 @@ impl RowGroup {
     /// Pages of a column chunk as the library reads them.
     pub(crate) fn library_pages(&self, column: &str) -> Result<SerializedPageReader<Chunk>> {
         let leaf = self.leaf(column)?;
-        let chunk = Chunk { file: Arc::clone(&self.file), ahead: self.bytes.get(&leaf).cloned() };
+        let chunk = Chunk { file: Arc::clone(&self.file), ahead: self.ahead(leaf) };
         SerializedPageReader::new(Arc::new(chunk), self.chunk(column)?, self.rows, None)
             .map_err(|error| self.damaged(column, error))
     }
@@ -89,11 +101,24 @@ impl RowGroup {
         let chunk = self.chunk(column)?;
         let levels = chunk.column_descr().max_def_level();
         let how = format!("{:?} {:?} {levels} {}", chunk.compression(), chunk.column_type(), self.rows);
-        Ok((self.bytes.get(&leaf).map(|(_, bytes)| bytes.clone()).unwrap_or_default(), how))
+        Ok((self.ahead(leaf).map(|(_, bytes)| bytes).unwrap_or_default(), how))
+    }
+
+    /// A column chunk as far as it was read ahead.
+    pub(crate) fn written(&self, column: &str) -> Result<Written> {
+        let ahead = self.ahead(self.leaf(column)?);
+        let (_, bytes) = ahead.ok_or_else(|| self.damaged(column, "it was not read"))?;
+        let chunk = self.chunk(column)?;
+        let levels = chunk.column_descr().max_def_level();
+        Ok(Written { bytes, rows: self.rows, codec: chunk.compression(), kind: chunk.column_type(), levels })
+    }
+
+    fn ahead(&self, leaf: usize) -> Option<(u64, Bytes)> {
+        self.bytes.iter().find(|(at, _, _)| *at == leaf).map(|(_, start, bytes)| (*start, bytes.clone()))
     }
 
     pub(crate) fn fetched(&self) -> usize {
-        self.bytes.values().map(|(_, bytes)| bytes.len()).sum()
+        self.bytes.iter().map(|(_, _, bytes)| bytes.len()).sum()
     }
 }
 
@@ -189,11 +214,13 @@ pub(crate) struct RowGroups {
     files: std::vec::IntoIter<PathBuf>,
     needed: Needed,
     current: Option<(Arc<Opened>, usize)>,
+    /// Leaf columns of the last file, which those of the next are likely to be.
+    leaves: HashMap<String, usize>,
 }
 
 impl RowGroups {
     pub(crate) fn new(files: Vec<PathBuf>, needed: Needed) -> Self {
-        Self { files: files.into_iter(), needed, current: None }
+        Self { files: files.into_iter(), needed, current: None, leaves: HashMap::new() }
     }
 
     /// The next row group with its bytes; None at the end.
@@ -201,7 +228,9 @@ impl RowGroups {
         loop {
             if self.current.is_none() {
                 let Some(path) = self.files.next() else { return Ok(None) };
-                self.current = Some((Arc::new(open(&path, &self.needed)?), 0));
+                let opened = open(&path, &self.needed, &self.leaves)?;
+                self.leaves.clone_from(&opened.leaves);
+                self.current = Some((Arc::new(opened), 0));
             }
             let Some((file, index)) = &mut self.current else { continue };
             if *index >= file.metadata.num_row_groups() {
@@ -209,7 +238,7 @@ impl RowGroups {
                 continue;
             }
             let rows = usize::try_from(file.metadata.row_group(*index).num_rows()).unwrap_or(0);
-            let mut group = RowGroup { file: Arc::clone(file), index: *index, rows, bytes: HashMap::new() };
+            let mut group = RowGroup { file: Arc::clone(file), index: *index, rows, bytes: Vec::new() };
             *index += 1;
             self.needed.fetch(&mut group)?;
             return Ok(Some(group));
@@ -223,7 +252,7 @@ pub(crate) struct Files(Vec<Arc<Opened>>);
 impl Files {
     /// Opens files; statistics are kept of `needed.keys` and `needed.constant`.
     pub(crate) fn open(paths: &[PathBuf], needed: &Needed) -> Result<Self> {
-        paths.par_iter().map(|path| open(path, needed).map(Arc::new)).collect::<Result<_>>().map(Self)
+        paths.par_iter().map(|path| open(path, needed, &HashMap::new()).map(Arc::new)).collect::<Result<_>>().map(Self)
     }
 
     /// File, number in it and rows of every row group that has rows, in order.
@@ -242,7 +271,7 @@ impl Files {
             return Ok(None);
         }
         let rows = usize::try_from(file.metadata.row_group(index).num_rows()).unwrap_or(0);
-        let mut group = RowGroup { file: Arc::clone(file), index, rows, bytes: HashMap::new() };
+        let mut group = RowGroup { file: Arc::clone(file), index, rows, bytes: Vec::new() };
         needed.fetch(&mut group)?;
         Ok(Some(group))
     }
@@ -257,9 +286,12 @@ impl Needed {
         }
         let keys = self.keys.iter().map(|name| (name, true));
         let others = self.values.iter().chain(&self.identity).map(|name| (name, false));
+        let mut wanted: Vec<Wanted> = Vec::new();
         for (column, is_key) in keys.chain(others) {
             let leaf = group.leaf(column)?;
-            if group.bytes.contains_key(&leaf) || (is_key && super::column::constant(group, column)?.is_some()) {
+            if wanted.iter().any(|one| one.leaf == leaf)
+                || (is_key && super::column::constant(group, column)?.is_some())
+            {
                 continue;
             }
             let chunk = group.chunk(column)?;
@@ -270,44 +302,73 @@ impl Needed {
                     (start, length) = (pages, length - (pages - start));
                 }
             }
-            let length = usize::try_from(length).map_err(|_| group.damaged(column, "an impossible length"))?;
-            let bytes = read_range(&group.file.file, start, length).map_err(|error| group.damaged(column, error))?;
-            group.bytes.insert(leaf, (start, bytes));
+            let end = start.checked_add(length).filter(|&end| end <= group.file.length);
+            let end = end.ok_or_else(|| group.damaged(column, "it reaches beyond the end of the file"))?;
+            wanted.push(Wanted { leaf, start, end, column });
+        }
+        wanted.sort_unstable_by_key(|one| one.start);
+        let near = |a: &Wanted, b: &Wanted| b.start <= a.end.saturating_add(NEAR);
+        for together in wanted.chunk_by(near) {
+            let start = together.first().map_or(0, |one| one.start);
+            let end = together.iter().map(|one| one.end).max().unwrap_or(start);
+            let damaged = |error| group.damaged(together.first().map_or("", |one| one.column), error);
+            let bytes = read_range(&group.file.file, start, (end - start) as usize).map_err(damaged)?;
+            let of = |one: &Wanted| bytes.slice((one.start - start) as usize..(one.end - start) as usize);
+            group.bytes.extend(together.iter().map(|one| (one.leaf, one.start, of(one))));
         }
         Ok(())
     }
 }
 
-fn open(path: &Path, needed: &Needed) -> Result<Opened> {
+/// Bytes of a column chunk that are to be read.
+struct Wanted<'a> {
+    leaf: usize,
+    start: u64,
+    end: u64,
+    column: &'a str,
+}
+
+/// Bytes nobody asked for that are read all the same, rather than ask the disk twice.
+const NEAR: u64 = 1 << 15;
+
+/// Opens a file; `likely` are the leaf columns it is likely to have.
+fn open(path: &Path, needed: &Needed, likely: &HashMap<String, usize>) -> Result<Opened> {
     let name = path.display().to_string();
     let fail = |source| Error::Io { file: name.clone(), source };
-    let damaged = |error: ParquetError| Error::Damaged { file: name.clone(), reason: error.to_string() };
     let file = File::open(path).map_err(fail)?;
     let length = file.metadata().map_err(fail)?.len();
-    // The schema first: statistics of the other columns are most of a footer.
-    let mut reader = ParquetMetaDataReader::new().with_metadata_options(Some(
-        ParquetMetaDataOptions::new()
-            .with_column_stats_policy(ParquetStatisticsPolicy::SkipAll)
+    // Statistics of the columns that are not asked for are most of a footer.
+    let kept = |leaves: &HashMap<String, usize>| -> Vec<usize> {
+        needed.keys.iter().chain(&needed.constant).filter_map(|column| leaves.get(column).copied()).collect()
+    };
+    let parse = |kept: &[usize]| {
+        let statistics = match kept {
+            [] => ParquetStatisticsPolicy::SkipAll,
+            kept => ParquetStatisticsPolicy::skip_except(kept),
+        };
+        let options = ParquetMetaDataOptions::new()
+            .with_column_stats_policy(statistics)
             .with_encoding_stats_policy(ParquetStatisticsPolicy::SkipAll)
-            .with_size_stats_policy(ParquetStatisticsPolicy::SkipAll),
-    ));
-    reader.try_parse(&file).map_err(damaged)?;
-    let schema = reader.finish().map_err(damaged)?.file_metadata().schema_descr_ptr();
-    let leaves: HashMap<String, usize> = schema
+            .with_size_stats_policy(ParquetStatisticsPolicy::SkipAll);
+        ParquetMetaDataReader::new()
+            .with_metadata_options(Some(options))
+            .parse_and_finish(&file)
+            .map_err(|error: ParquetError| Error::Damaged { file: name.clone(), reason: error.to_string() })
+    };
+    let guess = kept(likely);
+    let mut metadata = parse(&guess)?;
+    let leaves: HashMap<String, usize> = metadata
+        .file_metadata()
+        .schema_descr()
         .columns()
         .iter()
         .enumerate()
         .filter(|(_, column)| column.path().parts().len() == 1)
         .map(|(leaf, column)| (column.name().to_owned(), leaf))
         .collect();
-    let kept: Vec<usize> =
-        needed.keys.iter().chain(&needed.constant).filter_map(|column| leaves.get(column).copied()).collect();
-    let options = ParquetMetaDataOptions::new()
-        .with_schema(schema)
-        .with_column_stats_policy(ParquetStatisticsPolicy::skip_except(&kept))
-        .with_encoding_stats_policy(ParquetStatisticsPolicy::SkipAll)
-        .with_size_stats_policy(ParquetStatisticsPolicy::SkipAll);
-    let metadata =
-        ParquetMetaDataReader::new().with_metadata_options(Some(options)).parse_and_finish(&file).map_err(damaged)?;
+    let right = kept(&leaves);
+    if right != guess {
+        metadata = parse(&right)?;
+    }
     Ok(Opened { name, file: Mutex::new(file), length, metadata, leaves })
 }

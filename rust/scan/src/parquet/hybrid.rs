@@ -73,36 +73,51 @@ pub(crate) fn decode(bytes: &[u8], width: u32, n: usize, sink: &mut impl Sink) -
 
 /// Unpacks codes of `width` bits (1..=32) from the start of `bytes`.
 fn unpack(bytes: &[u8], width: u32, out: &mut [u32]) {
-    match width {
-        1 => {
-            for (byte, codes) in bytes.iter().zip(out.chunks_mut(8)) {
-                for (bit, code) in codes.iter_mut().enumerate() {
-                    *code = u32::from(byte >> bit & 1);
-                }
+    // A width that the compiler knows makes every shift a constant.
+    macro_rules! known {
+        ($($width:literal)*) => {
+            match width {
+                $($width => unpack_known::<$width>(bytes, out),)*
+                _ => unpack_any(bytes, width as usize, 0, out),
             }
+        };
+    }
+    known!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20)
+}
+
+/// Eight codes at a time, out of `WIDTH` bytes.
+fn unpack_known<const WIDTH: usize>(bytes: &[u8], out: &mut [u32]) {
+    let mask = (1u64 << WIDTH) - 1;
+    let (eights, _) = out.as_chunks_mut::<8>();
+    let whole = eights.len().min(bytes.len() / WIDTH);
+    for (codes, packed) in eights.iter_mut().zip(bytes.chunks_exact(WIDTH)) {
+        let mut words = [0u64; 4];
+        for (at, byte) in packed.iter().enumerate() {
+            words[at / 8] |= u64::from(*byte) << (at % 8 * 8);
         }
-        8 => {
-            for (byte, code) in bytes.iter().zip(out) {
-                *code = u32::from(*byte);
+        for (i, code) in codes.iter_mut().enumerate() {
+            let (word, bit) = (i * WIDTH / 64, i * WIDTH % 64);
+            let mut value = words[word] >> bit;
+            if bit + WIDTH > 64 {
+                value |= words[word + 1] << (64 - bit);
             }
+            *code = (value & mask) as u32;
         }
-        16 => {
-            for (pair, code) in bytes.chunks_exact(2).zip(out) {
-                *code = u32::from(u16::from_le_bytes([pair[0], pair[1]]));
-            }
-        }
-        _ => {
-            let mask = (1u64 << width) - 1;
-            for (i, code) in out.iter_mut().enumerate() {
-                let bit = i * width as usize;
-                let at = bit / 8;
-                let word = match bytes.get(at..at + 8) {
-                    Some(eight) => <[u8; 8]>::try_from(eight).map_or(0, u64::from_le_bytes),
-                    None => last_word(bytes, at),
-                };
-                *code = (word >> (bit % 8) & mask) as u32;
-            }
-        }
+    }
+    unpack_any(bytes, WIDTH, 8 * whole, out);
+}
+
+/// Codes from the `first` on, one by one.
+fn unpack_any(bytes: &[u8], width: usize, first: usize, out: &mut [u32]) {
+    let mask = (1u64 << width) - 1;
+    for (i, code) in out.iter_mut().enumerate().skip(first) {
+        let bit = i * width;
+        let at = bit / 8;
+        let word = match bytes.get(at..at + 8) {
+            Some(eight) => <[u8; 8]>::try_from(eight).map_or(0, u64::from_le_bytes),
+            None => last_word(bytes, at),
+        };
+        *code = (word >> (bit % 8) & mask) as u32;
     }
 }
 

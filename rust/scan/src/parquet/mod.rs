@@ -1,13 +1,17 @@
 //! Parquet, read at the level of pages: key columns as runs of dictionary codes, scores as floats, nothing as strings.
 
+mod bits;
 mod column;
 mod fetch;
+mod footer;
 mod hybrid;
 mod library;
 mod pages;
+mod thrift;
 mod values;
 
 pub use column::Label;
-pub(crate) use column::{Codes, differs, read_keys};
-pub(crate) use fetch::{Files, Needed, RowGroup, RowGroups};
-pub(crate) use values::{NULL, read_identities, read_values};
+pub(crate) use column::{Codes, constant, differs, read_keys};
+pub(crate) use fetch::{Files, Needed, RowGroup, RowGroups, Written};
+pub use footer::parquet_rows;
+pub(crate) use values::{NULL, read_all_values, read_bits, read_identities, read_values};

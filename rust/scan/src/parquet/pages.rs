@@ -11,6 +11,7 @@ use parquet::column::page::{Page, PageReader};
 use parquet::file::serialized_reader::SerializedPageReader;
 
 use super::fetch::{Chunk, RowGroup};
+use super::thrift::{FALSE, INT, STRUCT, TRUE, Thrift};
 use crate::error::Result;
 
 /// A page of a flat column.
@@ -104,6 +105,17 @@ impl<'g> Pages<'g> {
                 };
                 take(view).map(Some)
             }
+        }
+    }
+
+    /// Whether the first page is a dictionary of at most so many values, as far as its header tells.
+    pub(crate) fn begins_with_dictionary(&self, most: usize) -> bool {
+        match self {
+            Self::Own { bytes, at, .. } => bytes
+                .get(*at..)
+                .and_then(header)
+                .is_some_and(|(header, _)| header.kind == DICTIONARY && header.values <= most),
+            Self::Library { .. } => false,
         }
     }
 
@@ -208,7 +220,7 @@ fn split(page: &Page, optional: bool) -> Option<(Option<&[u8]>, &[u8])> {
 
 /// A page header (Thrift, compact protocol) and its length.
 fn header(bytes: &[u8]) -> Option<(Header, usize)> {
-    let mut reader = Thrift { bytes, at: 0 };
+    let mut reader = Thrift::new(bytes);
     let mut header = Header { is_compressed: true, kind: -1, ..Header::default() };
     let mut id = 0;
     while let Some(field) = reader.field(&mut id)? {
@@ -245,100 +257,7 @@ fn header(bytes: &[u8]) -> Option<(Header, usize)> {
     let sound = matches!(header.kind, DATA | DICTIONARY | DATA_V2)
         && header.uncompressed <= LARGEST
         && header.compressed <= LARGEST;
-    sound.then_some((header, reader.at))
-}
-
-const TRUE: u8 = 1;
-const FALSE: u8 = 2;
-const INT: u8 = 5;
-const STRUCT: u8 = 12;
-
-/// Thrift's compact protocol, as far as page headers use it.
-struct Thrift<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Thrift<'_> {
-    fn byte(&mut self) -> Option<u8> {
-        let byte = self.bytes.get(self.at).copied();
-        self.at += 1;
-        byte
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(value);
-            }
-        }
-        None
-    }
-
-    fn int(&mut self) -> Option<i64> {
-        let value = self.varint()?;
-        Some((value >> 1) as i64 ^ -((value & 1) as i64))
-    }
-
-    fn size(&mut self) -> Option<usize> {
-        usize::try_from(self.int()?).ok()
-    }
-
-    /// Type of the next field, its number in `id`; None at the end of the struct.
-    #[expect(clippy::option_option, reason = "the outer one says that the bytes end")]
-    fn field(&mut self, id: &mut i64) -> Option<Option<u8>> {
-        let head = self.byte()?;
-        if head == 0 {
-            return Some(None);
-        }
-        *id = match head >> 4 {
-            0 => self.int()?,
-            step => *id + i64::from(step),
-        };
-        Some(Some(head & 0x0f))
-    }
-
-    fn skip(&mut self, field: u8, depth: usize) -> Option<()> {
-        if depth > 8 {
-            return None;
-        }
-        match field {
-            TRUE | FALSE => {}
-            3 => self.at += 1,
-            4..=6 => {
-                self.varint()?;
-            }
-            7 => self.at += 8,
-            8 => {
-                let length = usize::try_from(self.varint()?).ok()?;
-                self.at = self.at.checked_add(length)?;
-            }
-            9 | 10 => {
-                let head = self.byte()?;
-                let n = if head >> 4 == 15 { self.varint()? } else { u64::from(head >> 4) };
-                for _ in 0..n {
-                    if self.at > self.bytes.len() {
-                        return None;
-                    }
-                    match head & 0x0f {
-                        TRUE | FALSE => self.at += 1,
-                        kind => self.skip(kind, depth + 1)?,
-                    }
-                }
-            }
-            STRUCT => {
-                let mut id = 0;
-                while let Some(field) = self.field(&mut id)? {
-                    self.skip(field, depth + 1)?;
-                }
-            }
-            _ => return None,
-        }
-        (self.at <= self.bytes.len()).then_some(())
-    }
+    sound.then_some((header, reader.at()))
 }
 
 #[cfg(test)]

@@ -1,8 +1,11 @@
 //! Score columns as floats, and what identifies an instance as a hash.
 
+use std::cell::RefCell;
+
 use parquet::basic::{ConvertedType, Encoding, LogicalType, Type};
 use parquet::column::reader::{ColumnReader, get_column_reader};
 
+use super::bits::Bits;
 use super::fetch::RowGroup;
 use super::hybrid::{Sink, decode};
 use super::library::read_rows;
@@ -51,13 +54,62 @@ impl Sink for Valid {
     }
 }
 
+/// Buffers that a thread uses again and again: fresh ones cost as much as the decoding.
+#[derive(Default)]
+struct Scratch {
+    dictionary: Vec<f64>,
+    page: Vec<f64>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch { dictionary: Vec::new(), page: Vec::new() }) };
+}
+
 /// Scores of a column, `NULL` where one is missing, handed to `take` page by page.
 ///
 /// # Errors
 /// A damaged chunk, or a type that is no score.
 pub(crate) fn read_values(group: &RowGroup, column: &str, take: &mut impl FnMut(&[f64])) -> Result<()> {
-    let chunk = group.chunk(column)?;
-    let descr = chunk.column_descr();
+    let mut page = SCRATCH.with_borrow_mut(|scratch| std::mem::take(&mut scratch.page));
+    page.clear();
+    let done = read_pages(group, column, &mut page, &mut |page| {
+        take(page);
+        page.clear();
+    });
+    SCRATCH.with_borrow_mut(|scratch| scratch.page = page);
+    done
+}
+
+/// Scores of a column, `NULL` where one is missing, appended to `out`.
+///
+/// # Errors
+/// A damaged chunk, or a type that is no score.
+pub(crate) fn read_all_values(group: &RowGroup, column: &str, out: &mut Vec<f64>) -> Result<()> {
+    out.reserve(group.rows);
+    read_pages(group, column, out, &mut |_| {})
+}
+
+fn read_pages(group: &RowGroup, column: &str, out: &mut Vec<f64>, after: &mut impl FnMut(&mut Vec<f64>)) -> Result<()> {
+    plain_score(group, column)?;
+    let mut dictionary = SCRATCH.with_borrow_mut(|scratch| std::mem::take(&mut scratch.dictionary));
+    dictionary.clear();
+    let left = read_fast(group, column, &mut dictionary, out, after);
+    SCRATCH.with_borrow_mut(|scratch| scratch.dictionary = dictionary);
+    match left? {
+        0 => Ok(()),
+        // Another encoding: the library decodes what is left.
+        left => {
+            let values = read_any(group, column)?;
+            out.extend_from_slice(values.get(group.rows - left..).unwrap_or_default());
+            after(out);
+            Ok(())
+        }
+    }
+}
+
+/// Whether the values of a column are numbers, one a row.
+fn plain_score(group: &RowGroup, column: &str) -> Result<()> {
+    let descr = group.chunk(column)?.column_descr();
     let meant = match (descr.physical_type(), descr.logical_type_ref(), descr.converted_type()) {
         (Type::BOOLEAN, _, _) => true,
         (Type::FLOAT | Type::DOUBLE, None, _) => true,
@@ -68,24 +120,20 @@ pub(crate) fn read_values(group: &RowGroup, column: &str, take: &mut impl FnMut(
     if !meant || descr.max_rep_level() > 0 || descr.max_def_level() > 1 {
         return Err(group.unsupported(column, format!("{:?}", descr.physical_type())));
     }
-    match read_fast(group, column, take)? {
-        0 => Ok(()),
-        // Another encoding: the library decodes what is left.
-        left => {
-            let values = read_any(group, column)?;
-            take(values.get(group.rows - left..).unwrap_or_default());
-            Ok(())
-        }
-    }
+    Ok(())
 }
 
 /// Plain and dictionary pages, up to the first of another encoding; how many rows are left.
-fn read_fast(group: &RowGroup, column: &str, take: &mut impl FnMut(&[f64])) -> Result<usize> {
+fn read_fast(
+    group: &RowGroup,
+    column: &str,
+    dictionary: &mut Vec<f64>,
+    out: &mut Vec<f64>,
+    after: &mut impl FnMut(&mut Vec<f64>),
+) -> Result<usize> {
     let damaged = |reason: &str| group.damaged(column, reason);
     let physical = group.chunk(column)?.column_type();
     let mut pages = group.pages(column, true)?;
-    let mut dictionary: Vec<f64> = Vec::new();
-    let mut out: Vec<f64> = Vec::new();
     let mut left = group.rows;
     let mut foreign = false;
     while !foreign {
@@ -93,7 +141,7 @@ fn read_fast(group: &RowGroup, column: &str, take: &mut impl FnMut(&[f64])) -> R
             let n = page.num_values;
             if page.is_dictionary {
                 if matches!(page.encoding, Encoding::PLAIN | Encoding::PLAIN_DICTIONARY) {
-                    return plain(physical, page.values, n, &mut dictionary)
+                    return plain(physical, page.values, n, dictionary)
                         .ok_or_else(|| damaged("its dictionary is damaged"));
                 }
                 foreign = true;
@@ -107,13 +155,13 @@ fn read_fast(group: &RowGroup, column: &str, take: &mut impl FnMut(&[f64])) -> R
                 None => None,
             };
             let there = valid.as_ref().map_or(n, |valid| valid.iter().filter(|&&valid| valid).count());
-            out.clear();
+            let start = out.len();
             match page.encoding {
-                Encoding::PLAIN => plain(physical, page.values, there, &mut out),
+                Encoding::PLAIN => plain(physical, page.values, there, out),
                 _ if there == 0 => Some(()),
                 Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY => {
                     let (&width, packed) = page.values.split_first().ok_or_else(|| damaged("a page is empty"))?;
-                    let mut gather = Gather { dictionary: &dictionary, out: &mut out, sound: true };
+                    let mut gather = Gather { dictionary, out, sound: true };
                     let done = decode(packed, u32::from(width), there, &mut gather);
                     done.filter(|()| gather.sound)
                 }
@@ -124,13 +172,14 @@ fn read_fast(group: &RowGroup, column: &str, take: &mut impl FnMut(&[f64])) -> R
             }
             .ok_or_else(|| damaged("a page of values is damaged"))?;
             if let Some(valid) = valid {
-                let mut present = std::mem::take(&mut out).into_iter().map(|x| if x.is_nan() { f64::NAN } else { x });
+                let present: Vec<f64> = out.drain(start..).collect();
+                let mut present = present.into_iter().map(|x| if x.is_nan() { f64::NAN } else { x });
                 out.extend(valid.iter().map(|&valid| {
                     if valid { present.next().unwrap_or(f64::from_bits(NULL)) } else { f64::from_bits(NULL) }
                 }));
             }
             left -= n;
-            take(&out);
+            after(out);
             Ok(())
         })?;
         if page.is_none() {
@@ -138,6 +187,57 @@ fn read_fast(group: &RowGroup, column: &str, take: &mut impl FnMut(&[f64])) -> R
         }
     }
     if left == 0 || foreign { Ok(left) } else { Err(damaged("it has fewer values than the row group has rows")) }
+}
+
+/// Scores that are 0 or 1, a bit for each row; None where the column holds anything else.
+///
+/// Such a column is told by its dictionary, before anything of it is decoded.
+///
+/// # Errors
+/// A damaged chunk, or a type that is no score.
+pub(crate) fn read_bits(group: &RowGroup, column: &str) -> Result<Option<Bits>> {
+    plain_score(group, column)?;
+    let damaged = |reason: &str| group.damaged(column, reason);
+    let physical = group.chunk(column)?.column_type();
+    let mut pages = group.pages(column, true)?;
+    if !pages.begins_with_dictionary(2) {
+        return Ok(None);
+    }
+    let mut dictionary = Vec::new();
+    let mut bits = Bits::with_capacity(group.rows);
+    loop {
+        let page = pages.next(|page| {
+            let n = page.num_values;
+            if page.is_dictionary {
+                plain(physical, page.values, n, &mut dictionary).ok_or_else(|| damaged("its dictionary is damaged"))?;
+                return Ok(dictionary.iter().all(|x| [0, 1.0_f64.to_bits()].contains(&x.to_bits())));
+            }
+            if !matches!(page.encoding, Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY)
+                || page.levels.map(Levels).is_some_and(|levels| !levels.all_valid(n))
+            {
+                return Ok(false);
+            }
+            if n > group.rows - bits.len() {
+                return Err(damaged("it has more values than the row group has rows"));
+            }
+            let (&width, packed) = page.values.split_first().ok_or_else(|| damaged("a page is empty"))?;
+            let mut sink = BitSink { dictionary: &dictionary, bits: &mut bits, sound: true };
+            decode(packed, u32::from(width), n, &mut sink)
+                .filter(|()| sink.sound)
+                .ok_or_else(|| damaged("a page of values is damaged"))?;
+            Ok(true)
+        })?;
+        match page {
+            Some(true) => {}
+            Some(false) => return Ok(None),
+            None => break,
+        }
+    }
+    if bits.len() == group.rows {
+        Ok(Some(bits))
+    } else {
+        Err(damaged("it has fewer values than the row group has rows"))
+    }
 }
 
 /// Appends `n` plain values as floats; None where the bytes end early.
@@ -190,9 +290,44 @@ impl Sink for Gather<'_> {
         true
     }
     fn codes(&mut self, codes: &[u32]) {
-        let known = self.dictionary.len();
-        self.sound &= codes.iter().all(|&code| (code as usize) < known);
-        self.out.extend(codes.iter().map(|&code| self.dictionary.get(code as usize).copied().unwrap_or(f64::NAN)));
+        let dictionary = self.dictionary;
+        let mut sound = true;
+        self.out.extend(codes.iter().map(|&code| match dictionary.get(code as usize) {
+            Some(&value) => value,
+            None => {
+                sound = false;
+                f64::NAN
+            }
+        }));
+        self.sound &= sound;
+    }
+}
+
+/// Collects codes of a dictionary of 0 and 1 as bits.
+struct BitSink<'a> {
+    dictionary: &'a [f64],
+    bits: &'a mut Bits,
+    sound: bool,
+}
+
+impl Sink for BitSink<'_> {
+    fn run(&mut self, code: u32, length: usize) {
+        match self.dictionary.get(code as usize) {
+            Some(&value) => self.bits.push_run(value == 1.0, length),
+            None => self.sound = false,
+        }
+    }
+    fn bits(&mut self, bytes: &[u8], n: usize) -> bool {
+        match self.dictionary {
+            [zero, one] if zero != one => self.bits.push_bytes(bytes, n, *zero == 1.0),
+            _ => return false,
+        }
+        true
+    }
+    fn codes(&mut self, codes: &[u32]) {
+        for &code in codes {
+            self.run(code, 1);
+        }
     }
 }
 

@@ -1,0 +1,156 @@
+//! What one row group adds to the groups, dealt to the buckets that the groups are in.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use super::cells::BUCKETS;
+use super::keyed::Known;
+use super::layout::Layout;
+use super::sums::{Sums, of_runs};
+use crate::error::Result;
+use crate::parquet::{RowGroup, read_all_values, read_bits, read_identities, read_values};
+
+/// Runs or rows of a row group in bucket order.
+pub(crate) struct Share {
+    /// Cell of each run or row.
+    pub(crate) cells: Vec<u32>,
+    /// Where each bucket begins, and behind the last one.
+    pub(crate) starts: [usize; BUCKETS + 1],
+    /// For each score column.
+    pub(crate) scores: Vec<Scores>,
+    pub(crate) seen: Seen,
+    layout: Arc<Layout>,
+    /// First row and length of each run, in row order.
+    runs: Vec<(u32, u32)>,
+    /// For each run or row its place in bucket order.
+    places: Vec<u32>,
+}
+
+/// Scores in bucket order.
+pub(crate) enum Scores {
+    /// Of runs.
+    Sums(Vec<Sums>),
+    /// Of rows.
+    Values(Vec<f64>),
+    /// Of rows that are 0 or 1.
+    Bits(Vec<bool>),
+}
+
+/// Instances in bucket order.
+pub(crate) enum Seen {
+    Unknown,
+    /// For each run whether its instances are known to differ.
+    Runs(Vec<bool>),
+    /// For each row the hash of its instance.
+    Rows(Vec<u64>),
+}
+
+thread_local! {
+    /// Scores of one row group.
+    static VALUES: RefCell<Vec<f64>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Share {
+    /// From the cell of each run or row.
+    pub(crate) fn new(layout: Arc<Layout>, cells: Vec<u32>) -> Self {
+        let mut starts = [0; BUCKETS + 1];
+        for cell in &cells {
+            starts[*cell as usize % BUCKETS + 1] += 1;
+        }
+        for bucket in 0..BUCKETS {
+            starts[bucket + 1] += starts[bucket];
+        }
+        let mut next = starts;
+        let places: Vec<u32> = cells
+            .iter()
+            .map(|cell| {
+                let place = &mut next[*cell as usize % BUCKETS];
+                *place += 1;
+                *place as u32 - 1
+            })
+            .collect();
+        let mut first = 0;
+        let runs = layout.lengths.iter().flatten().map(|&length| {
+            first += length;
+            (first - length, length)
+        });
+        let runs = runs.collect();
+        let cells = deal(cells, &places);
+        Self { cells, starts, scores: Vec::new(), seen: Seen::Unknown, layout, runs, places }
+    }
+
+    fn is_runs(&self) -> bool {
+        self.layout.lengths.is_some()
+    }
+
+    /// Reads a column of scores.
+    pub(crate) fn read_scores(&mut self, group: &RowGroup, column: &str) -> Result<()> {
+        let bits = read_bits(group, column)?;
+        self.scores.push(match bits {
+            Some(bits) if self.is_runs() => {
+                let sums = self.runs.iter().map(|&(first, length)| {
+                    Sums::of_bits(bits.count(first as usize, length as usize), u64::from(length))
+                });
+                Scores::Sums(deal(sums, &self.places))
+            }
+            Some(bits) => Scores::Bits(deal(bits.iter(), &self.places)),
+            None if self.is_runs() => {
+                let sums = VALUES.with_borrow_mut(|values| {
+                    values.clear();
+                    read_all_values(group, column, values).map(|()| of_runs(values, &self.runs))
+                })?;
+                Scores::Sums(deal(sums, &self.places))
+            }
+            None => {
+                let mut dealt = Dealt::new(&self.places);
+                read_values(group, column, &mut |page| dealt.extend(page))?;
+                Scores::Values(dealt.values)
+            }
+        });
+        Ok(())
+    }
+
+    /// Reads the column that identifies instances.
+    pub(crate) fn read_identities(&mut self, group: &RowGroup, column: &str, known: &Known) -> Result<()> {
+        self.seen = if self.is_runs() {
+            let differ = known.differ(group, column, &self.layout, &self.runs)?;
+            Seen::Runs(deal(differ.iter().copied(), &self.places))
+        } else {
+            let mut dealt = Dealt::new(&self.places);
+            read_identities(group, column, true, &mut |hashes| dealt.extend(hashes))?;
+            Seen::Rows(dealt.values)
+        };
+        Ok(())
+    }
+}
+
+/// Values put in their places as they come.
+struct Dealt<'a, T> {
+    places: std::slice::Iter<'a, u32>,
+    values: Vec<T>,
+}
+
+impl<'a, T: Copy + Default> Dealt<'a, T> {
+    fn new(places: &'a [u32]) -> Self {
+        Self { places: places.iter(), values: vec![T::default(); places.len()] }
+    }
+
+    fn extend(&mut self, values: &[T]) {
+        for (&value, &place) in values.iter().zip(&mut self.places) {
+            if let Some(slot) = self.values.get_mut(place as usize) {
+                *slot = value;
+            }
+        }
+    }
+}
+
+/// Puts each value in its place.
+fn deal<T: Copy + Default>(values: impl IntoIterator<Item = T>, places: &[u32]) -> Vec<T> {
+    let mut dealt = vec![T::default(); places.len()];
+    for (value, &place) in values.into_iter().zip(places) {
+        if let Some(slot) = dealt.get_mut(place as usize) {
+            *slot = value;
+        }
+    }
+    dealt
+}
