@@ -231,6 +231,12 @@ def test_misuse(options: dict[str, Any], message: str) -> None:
         sn.compare(checkpoints(), **options)
 
 
+def test_a_column_that_cannot_be_read_is_named() -> None:
+    frame = checkpoints().with_columns(pl.lit("none").alias("seed"), pl.lit("x").alias("tokens"))
+    with pytest.raises(sn.SchemaError, match="cannot be read"):
+        sn.compare(frame)
+
+
 def test_one_name_for_several_runs() -> None:
     frame = instances({"a": np.arange(30.0), "b": np.arange(30.0)[::-1]}, seed=1)
     twice = pl.concat([frame, frame.with_columns(seed=pl.lit(2, pl.Int64), value=pl.col("value") + 1)])

@@ -16,7 +16,7 @@ from ._kernels import kernels
 from ._metrics import aggregation
 from ._moments import with_usable
 from ._schema import COLUMNS, KEY, RUN_IDENTITY, SCORE_IDENTITY, did_you_mean
-from ._scores import Filter, Scores, no_rows_left, rows_of, warn_notes
+from ._scores import Filter, Scores, collect, no_rows_left, rows_of, warn_notes
 from ._segments import new_segments
 
 Floats = NDArray[np.float64]
@@ -148,7 +148,7 @@ class _Choice:
         self.columns = list(
             dict.fromkeys([*self.scope, *(c for c in (*_PLACE, self._order) if c in names), *identity])
         )
-        labels = frame.select(self.columns).unique().collect()
+        labels = collect(frame.select(self.columns).unique())
         if not labels.height:
             raise SchemaError(no_rows_left(where, metric))
         labels = labels.sort(self.columns)
