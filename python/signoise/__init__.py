@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from . import reference
     from ._aggregate import aggregate, roll_up
     from ._checkpoints import average_checkpoints
+    from ._compare import compare
     from ._decisions import decision_accuracy
     from ._examples import example_scores
     from ._options import version as _version
     from ._power import power
+    from ._rank import rank
     from ._read import scan_scores
     from ._report import report
     from ._simulate import simulate
@@ -58,12 +60,14 @@ __all__ = [
     "UnknownMetricError",
     "aggregate",
     "average_checkpoints",
+    "compare",
     "decision_accuracy",
     "example_scores",
     "ingest",
     "noise",
     "open_store",
     "power",
+    "rank",
     "reference",
     "report",
     "roll_up",
@@ -79,6 +83,7 @@ __all__ = [
 _HOMES = {
     "aggregate": "_aggregate",
     "average_checkpoints": "_checkpoints",
+    "compare": "_compare",
     "decision_accuracy": "_decisions",
     "ScoreStore": "_store",
     "example_scores": "_examples",
@@ -86,6 +91,7 @@ _HOMES = {
     "noise": "_snr",
     "open_store": "_store",
     "power": "_power",
+    "rank": "_rank",
     "report": "_report",
     "roll_up": "_aggregate",
     "scan_scores": "_read",
