@@ -45,6 +45,7 @@ from ._distributions import (
 from ._json import read_json_lines
 from ._matrix import bit_matrix_counts, matrix_moments, matrix_weighted_means
 from ._moments import segment_moments, segment_weighted_mean
+from ._permutation import label_permutation_test, max_t_quantiles, max_t_test, sign_flip_test
 from ._random import philox_uint64, wide_uint32
 from ._scan import aggregate_parquet
 from ._smoothness import smoothness_groups
@@ -88,8 +89,11 @@ __all__ = [
     "f_quantile",
     "group_noise",
     "jackknife_interval",
+    "label_permutation_test",
     "matrix_moments",
     "matrix_weighted_means",
+    "max_t_quantiles",
+    "max_t_test",
     "noise",
     "normal_cdf",
     "normal_quantile",
@@ -100,6 +104,7 @@ __all__ = [
     "sampled_agreement",
     "segment_moments",
     "segment_weighted_mean",
+    "sign_flip_test",
     "signal",
     "signal_variant",
     "signal_variant_groups",
