@@ -158,9 +158,9 @@ def labelled(rng: np.random.Generator, groups: int) -> Arguments:
 
 
 def compared(rng: np.random.Generator, instances: int) -> Arguments:
-    """Rows of scores (two alike, one with a NaN) and pairs of them."""
+    """Rows of scores (two alike but for their last digits, one with a NaN) and pairs of them."""
     rows = np.stack([differences(rng, instances) for _ in range(6)])
-    rows[1] = rows[0]
+    rows[1] = rows[0] + 0.7 - 0.7
     rows[2, :1] = np.nan
     left, right = (rng.integers(0, 6, 9).astype(np.uintp) for _ in range(2))
     return rows, left, right

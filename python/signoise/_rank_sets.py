@@ -98,7 +98,9 @@ def rank_sets(
     # Two models whose scores differ by the same in every instance differ without error, up to the last digits.
     difference = mean[:, None] - mean[None, :]
     difference[np.abs(difference) <= 1e-12 * np.abs(scores).max()] = 0.0
-    low, high = sets_of(difference, critical[:, None] * stderr)
+    with np.errstate(invalid="ignore"):  # no critical value and no error: nothing is told apart
+        margin = critical[:, None] * stderr
+    low, high = sets_of(difference, margin)
     rank = 1 + (difference < 0).sum(axis=1)
     return RankSets(mean=mean, rank=rank, low=low, high=high, critical=critical)
 

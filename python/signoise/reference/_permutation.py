@@ -231,14 +231,17 @@ class _Family:
         fixed = [
             _on_scale(row if ok else np.zeros(n), scale, bits) for row, ok in zip(values, known, strict=True)
         ]
-        nan = np.full((5, len(left)), np.nan)
+        statistic, root, inverse, error, least = np.full((5, len(left)), np.nan)
         made = cls(
-            *nan[:2],
-            np.array([known[x] and known[y] for x, y in zip(left, right, strict=True)], dtype=bool),
-            [[] for _ in left],
-            *nan[2:],
-            enumerated,
-            lambda: _all_subsets(n) if enumerated else _flips(n, n_resamples, rng_seed, unit),
+            statistic=statistic,
+            root=root,
+            finite=np.array([known[x] and known[y] for x, y in zip(left, right, strict=True)], dtype=bool),
+            units=[[] for _ in left],
+            inverse=inverse,
+            error=error,
+            least=least,
+            enumerated=enumerated,
+            subsets=lambda: _all_subsets(n) if enumerated else _flips(n, n_resamples, rng_seed, unit),
         )
         for c, (x, y) in enumerate(zip(left, right, strict=True)):
             made.units[c] = [p - q for p, q in zip(fixed[x][0], fixed[y][0], strict=True)]
@@ -246,13 +249,15 @@ class _Family:
                 continue
             d = values[x] - values[y]
             made.statistic[c] = sum(d)
+            norms = sum(math.sqrt(sum(row * row)) for row in (values[x], values[y]))
             made.root[c] = math.sqrt(sum(d * d))
+            if made.root[c] <= 1e-12 * norms:  # rows that differ in their last digits alone do not differ
+                made.root[c] = 0.0
             made.inverse[c] = 1 / (made.root[c] * scale) if made.root[c] > 0 else 0.0
             # Rounding errors flip too: 7 standard deviations of theirs are exceeded once in 2e10 flips.
             made.error[c] = 7 * sum(math.sqrt(sum(fixed[row][1] ** 2)) for row in (x, y))
             size = sum(abs(unit) for row in (x, y) for unit in fixed[row][0])
-            least = abs(made.statistic[c]) * scale - _slack(0, size)
-            made.least[c] = least * made.inverse[c] * (1 - 1e-12)
+            made.least[c] = (abs(made.statistic[c]) * scale - _slack(0, size)) * made.inverse[c] * (1 - 1e-12)
         return made
 
     @property

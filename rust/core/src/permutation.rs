@@ -6,6 +6,7 @@
 //! Sums of true values are off by at most e on each side, and floats such as 0.3 - 0.2 by their own last digits:
 //! a permuted |T*| counts as extreme from |T| - slack, slack = ceil(2 e) + floor(1e-12 sum |q|). No tie is missed and p
 //! is never too small; what else falls in is within n 2^-25 of the largest |x|, 3e-4 of it at n = 10,000.
+//! Many comparisons on one scale have a bound of their own ([`max_t_test`]).
 //!
 //! p: all patterns, identity included, where they are at most n_resamples: p = #{|T*| >= |T|} / patterns;
 //! closed form where one magnitude makes T* binomial or hypergeometric: the same p, whatever the patterns;
