@@ -49,6 +49,7 @@ from ._distributions import (
 from ._json import read_json_lines
 from ._matrix import bit_matrix_counts, bit_matrix_moments, matrix_moments, matrix_weighted_means
 from ._moments import segment_moments, segment_weighted_mean
+from ._permutation import label_permutation_test, max_t_quantiles, max_t_test, sign_flip_test
 from ._random import philox_uint64, wide_uint32
 from ._scan import aggregate_parquet, parquet_rows
 from ._smoothness import smoothness_groups
@@ -101,8 +102,11 @@ __all__ = [
     "f_quantile",
     "group_noise",
     "jackknife_interval",
+    "label_permutation_test",
     "matrix_moments",
     "matrix_weighted_means",
+    "max_t_quantiles",
+    "max_t_test",
     "noise",
     "normal_cdf",
     "normal_quantile",
@@ -115,6 +119,7 @@ __all__ = [
     "sampled_agreement",
     "segment_moments",
     "segment_weighted_mean",
+    "sign_flip_test",
     "signal",
     "signal_variant",
     "signal_variant_groups",
