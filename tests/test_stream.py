@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -233,3 +234,42 @@ def test_damage_is_named(tmp_path: Path) -> None:
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises((sn.ReadError, pl.exceptions.PolarsError)):
         stream([path])
+
+
+def tables_that_differ(folder: Path, change: Callable[[pl.DataFrame], pl.DataFrame], *, first: bool) -> Path:
+    frame = pl.DataFrame(
+        {
+            "run": ["r"] * 6,
+            "step": [1, 1, 1, 2, 2, 2],
+            "task": ["t"] * 6,
+            "instance_id": ["x", "y", "z"] * 2,
+            "acc": [0.0, 1, 1, 0, 0, 1],
+            "loss": [0.5, 0.25, 1.5, 2.0, 0.125, 3.0],
+        }
+    )
+    tables = [frame, change(frame.with_columns(run=pl.lit("s")))]
+    for at, table in enumerate(reversed(tables) if first else tables):
+        table.write_parquet(folder / f"{at}.parquet")
+    return folder
+
+
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize(
+    ("change", "metrics"),
+    [
+        (lambda table: table.with_columns(pl.col("step").cast(pl.Float64)), ["acc", "loss"]),
+        (lambda table: table.with_columns(pl.col("acc").cast(pl.Int32)), ["acc", "loss"]),
+        (lambda table: table.with_columns(instance_id=pl.Series([0, 1, 2, 0, 1, 2])), ["acc", "loss"]),
+        (lambda table: table.select(*reversed(table.columns)), ["acc", "loss"]),
+        (lambda table: table.drop("loss"), ["acc"]),
+    ],
+)
+def test_files_that_differ_in_their_columns(tmp_path, change, metrics, first):
+    found = sn.aggregate(
+        tables_that_differ(tmp_path, change, first=first), by=["run", "step", "task", "metric"]
+    )
+    assert found.filter(pl.col("run") == "r").height == 4
+    other = found.filter(pl.col("run") == "s")
+    assert other.select("step", "metric").rows() == [(step, metric) for step in (1, 2) for metric in metrics]
+    same = found.filter((pl.col("run") == "r") & pl.col("metric").is_in(metrics))
+    assert same.drop("run").equals(other.drop("run"))

@@ -70,7 +70,7 @@ def aggregate_tables(
 
     found = None
     paths = [file.path for file in opened.parquet]
-    if where is None and paths and (opened.spool is None or _one_layout(paths, opened.spool)):
+    if where is None and paths and _one_layout(opened):
         found = stream(paths, [file.label for file in opened.parquet], columns, metrics)
     if found is not None or opened.spool is None:
         return found
@@ -84,12 +84,11 @@ def aggregate_tables(
     return found[0], beside + found[1]
 
 
-def _one_layout(paths: Sequence[Path], spool: Spool) -> bool:
-    """Whether the files that were written here have the same columns, of the same dtypes, as all others."""
-    if not spool.parquet:
-        return True
-    first, *others = (list(pl.read_parquet_schema(path).items()) for path in paths)
-    return all(first == other for other in others)
+def _one_layout(opened: Opened) -> bool:
+    """Whether all files have the same columns, of the same dtypes."""
+    written = [] if opened.spool is None else opened.spool.parquet.values()
+    layouts = {frozenset(pl.read_parquet_schema(path).items()) for path in written}
+    return len(layouts | opened.layouts.keys()) == 1
 
 
 def _as_in_memory(

@@ -73,6 +73,8 @@ class Opened:
         Where files of URLs were fetched to; `Localised.close` deletes them.
     spool : Spool, optional
         Temporary files that stand for large tables.
+    layouts : dict
+        The different layouts of the local Parquet files.
     """
 
     source: Source | Sequence[Source]
@@ -87,6 +89,7 @@ class Opened:
     row_progress: Progress | None = None
     place: Localised | None = None
     spool: Spool | None = None
+    layouts: _tables.Layouts = field(default_factory=dict)
     _done: int = field(default=0)
 
     def batches(
@@ -218,13 +221,12 @@ def open_source(
     opened = Opened(source, files, [], [], [], None, [], report, progress, place=place, spool=spool)
     opened.advance(0)
     claimed: dict[str, tuple[Format, list[Found]]] = {}
-    layouts: set[_tables.Layout] = set()
     for file in files:
         head = b""
         try:
             module, head = claimed_by(file)
             if module is None:
-                table = _read_table(file, head, format, columns, report, spool, layouts)
+                table = _read_table(file, head, format, columns, report, spool, opened.layouts)
             elif format in ("auto", module.FORMAT):
                 claimed.setdefault(module.FORMAT, (module, []))[1].append(file)
                 continue
@@ -283,7 +285,7 @@ def _read_table(
     columns: Mapping[str, str] | None,
     report: ReadReport,
     spool: Spool | None,
-    layouts: set[_tables.Layout],
+    layouts: _tables.Layouts,
 ) -> Table | None:
     """A table, or None where the file was left out (and reported)."""
     kind, reason = kind_of(file, head)

@@ -36,8 +36,10 @@ if TYPE_CHECKING:
 _BLOCK = 1 << 16
 
 
-Layout: TypeAlias = "tuple[tuple[str, pl.DataType], ...]"
+Layout: TypeAlias = "frozenset[tuple[str, pl.DataType]]"
 """Names and dtypes of the columns of a table."""
+Layouts: TypeAlias = "dict[Layout, bool]"
+"""Of each layout whether all tables of it are alike to their reader, so that one look is enough."""
 
 
 class NotATable(Exception):
@@ -51,7 +53,7 @@ def read_table(
     report: ReadReport,
     document: Any = None,
     spool: Spool | None = None,
-    layouts: set[Layout] | None = None,
+    layouts: Layouts | None = None,
 ) -> pl.LazyFrame | Callable[[], pl.LazyFrame] | None:
     """One table with canonical column names, or None after reporting why not.
 
@@ -78,12 +80,12 @@ def read_table(
 
 
 def _of_known_layout(
-    file: Found, columns: Mapping[str, str] | None, report: ReadReport, layouts: set[Layout]
+    file: Found, columns: Mapping[str, str] | None, report: ReadReport, layouts: Layouts
 ) -> pl.LazyFrame | Callable[[], pl.LazyFrame] | None:
     raw = pl.scan_parquet(file.path, glob=False)
     try:
-        layout = tuple(raw.collect_schema().items())
-        rows = kernels().parquet_rows(file.path) if layout in layouts else 0
+        layout = frozenset(raw.collect_schema().items())
+        rows = kernels().parquet_rows(file.path) if layouts.get(layout, False) else 0
     except (PanicException, PolarsError, ReadError, OSError):  # told of below
         rows = 0
     if rows:
@@ -91,13 +93,13 @@ def _of_known_layout(
         report.rows += rows
         return lambda: _recognised(raw, columns, file.label)
     table = _understood(file.label, "parquet", lambda: raw, columns, report)
-    # Scores that may be text are looked at in every file.
-    if (
-        table is not None
-        and "value" not in find_columns(raw.collect_schema(), columns)
-        and _wide.checkpoint_columns(raw, columns) is None
-    ):
-        layouts.add(tuple(raw.collect_schema().items()))
+    if table is not None:
+        schema = raw.collect_schema()
+        # Scores that may be text are looked at in every file.
+        alike = (
+            "value" not in find_columns(schema, columns) and _wide.checkpoint_columns(raw, columns) is None
+        )
+        layouts[frozenset(schema.items())] = alike
     return table
 
 
