@@ -25,6 +25,7 @@ from ._errors import (
 if TYPE_CHECKING:
     from . import reference
     from ._aggregate import aggregate, roll_up
+    from ._bootstrap import bootstrap
     from ._checkpoints import average_checkpoints
     from ._decisions import decision_accuracy
     from ._examples import example_scores
@@ -58,6 +59,7 @@ __all__ = [
     "UnknownMetricError",
     "aggregate",
     "average_checkpoints",
+    "bootstrap",
     "decision_accuracy",
     "example_scores",
     "ingest",
@@ -79,6 +81,7 @@ __all__ = [
 _HOMES = {
     "aggregate": "_aggregate",
     "average_checkpoints": "_checkpoints",
+    "bootstrap": "_bootstrap",
     "decision_accuracy": "_decisions",
     "ScoreStore": "_store",
     "example_scores": "_examples",

@@ -181,7 +181,7 @@ def encode(
     frame, row, new, conflicts, notes = _deduplicate(frame, row, new, series_columns, along, duplicates)
     starts = np.concatenate([np.flatnonzero(new), [len(new)]])
 
-    joined = _mixed(heads, by, [name for name in identity if name not in leave_key])
+    joined = mixed(heads, by, [name for name in identity if name not in leave_key])
     by = (*by, *joined)
     ranked = heads.with_row_index("__block").sort(list(dict.fromkeys([*by, *members, *series_columns])))
     canonical = ranked["__block"].to_numpy().astype(np.intp)
@@ -432,7 +432,7 @@ def _settle(frame: pl.DataFrame, row: Ints, conflicting: pl.DataFrame, how: str)
     return frame, dropped
 
 
-def _mixed(heads: pl.DataFrame, by: Sequence[str], candidates: Sequence[str]) -> tuple[str, ...]:
+def mixed(heads: pl.DataFrame, by: Sequence[str], candidates: Sequence[str]) -> tuple[str, ...]:
     """Candidates of which some group holds more than one value."""
     varying = [name for name in candidates if heads[name].n_unique() > 1]
     if not varying or not by:

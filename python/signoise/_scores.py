@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
@@ -166,10 +166,12 @@ def rows_of(
     strict: bool = False,
     threads: int | None = None,
     instances: bool = False,
+    narrow: Callable[[pl.LazyFrame], pl.LazyFrame] | None = None,
 ) -> tuple[pl.DataFrame, ReadReport | None]:
     """Rows that satisfy `where`, with our columns and those in `use`.
 
-    Of a store these are scores per checkpoint, unless `instances` are asked for or the filter speaks of them.
+    Of a store these are scores per checkpoint, unless `instances` are asked for or the filter speaks of them. `narrow`
+    may leave rows out before they are loaded.
     """
     from ._store._verbs import StoreReport, as_store, speaks_of_instances
     from ._store._verbs import scores as stored_scores
@@ -200,7 +202,10 @@ def rows_of(
             )
         wanted.update(dict.fromkeys(asked))
     chosen = names if keep_all else [name for name in wanted if name in names]
-    rows = _collect(frame.select(chosen), in_memory=isinstance(scores, pl.DataFrame) or store is not None)
+    frame = frame.select(chosen)
+    if narrow is not None:
+        frame = narrow(frame)
+    rows = _collect(frame, in_memory=isinstance(scores, pl.DataFrame) or store is not None)
     if rows.height == 0:
         raise SchemaError(no_rows_left(where, metrics))
     if report is not None:

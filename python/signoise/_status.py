@@ -29,6 +29,9 @@ FLAGS = (
     "few_members",
     "few_seeds",
     "no_seeds",
+    "few_instances",
+    "few_clusters",
+    "percentile_fallback",
 )
 
 

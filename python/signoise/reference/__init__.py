@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from ._verbs import (
         aggregate,
         average_checkpoints,
+        bootstrap,
         decision_accuracy,
         noise,
         roll_up,
@@ -80,6 +81,7 @@ __all__ = [
     "beta_quantile",
     "bit_matrix_counts",
     "bit_matrix_moments",
+    "bootstrap",
     "bootstrap_binomial",
     "bootstrap_counts",
     "bootstrap_crossed",
@@ -133,6 +135,7 @@ _VERBS = frozenset(
     {
         "aggregate",
         "average_checkpoints",
+        "bootstrap",
         "decision_accuracy",
         "noise",
         "roll_up",
