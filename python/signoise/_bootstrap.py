@@ -82,8 +82,8 @@ def bootstrap(
     Undefined when
         A stratum has fewer than 2 instances or clusters (``too_few``: error and limits null). The limits coincide
         (``constant``: they are null, for an interval without width would claim that the score is known exactly, and 0
-        of 30 right is compatible with 11 %; `stderr` stays what it is, 0 where all replicates are equal). An infinite score, a function that returns NaN, or
-        replicates without spread under ``"studentised"`` (``not_finite``).
+        of 30 right is compatible with 11 %; `stderr` stays what it is, 0 where all replicates are equal). An infinite
+        score, a function that returns NaN, or replicates without spread under ``"studentised"`` (``not_finite``).
 
     Notes
     -----
@@ -195,10 +195,10 @@ def bootstrap(
 
 
 def _statistic(
-    statistic: object,
+    statistic: str | Callable[[NDArray[np.float64]], float],
 ) -> tuple[str, float | None, Callable[[NDArray[np.float64]], float] | None]:
     """Name of a statistic, and its probability or its function."""
-    if callable(statistic):
+    if not isinstance(statistic, str) and callable(statistic):
         return getattr(statistic, "__qualname__", type(statistic).__name__), None, statistic
     if statistic == "mean":
         return "mean", None, None

@@ -287,10 +287,10 @@ def _estimate(sample: Sample, plan: Plan, counts: NDArray[np.integer] | None = N
         part = values[int(sample.members[start]) : int(sample.members[end])]
         if counts is not None:
             part = np.repeat(part, np.repeat(counts[start:end], sizes[start:end]))
-        if plan.function is None:
-            found.append(float(np.quantile(part, plan.probability)) if np.isfinite(part).all() else np.nan)
-        else:
+        if plan.function is not None:
             found.append(_called(plan.function, part))
+        elif plan.probability is not None:
+            found.append(float(np.quantile(part, plan.probability)) if np.isfinite(part).all() else np.nan)
     return float(np.mean(found))
 
 
@@ -321,7 +321,7 @@ def _limits(drawn: _Replicates, plan: Plan) -> dict[str, NDArray[np.float64]]:
         found = kernels().bootstrap_t_interval(
             drawn.values, drawn.errors[0], drawn.estimates, drawn.errors[1], plan.level, threads=plan.threads
         )
-        return found | {"fallback": np.zeros(len(drawn.estimates), dtype=bool)}
+        return dict(found) | {"fallback": np.zeros(len(drawn.estimates), dtype=bool)}
     return kernels().bootstrap_interval(
         drawn.values, drawn.estimates, drawn.accelerations, plan.method, plan.level, threads=plan.threads
     )

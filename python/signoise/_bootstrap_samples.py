@@ -145,7 +145,7 @@ def _last_checkpoints(
         if name in names and name not in apart
     ]
     along = [name for name in ("step", "revision") if name in names]
-    columns = list(dict.fromkeys([*scope, *along, *([order] if order in names else [])]))
+    columns = [name for name in dict.fromkeys([*scope, *along, order]) if name in names]
     labels = frame.select(columns).unique().collect()
     if not labels.height:
         raise SchemaError(no_rows_left(None, None))
@@ -190,10 +190,9 @@ def _arrange(
         weight = rows["weight"].fill_null(1.0).to_numpy()
     if len(first) < rows.height:
         offsets = np.concatenate([first, [rows.height]]).astype(np.uintp)
-        value, weight = (
-            column if column is None else kernels().segment_moments(column, offsets, threads=threads)["mean"]
-            for column in (value, weight)
-        )
+        value = kernels().segment_moments(value, offsets, threads=threads)["mean"]
+        if weight is not None:
+            weight = kernels().segment_moments(weight, offsets, threads=threads)["mean"]
     items, logs = rows[first], logs[first]
     cluster_starts = new_segments(items, within[:-1]) | items["__cluster"].is_null().to_numpy()
     stratum_starts = new_segments(items, within[:-2])
