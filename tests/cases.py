@@ -122,6 +122,50 @@ def variant(rng: np.random.Generator, groups: int, name: str) -> Arguments:
     return (name, *scores, *last, *sds[0], *sds[1])
 
 
+def differences(rng: np.random.Generator, groups: int) -> np.ndarray:
+    """Differences of one kind: of 0/1 scores, of means over three, of real scores on a grid or not, or none at all."""
+    n = int(groups)
+    return [
+        lambda: rng.integers(-1, 2, n).astype(float),
+        lambda: rng.integers(0, 4, n) / 3 - rng.integers(0, 4, n) / 3,
+        lambda: np.round(rng.normal(0.1, 0.3, n), 2),
+        lambda: rng.normal(0.0, 1.0, n) * 10.0 ** rng.integers(-3, 4),
+        lambda: np.zeros(n),
+    ][rng.integers(5)]()
+
+
+def flips(rng: np.random.Generator, groups: int) -> Arguments:
+    """Groups of differences, one of them with a NaN, some of one unit."""
+    parts = [differences(rng, n) for n in rng.choice([0, 1, 5, 8, 9, 33, 64, 70], groups)]
+    values = np.concatenate(parts)
+    values[-1:] = np.nan
+    return (
+        values,
+        offsets_of([len(part) for part in parts]),
+        rng.integers(0, 4, groups).astype(np.uint64),
+        300,
+        17,
+    )
+
+
+def labelled(rng: np.random.Generator, groups: int) -> Arguments:
+    """Two samples a group, of about the same size or not."""
+    sides: list[np.ndarray] = []
+    for sizes in ([0, 1, 3, 20, 33], [1, 2, 4, 12, 40]):
+        parts = [differences(rng, n) + 2.0 for n in rng.choice(sizes, groups)]
+        sides += [np.concatenate(parts), offsets_of([len(part) for part in parts])]
+    return (*sides, rng.integers(0, 4, groups).astype(np.uint64), 280, 17)
+
+
+def compared(rng: np.random.Generator, instances: int) -> Arguments:
+    """Rows of scores (two alike but for their last digits, one with a NaN) and pairs of them."""
+    rows = np.stack([differences(rng, instances) for _ in range(6)])
+    rows[1] = rows[0] + 0.7 - 0.7
+    rows[2, :1] = np.nan
+    left, right = (rng.integers(0, 6, 9).astype(np.uintp) for _ in range(2))
+    return rows, left, right
+
+
 def degrees_of_freedom(rng: np.random.Generator, n: int) -> np.ndarray:
     """Whole, fractional, infinite and (rarely) impossible ones."""
     df = np.exp(rng.uniform(np.log(0.5), np.log(1e4), n))
@@ -495,4 +539,14 @@ CASES: list[Case] = [
     ),
     Case("smoothness_groups", ragged, rtol=1e-11),
     Case("smoothness_groups", lambda rng, n: ragged(rng, n, 150), label="long", rtol=1e-11),
+    Case("label_permutation_test", labelled),
+    *(
+        Case("max_t_test", lambda rng, n, m=m: (*compared(rng, m or n), 5, 270, 17), label=label)
+        for label, m in (("enumerated", 8), ("sampled", None))
+    ),
+    *(
+        Case("max_t_quantiles", lambda rng, n, m=m: (*compared(rng, m or n), 0.9, 5, 270, 17), label=label)
+        for label, m in (("enumerated", 8), ("sampled", None))
+    ),
+    Case("sign_flip_test", flips),
 ]

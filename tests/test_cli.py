@@ -140,7 +140,7 @@ def test_help_explains_and_shows_examples(command: str) -> None:
 
 
 def test_commands_of_later_releases_are_usage_errors() -> None:
-    for command in ("compare", "rank", "fit", "signal"):
+    for command in ("ladder", "fit", "signal"):
         assert "No such command" in failed(2, command, "x")
 
 
@@ -739,7 +739,7 @@ def test_aggregate_chooses_metrics(dump: Path) -> None:
         (1, "f1", 2, 0.75),
         (2, "f1", 2, 0.75),
     ]
-    assert "no rows are left with metrics=vibes" in failed(1, "aggregate", str(dump), "--metrics", "vibes")
+    assert "no rows are left of metric vibes" in failed(1, "aggregate", str(dump), "--metrics", "vibes")
 
 
 def test_result_rows_beside_instances_are_no_matter_of_strictness(dump: Path) -> None:

@@ -117,5 +117,5 @@ def test_shapes_that_do_not_fit_are_named() -> None:
 
 
 def test_columns_are_not_taken_for_rows():
-    with pytest.raises(ShapeError, match="ascontiguousarray"):
-        _core.matrix_moments([np.asfortranarray(np.arange(6.0).reshape(2, 3))], [None])
+    with pytest.raises(sn.ShapeError, match="ascontiguousarray"):
+        core.matrix_moments([np.asfortranarray(np.arange(6.0).reshape(2, 3))], [None])

@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from ._aggregate import aggregate, roll_up
     from ._bootstrap import bootstrap
     from ._checkpoints import average_checkpoints
+    from ._compare import compare
     from ._decisions import decision_accuracy
     from ._examples import example_scores
     from ._options import version as _version
     from ._power import power
+    from ._rank import rank
     from ._read import scan_scores
     from ._report import report
     from ._simulate import simulate
@@ -60,12 +62,14 @@ __all__ = [
     "aggregate",
     "average_checkpoints",
     "bootstrap",
+    "compare",
     "decision_accuracy",
     "example_scores",
     "ingest",
     "noise",
     "open_store",
     "power",
+    "rank",
     "reference",
     "report",
     "roll_up",
@@ -82,6 +86,7 @@ _HOMES = {
     "aggregate": "_aggregate",
     "average_checkpoints": "_checkpoints",
     "bootstrap": "_bootstrap",
+    "compare": "_compare",
     "decision_accuracy": "_decisions",
     "ScoreStore": "_store",
     "example_scores": "_examples",
@@ -89,6 +94,7 @@ _HOMES = {
     "noise": "_snr",
     "open_store": "_store",
     "power": "_power",
+    "rank": "_rank",
     "report": "_report",
     "roll_up": "_aggregate",
     "scan_scores": "_read",

@@ -36,8 +36,11 @@ __all__ = [
     "file_checksums",
     "group_noise",
     "jackknife_interval",
+    "label_permutation_test",
     "matrix_moments",
     "matrix_weighted_means",
+    "max_t_quantiles",
+    "max_t_test",
     "normal_cdf",
     "normal_quantile",
     "pair_agreement",
@@ -47,6 +50,7 @@ __all__ = [
     "sampled_agreement",
     "segment_moments",
     "segment_weighted_mean",
+    "sign_flip_test",
     "signal_variant_groups",
     "smoothness_groups",
     "studentised_range_cdf",
@@ -267,6 +271,49 @@ def signal_variant_groups(
     *,
     threads: int | None = None,
 ) -> dict[str, _Floats]: ...
+
+# permutation
+def sign_flip_test(
+    values: _Floats,
+    offsets: _Offsets,
+    units: _Addresses,
+    n_resamples: int,
+    rng_seed: int,
+    *,
+    threads: int | None = None,
+) -> dict[str, NDArray[Any]]: ...
+def label_permutation_test(
+    a: _Floats,
+    a_offsets: _Offsets,
+    b: _Floats,
+    b_offsets: _Offsets,
+    units: _Addresses,
+    n_resamples: int,
+    rng_seed: int,
+    *,
+    threads: int | None = None,
+) -> dict[str, NDArray[Any]]: ...
+def max_t_test(
+    values: _Floats,
+    left: _Offsets,
+    right: _Offsets,
+    unit: int,
+    n_resamples: int,
+    rng_seed: int,
+    *,
+    threads: int | None = None,
+) -> dict[str, NDArray[Any]]: ...
+def max_t_quantiles(
+    values: _Floats,
+    left: _Offsets,
+    right: _Offsets,
+    confidence_level: float,
+    unit: int,
+    n_resamples: int,
+    rng_seed: int,
+    *,
+    threads: int | None = None,
+) -> dict[str, NDArray[Any]]: ...
 
 # random
 def philox_uint64(

@@ -205,7 +205,7 @@ def rows_of(
     frame = frame.select(chosen)
     if narrow is not None:
         frame = narrow(frame)
-    rows = _collect(frame, in_memory=isinstance(scores, pl.DataFrame) or store is not None)
+    rows = collect(frame, in_memory=isinstance(scores, pl.DataFrame) or store is not None)
     if rows.height == 0:
         raise SchemaError(no_rows_left(where, metrics))
     if report is not None:
@@ -217,7 +217,7 @@ def no_rows_left(where: Filter, metrics: Sequence[str] | None) -> str:
     """The message where filters leave nothing."""
     text = "no rows are left"
     if metrics is not None:
-        text += f" with metrics={', '.join(metrics)}; look at the values of metric"
+        text += f" of metric {', '.join(metrics)}; look at the values of metric"
     if where is not None:
         text += f" after where={where!s}; look at the values of its columns"
     return text
@@ -240,7 +240,8 @@ def constant_or_null(names: Iterable[str]) -> list[pl.Expr]:
     ]
 
 
-def _collect(frame: pl.LazyFrame, *, in_memory: bool) -> pl.DataFrame:
+def collect(frame: pl.LazyFrame, *, in_memory: bool = False) -> pl.DataFrame:
+    """The rows of a table; a column that cannot be read as what it must hold is said by name."""
     with column_errors():
         # Streaming would cut a table that is in memory already into pieces, and every column copied to join them.
         return frame.collect(engine="in-memory" if in_memory else "auto")

@@ -24,6 +24,8 @@ COMMANDS = {
     "roll-up": "levels",
     "aggregate": "levels",
     "ingest": "ingest",
+    "compare": "compare",
+    "rank": "compare",
     "power": "power",
     "variance": "variance",
     "simulate": "simulate",

@@ -65,6 +65,16 @@ _LOST_FIRST = (
     "design_effect",
     "variance_samples_a",
     "variance_samples_b",
+    "n_unmatched_a",
+    "n_unmatched_b",
+    "n_unmatched",
+    "n_clusters",
+    "variance_reduction",
+    "correlation",
+    "test",
+    "p_value",
+    "step_a",
+    "step_b",
 )
 _LOST_LAST = (
     "mean",
@@ -79,6 +89,13 @@ _LOST_LAST = (
     "items",
     "checkpoints",
     "seeds",
+    "p_adjusted",
+    "difference",
+    "verdict",
+    "p_best",
+    "rank_high",
+    "rank_low",
+    "rank",
 )
 _NEVER_LOST = ("run", "task", "subtask", "metric", "snr", "decision_accuracy")
 #: Labels go after everything else; those that are needed to tell rows apart never.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import polars as pl
 
@@ -89,11 +89,17 @@ def split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict
 
 
 def run_verb(
-    session: Session, name: str, options: dict[str, Any], *, by: tuple[str, ...] = (), whole: bool = True
+    session: Session,
+    name: str,
+    options: dict[str, Any],
+    *,
+    by: tuple[str, ...] = (),
+    whole: bool = True,
+    lines: Callable[[pl.DataFrame], Sequence[str]] | None = None,
 ) -> None:
     """Read, call the verb of the package with the options that were given, and show its table.
 
-    A verb that does not need the whole table gets the dumps to load itself.
+    A verb that does not need the whole table gets the dumps to load itself. `lines` puts a result into sentences.
     """
     import signoise
 
@@ -122,4 +128,5 @@ def run_verb(
         table = getattr(signoise, name)(scores, **given)
         if not whole and store is None:
             tell_checks(session, scores.report)
-    emit(session, Result(table, by=tuple(given.get("by", ())) or by), **writing)
+    said = () if lines is None else lines(table)
+    emit(session, Result(table, by=tuple(given.get("by", ())) or by, lines=said), **writing)

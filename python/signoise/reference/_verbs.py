@@ -9,8 +9,10 @@ from .._aggregate import aggregate as _aggregate
 from .._aggregate import roll_up as _roll_up
 from .._bootstrap import bootstrap as _bootstrap
 from .._checkpoints import average_checkpoints as _average_checkpoints
+from .._compare import compare as _compare
 from .._decisions import decision_accuracy as _decision_accuracy
 from .._kernels import with_twins
+from .._rank import rank as _rank
 from .._smoothness import smoothness as _smoothness
 from .._snr import noise as _noise
 from .._snr import signal as _signal
@@ -20,8 +22,10 @@ from .._variance import variance as _variance
 aggregate = with_twins(_aggregate, _twins)
 average_checkpoints = with_twins(_average_checkpoints, _twins)
 bootstrap = with_twins(_bootstrap, _twins)
+compare = with_twins(_compare, _twins)
 decision_accuracy = with_twins(_decision_accuracy, _twins)
 noise = with_twins(_noise, _twins)
+rank = with_twins(_rank, _twins)
 roll_up = with_twins(_roll_up, _twins)
 signal = with_twins(_signal, _twins)
 smoothness = with_twins(_smoothness, _twins)

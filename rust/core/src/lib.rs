@@ -14,6 +14,7 @@ pub mod error;
 pub mod matrix;
 pub mod moments;
 pub mod parallel;
+pub mod permutation;
 pub mod random;
 pub mod smoothness;
 pub mod snr;

@@ -28,6 +28,10 @@ pub mod purpose {
     pub const BOOTSTRAP_OUTER: u64 = 3;
     /// A replicate's value where its law is known.
     pub const BOOTSTRAP_LAW: u64 = 4;
+    /// Which differences a permutation turns round ([`crate::permutation`]).
+    pub const SIGN_FLIP: u64 = 5;
+    /// Which values a permutation puts into the first group.
+    pub const LABEL_PERMUTATION: u64 = 6;
 }
 
 const MULTIPLIERS: [u64; 2] = [0xD2E7_470E_E14C_6C93, 0xCA5A_8263_9512_1157];

@@ -15,6 +15,7 @@ mod door;
 mod json;
 mod matrix;
 mod moments;
+mod permutation;
 mod random;
 mod smoothness;
 mod snr;
@@ -40,6 +41,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     snr::register(module)?;
     store::register(module)?;
     decisions::register(module)?;
+    permutation::register(module)?;
     random::register(module)?;
     Ok(())
 }

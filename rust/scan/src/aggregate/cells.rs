@@ -15,7 +15,7 @@ use super::{Groups, Moments, Request};
 use crate::parquet::Label;
 
 /// Groups are dealt to this many buckets: threads add to different ones, and one bucket fits in a core's cache.
-pub(crate) const BUCKETS: usize = 16;
+pub(crate) const BUCKETS: usize = 64;
 
 /// Cells whose checkpoint is one of the first few keep all their instances: the others are compared with them.
 const KEPT: u32 = 4;

@@ -198,19 +198,25 @@ fn read_dictionary(group: &RowGroup, column: &str) -> Result<Option<Keys>> {
     }
     let mut codes = sink.codes;
     let known = labels.len() as u32;
-    let mut nulls = false;
-    let mut check = |code: &mut u32| {
-        if *code == u32::MAX {
-            *code = known;
-            nulls = true;
+    let largest = match &codes {
+        Codes::Runs(runs) => runs.iter().fold(0, |largest, (_, code)| largest.max(*code)),
+        Codes::Dense(dense) => dense.iter().fold(0, |largest, code| largest.max(*code)),
+    };
+    let nulls = largest == u32::MAX;
+    if nulls {
+        let name = |code: &mut u32| *code = if *code == u32::MAX { known } else { *code };
+        match &mut codes {
+            Codes::Runs(runs) => runs.iter_mut().for_each(|(_, code)| name(code)),
+            Codes::Dense(dense) => dense.iter_mut().for_each(name),
         }
-        *code < known || nulls && *code == known
+    }
+    let sound = |code: u32| code < known || nulls && code == known;
+    let all_sound = match &codes {
+        _ if largest < known => true,
+        Codes::Runs(runs) => runs.iter().all(|(_, code)| sound(*code)),
+        Codes::Dense(dense) => dense.iter().all(|code| sound(*code)),
     };
-    let sound = match &mut codes {
-        Codes::Runs(runs) => runs.iter_mut().all(|(_, code)| check(code)),
-        Codes::Dense(dense) => dense.iter_mut().all(check),
-    };
-    if !sound {
+    if !all_sound {
         return Err(damaged("a code points outside its dictionary"));
     }
     if nulls {
