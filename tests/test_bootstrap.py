@@ -92,7 +92,7 @@ def test_quantiles(name: str, p: float, method: Any) -> None:
     # Few values lie near a limit: it jumps from one to the next.
     found = stats.bootstrap((x,), quantile, method=method, n_resamples=10_000, rng=1)
     for limit, expected in zip(LIMITS, found.confidence_interval, strict=True):
-        assert row[limit] == pytest.approx(expected, abs=0.3 * found.standard_error)
+        assert row[limit] == pytest.approx(expected, abs=0.3 * float(found.standard_error))
 
 
 @pytest.mark.parametrize("method", ["percentile", "basic", "bca"])
@@ -319,6 +319,14 @@ def test_perplexity_is_exp_of_the_mean_logarithm() -> None:
         sn.bootstrap(frame(x).with_columns(metric=pl.lit("perplexity")), stratify="task")
 
 
+def test_results_beside_instances_are_left_out() -> None:
+    result = frame([0.9]).with_columns(instance_id=pl.lit(None, pl.String), step=pl.lit(2))
+    scores = pl.concat([frame(skewed(30)), result], how="vertical_relaxed")
+    with pytest.warns(sn.DroppedRowsWarning, match="1 result rows were left out: they have no instances"):
+        found = sn.bootstrap(scores, n_resamples=50)
+    assert found.select("step", "n").rows() == [(1, 30)]
+
+
 def test_columns_that_differ_join_the_key() -> None:
     scores = pl.concat([frame(skewed(30, i), config=f"shots={i}") for i in (0, 5)])
     with pytest.warns(sn.MixedKeyWarning, match="config joined the key"):
@@ -390,6 +398,11 @@ def test_gaps_are_counted_out() -> None:
 def test_infinite_scores_and_undefined_functions() -> None:
     row = row_of(frame([1.0, 2.0, math.inf] * 5).with_columns(metric=pl.lit("perplexity")))
     assert (row["value"], row["low"], row["status"]) == (None, None, "not_finite")
+    weightless = frame(skewed(9), weight=[0.0] * 9).with_columns(metric=pl.lit("bits_per_byte"))
+    endless = weightless.with_columns(weight=math.inf)
+    for scores in (weightless, endless):
+        row = row_of(scores, n_resamples=20)
+        assert (row["value"], row["low"], row["status"]) == (None, None, "not_finite")
     row = row_of(frame(skewed(9)), statistic=lambda _: math.nan, n_resamples=20)
     assert (row["value"], row["low"], row["status"]) == (None, None, "not_finite")
 
@@ -434,10 +447,17 @@ def test_wrong_options_are_told(options: dict[str, Any], message: str) -> None:
 
 
 def test_columns_that_are_not_there() -> None:
-    for options in ({"cluster": "passage"}, {"stratify": "subtask"}, {"by": ("task", "filter")}):
+    wrong: list[dict[str, Any]] = [
+        {"cluster": "passage"},
+        {"stratify": "subtask"},
+        {"by": ("task", "filter")},
+    ]
+    for options in wrong:
         with pytest.raises(sn.SchemaError, match="no column"):
             sn.bootstrap(frame(skewed(9)), **options)
     with pytest.raises(sn.SchemaError, match="draws instances, and these scores have none"):
         sn.bootstrap(sn.example_scores())
+    with pytest.raises(sn.SchemaError, match="no rows are left after where"):
+        sn.bootstrap(frame(skewed(9)), where="step > 1")
     with pytest.raises(sn.SchemaError, match="several values of 'cluster'"):
         sn.bootstrap(pl.concat([frame([0.1, 0.2], cluster=name, repeat=i) for i, name in enumerate("pq")]))

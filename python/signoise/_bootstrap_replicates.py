@@ -115,7 +115,10 @@ def _batches(samples: Sequence[Sample], draws: Sequence[str], plan: Plan) -> Ite
     """Rows whose samples take the same draws."""
     alike: dict[tuple[object, ...], list[int]] = {}
     for row, sample in enumerate(samples):
-        if too_few(sample) or not np.isfinite(sample.values).all():
+        finite = np.isfinite(sample.values).all() and (
+            sample.weights is None or np.isfinite(sample.weights).all()
+        )
+        if too_few(sample) or not finite:
             continue
         key: tuple[object, ...] = (draws[row],)
         if draws[row] != "binomial_law":

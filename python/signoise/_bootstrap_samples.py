@@ -17,7 +17,7 @@ from ._kernels import kernels
 from ._metrics import aggregation
 from ._moments import with_usable
 from ._schema import COLUMNS, RUN_IDENTITY, SCORE_IDENTITY, did_you_mean
-from ._scores import Filter, Scores, no_rows_left, rows_of, warn_joined, warn_notes
+from ._scores import Filter, Scores, collect, no_rows_left, rows_of, warn_joined, warn_notes
 from ._segments import new_segments
 
 Floats = NDArray[np.float64]
@@ -25,6 +25,10 @@ Offsets = NDArray[np.uintp]
 
 #: What tells the checkpoints of a run apart.
 PLACE = ("step", "revision", "tokens", "flops")
+NO_INSTANCES = (
+    "bootstrap draws instances, and these scores have none (no instance_id): read the samples of the harness beside "
+    "its results, or store them with ingest"
+)
 
 
 @dataclass(frozen=True)
@@ -78,14 +82,11 @@ def load_samples(
     """Instances of every run and score, of the last checkpoint of each run unless `by` names checkpoints."""
     every = not {*PLACE, order}.isdisjoint(by)
     by = [name for name in by if name not in ("run", "step", *stratify)]
-    beside: list[int] = []
+    choice = _Checkpoints(by, order, stratify, every=every)
 
     def narrow(frame: pl.LazyFrame) -> pl.LazyFrame:
         _check_columns(frame, [*by, *stratify], cluster)
-        rows = pl.col("instance_id").is_not_null()
-        beside.append(int(frame.select((~rows).sum()).collect().item()))
-        frame = frame.filter(rows)
-        return frame if every else _last_checkpoints(frame, by, order, stratify)
+        return choice.narrow(frame, where)
 
     rows, _ = rows_of(
         scores,
@@ -98,8 +99,8 @@ def load_samples(
         narrow=narrow,
     )
     rows, notes = settle_duplicates(rows, duplicates)
-    if beside[0]:
-        notes = [*notes, f"{beside[0]} result rows were left out: they have no instances to draw"]
+    if choice.results:
+        notes = [*notes, f"{choice.results} result rows were left out: they have no instances to draw"]
     warn_notes(notes, stacklevel=5)
     given = ["run", "step", *by]
     if "step" not in rows.columns:
@@ -122,42 +123,51 @@ def _check_columns(frame: pl.LazyFrame, named: Sequence[str], cluster: str | Non
             raise SchemaError(
                 f"the table has no column {name!r}{did_you_mean(name, names)} (it has {', '.join(names)})"
             )
-    if (
-        "instance_id" not in names
-        or not frame.select(pl.col("instance_id").is_not_null().any()).collect().item()
-    ):
-        raise SchemaError(
-            "bootstrap draws instances, and these scores have none (no instance_id): read the samples of the "
-            "harness beside its results, or store them with ingest"
-        )
+    if "instance_id" not in names:
+        raise SchemaError(NO_INSTANCES)
 
 
-def _last_checkpoints(
-    frame: pl.LazyFrame, by: Sequence[str], order: str, stratify: Sequence[str]
-) -> pl.LazyFrame:
-    """Rows of the last checkpoint of each run in each score; those of all others are left unread."""
-    names = frame.collect_schema().names()
-    # Subtasks and strata follow their task: one of an earlier checkpoint would be another model's score.
-    apart = ("subtask", *stratify)
-    scope = [
-        name
-        for name in dict.fromkeys([*RUN_IDENTITY, *by, *SCORE_IDENTITY])
-        if name in names and name not in apart
-    ]
-    along = [name for name in ("step", "revision") if name in names]
-    columns = [name for name in dict.fromkeys([*scope, *along, order]) if name in names]
-    labels = frame.select(columns).unique().collect()
-    if not labels.height:
-        raise SchemaError(no_rows_left(None, None))
-    if order in names and order not in along:
-        # Where some checkpoints of a run lack it, steps order that run.
-        runs = [name for name in RUN_IDENTITY if name in names]
-        place = pl.when(pl.col(order).is_not_null().all().over(runs)).then(pl.col(order))
-        labels, along = labels.with_columns(place.alias("__place")), ["__place", *along]
-    if not along:
-        return frame
-    last = labels.filter(pl.struct(along).rank("dense", descending=True).over(scope) == 1).select(columns)
-    return frame.join(last.lazy(), on=columns, how="semi", nulls_equal=True)
+class _Checkpoints:
+    """Which checkpoints are drawn from: the last of each run in each score, or every one."""
+
+    def __init__(self, by: Sequence[str], order: str, stratify: Sequence[str], *, every: bool) -> None:
+        self._by = by
+        self._order = order
+        self._stratify = stratify
+        self._every = every
+        self.results = 0
+        """Rows without an instance, which are left out."""
+
+    def narrow(self, frame: pl.LazyFrame, where: Filter) -> pl.LazyFrame:
+        """Leave the rows of all other checkpoints unread."""
+        names = frame.collect_schema().names()
+        # Subtasks and strata follow their task: one of an earlier checkpoint would be another model's score.
+        apart = ("subtask", *self._stratify)
+        scope = [
+            name
+            for name in dict.fromkeys([*RUN_IDENTITY, *self._by, *SCORE_IDENTITY])
+            if name in names and name not in apart
+        ]
+        along = [name for name in ("step", "revision") if name in names]
+        columns = [name for name in dict.fromkeys([*scope, *along, self._order]) if name in names]
+        result = pl.col("instance_id").is_null()
+        labels = collect(frame.group_by(*columns, result.alias("__result")).agg(pl.len().alias("__rows")))
+        if not labels.height:
+            raise SchemaError(no_rows_left(where, None))
+        self.results = int(labels.filter("__result")["__rows"].sum())
+        labels = labels.filter(~pl.col("__result"))
+        if not labels.height:
+            raise SchemaError(NO_INSTANCES)
+        frame = frame.filter(~result)
+        if self._order in names and self._order not in along:
+            # Where some checkpoints of a run lack it, steps order that run.
+            runs = [name for name in RUN_IDENTITY if name in names]
+            place = pl.when(pl.col(self._order).is_not_null().all().over(runs)).then(pl.col(self._order))
+            labels, along = labels.with_columns(place.alias("__place")), ["__place", *along]
+        if self._every or not along:
+            return frame
+        last = labels.filter(pl.struct(along).rank("dense", descending=True).over(scope) == 1)
+        return frame.join(last.select(columns).lazy(), on=columns, how="semi", nulls_equal=True)
 
 
 def _arrange(
