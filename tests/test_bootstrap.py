@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from polars.testing import assert_frame_equal
 from scipy import stats
 
 import signoise as sn
 from signoise import reference
+from strategies import score_tables
 
 Floats = NDArray[np.float64]
 LIMITS = ["low", "high"]
@@ -170,16 +173,16 @@ def designed() -> pl.DataFrame:
 @pytest.mark.parametrize("options", [{}, {"stratify": "subtask"}, {"cluster": "instance_id"}])
 def test_a_function_gives_what_the_name_gives(method: Any, options: dict[str, Any]) -> None:
     # Clusters of equal size: the mean of what a replicate holds is the ratio of sums.
-    scores, settings = designed(), {"method": method, "n_resamples": 300, **options}
+    scores, plan = designed(), {"method": method, "n_resamples": 300, **options}
 
     def p70(x: Floats) -> Any:
         return np.quantile(x, 0.7)
 
     for name, function in (("mean", np.mean), ("median", np.median), ("quantile:0.7", p70)):
-        expected = quiet(scores, statistic=name, **settings)
-        found = quiet(scores, statistic=function, **settings)
+        expected = quiet(scores, statistic=name, **plan)
+        found = quiet(scores, statistic=function, **plan)
         assert_frame_equal(found.drop("signature"), expected.drop("signature"), rel_tol=1e-10)
-    assert "|statistic:mean|" in quiet(scores, statistic=np.mean, **settings)["signature"][0]
+    assert "|statistic:mean|" in quiet(scores, statistic=np.mean, **plan)["signature"][0]
 
 
 def test_runs_on_the_same_instances_share_their_draws() -> None:
@@ -205,12 +208,9 @@ def test_a_twin_gives_the_same() -> None:
     scores = pl.concat(
         [designed(), frame(np.arange(40) < 9, subtask="w", cluster=None)], how="diagonal_relaxed"
     )
-    for options in (
-        {},
-        {"method": "bca"},
-        {"method": "studentised"},
-        {"statistic": "median", "method": "bca"},
-    ):
+    plans: list[dict[str, Any]] = [{"method": method} for method in ("percentile", "bca", "studentised")]
+    plans.append({"statistic": "median", "method": "bca"})
+    for options in plans:
         expected = quiet(scores, n_resamples=60, **options)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", sn.SignoiseWarning)
@@ -245,13 +245,13 @@ def sorted_rows(table: pl.DataFrame, like: pl.DataFrame) -> pl.DataFrame:
 @pytest.mark.parametrize("plan", PLANS, ids=str)
 def test_other_rows_threads_and_row_order_change_no_bit(plan: dict[str, Any]) -> None:
     scores = pl.concat([designed(), shares("t2", "a"), shares("t2", "b")], how="diagonal_relaxed")
-    settings = {"n_resamples": 200, **plan}
-    expected = quiet(scores, **settings)
+    options = {"n_resamples": 200, **plan}
+    expected = quiet(scores, **options)
     for threads in (1, 2, 8):
-        assert_frame_equal(quiet(scores, threads=threads, **settings), expected, check_exact=True)
+        assert_frame_equal(quiet(scores, threads=threads, **options), expected, check_exact=True)
     shuffled = scores.sample(fraction=1.0, shuffle=True, seed=3)
-    assert_frame_equal(quiet(shuffled, **settings), expected, check_exact=True)
-    assert_frame_equal(quiet(scores.lazy(), **settings), expected, check_exact=True)
+    assert_frame_equal(quiet(shuffled, **options), expected, check_exact=True)
+    assert_frame_equal(quiet(scores.lazy(), **options), expected, check_exact=True)
     # A task, a run and a metric more, and a run less.
     more = [
         shares("t3", "a"),
@@ -259,10 +259,40 @@ def test_other_rows_threads_and_row_order_change_no_bit(plan: dict[str, Any]) ->
         designed().with_columns(task=pl.lit("s")),
         shares("t2", "c").with_columns(value=pl.col("value") * 0.3),
     ]
-    wider = quiet(pl.concat([scores, *more], how="diagonal_relaxed"), **settings)
+    wider = quiet(pl.concat([scores, *more], how="diagonal_relaxed"), **options)
     assert_frame_equal(sorted_rows(wider, expected), expected, check_exact=True)
-    fewer = quiet(scores.filter(pl.col("run") != "b"), **settings)
+    fewer = quiet(scores.filter(pl.col("run") != "b"), **options)
     assert_frame_equal(fewer, expected.filter(run="a").select(fewer.columns), check_exact=True)
+
+
+@given(scores=score_tables(infinite=True), plan=st.sampled_from(PLANS), seed=st.integers(0, 99))
+@settings(max_examples=30)
+def test_tables_as_they_come(scores: pl.DataFrame, plan: dict[str, Any], seed: int) -> None:
+    # Checkpoints of a curve taken for instances: gaps, infinities, perplexities, names of every kind.
+    items = scores.with_columns(pl.col("step").cast(pl.String).alias("instance_id"), step=pl.lit(1, pl.Int64))
+    items = items.drop("revision", "tokens", strict=False)
+    options = {"n_resamples": 20, "duplicates": "mean", **plan}
+    if "cluster" not in items.columns:
+        options.pop("cluster", None)
+
+    def outcome(table: pl.DataFrame) -> pl.DataFrame | str:
+        try:
+            return quiet(table, **options)
+        except (sn.OptionError, sn.SchemaError) as error:  # strata of a perplexity, or no subtasks
+            return str(error)
+
+    found = outcome(items)
+    again = outcome(items.sample(fraction=1.0, shuffle=True, seed=seed))
+    if isinstance(found, str) or isinstance(again, str):
+        assert str(found) == str(again)
+        return
+    assert_frame_equal(again, found, check_exact=True)
+    for name in ("value", "stderr", *LIMITS):
+        assert found[name].drop_nulls().is_finite().all()
+    whole = found.filter(status="ok")
+    assert whole.filter(pl.col("low") >= pl.col("high")).height == 0
+    assert whole.filter(pl.any_horizontal(pl.col(LIMITS).is_null())).height == 0
+    assert found.filter(pl.col("status") != "ok", pl.any_horizontal(pl.col(LIMITS).is_not_null())).height == 0
 
 
 def test_another_seed_gives_other_draws() -> None:

@@ -284,6 +284,8 @@ def _estimate(sample: Sample, plan: Plan, counts: NDArray[np.integer] | None = N
     if plan.probability is None and plan.function is None:
         return _plain_mean(sample)
     values = _raw(sample)
+    if counts is None and not np.isfinite(values).all():
+        return np.nan
     sizes = np.diff(sample.members).astype(np.intp)
     found = []
     for start, end in pairwise(sample.strata.astype(np.intp).tolist()):
@@ -293,7 +295,7 @@ def _estimate(sample: Sample, plan: Plan, counts: NDArray[np.integer] | None = N
         if plan.function is not None:
             found.append(_called(plan.function, part))
         elif plan.probability is not None:
-            found.append(float(np.quantile(part, plan.probability)) if np.isfinite(part).all() else np.nan)
+            found.append(float(np.quantile(part, plan.probability)))
     return float(np.mean(found))
 
 
