@@ -354,7 +354,7 @@ def _ends(sides: Sides, pairs: Pairs) -> pl.DataFrame:
             {name: known.schema[name] for name in ("group", "side")}
         )
         rows = asked.join(known, on=["group", "side"], how="left", maintain_order="left")
-        parts.append(rows.drop("group", "side").rename(lambda name, end=end: f"{name}_{end}"))
+        parts.append(rows.drop("group", "side").select(pl.all().name.suffix(f"_{end}")))
     return pl.concat(parts, how="horizontal")
 
 

@@ -16,6 +16,8 @@ __all__ = [
     "archive_names",
     "archive_read",
     "autocorrelation_factors",
+    "beta_cdf",
+    "beta_quantile",
     "bit_matrix_counts",
     "bit_matrix_moments",
     "bootstrap_binomial",

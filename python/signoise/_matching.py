@@ -187,7 +187,7 @@ class _Choice:
 
     def _last(self, labels: pl.DataFrame) -> pl.DataFrame:
         """The last checkpoint of each run in each score."""
-        along = [name for name in ("step", "revision") if name in labels.columns]
+        along: list[str] = [name for name in ("step", "revision") if name in labels.columns]
         if self._order in labels.columns and self._order not in along:
             # Where some checkpoints of a run lack it, steps order that run.
             position = pl.when(pl.col(self._order).is_not_null().all().over("run")).then(pl.col(self._order))

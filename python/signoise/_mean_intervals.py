@@ -317,7 +317,7 @@ class _Layout:
         g: Floats = self.n_clusters.astype(float)
         with np.errstate(all="ignore"):
             factor = {"CR0": np.ones(len(g)), "CR1": g / (g - 1), "CR3": (g - 1) / g}[self._error]
-            product: Floats = sums[0] * sums[1]
+            product = np.asarray(sums[0] * sums[1], dtype=np.float64)
             if self._error == "CR3":
                 product = product / (1 - self.shares) ** 2
             total = np.bincount(self.cluster_group, weights=product, minlength=len(n))

@@ -203,10 +203,10 @@ def side_estimates(sides: Sides, error: ClusterError, *, together: bool = False)
                     out.solved[row] = np.count_nonzero(values)
     for batch in _batches(sides, jobs):
         found = _estimate(sides, batch, error)
-        rows = np.array([job.row for job in batch], dtype=np.intp)
+        at = np.array([job.row for job in batch], dtype=np.intp)
         for f in fields(Estimate):
-            getattr(out, f.name)[rows] = getattr(found, f.name)
-        out.from_instances[rows] = True
+            getattr(out, f.name)[at] = getattr(found, f.name)
+        out.from_instances[at] = True
     result = labels["result"].cast(pl.Float64).fill_null(np.nan).to_numpy()
     own = np.isnan(out.unmatched) & ~np.isnan(result)
     stderr = labels["stderr"].fill_null(np.nan).to_numpy()

@@ -304,7 +304,8 @@ def bootstrap_interval(
     check_length("accelerations", len(accelerations), len(estimates))
     rows: list[tuple[float, float, bool]] = []
     for row, estimate, acceleration in zip(values, estimates, accelerations, strict=True):
-        limits, fallback = (tail, 1 - tail), False
+        limits: tuple[float, ...] = (tail, 1 - tail)
+        fallback = False
         if np.isnan(row).any() or math.isnan(estimate):
             rows.append((math.nan, math.nan, False))
             continue
