@@ -380,6 +380,10 @@ def test_a_store_and_its_frame_agree(tmp_path: Path) -> None:
     sn.ingest(str(path), tmp_path / "store")
     expected = quiet(scores, n_resamples=50)
     assert expected["step"].unique().to_list() == [3000]
+    means = sn.aggregate(scores, by=("run", "step", "task", "metric")).filter(step=3000)
+    both = expected.join(means, on=["run", "task", "metric"], how="inner", suffix="_of_means")
+    assert both.height == expected.height
+    assert (both["value"] - both["mean"]).abs().max() < 1e-12  # type: ignore[operator]
     for source in (str(path), sn.open_store(tmp_path / "store")):
         found = quiet(source, n_resamples=50)
         assert_frame_equal(found, expected, check_exact=True)
