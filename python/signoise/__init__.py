@@ -25,6 +25,7 @@ from ._errors import (
 if TYPE_CHECKING:
     from . import reference
     from ._aggregate import aggregate, roll_up
+    from ._bootstrap import bootstrap
     from ._checkpoints import average_checkpoints
     from ._compare import compare
     from ._decisions import decision_accuracy
@@ -60,6 +61,7 @@ __all__ = [
     "UnknownMetricError",
     "aggregate",
     "average_checkpoints",
+    "bootstrap",
     "compare",
     "decision_accuracy",
     "example_scores",
@@ -83,6 +85,7 @@ __all__ = [
 _HOMES = {
     "aggregate": "_aggregate",
     "average_checkpoints": "_checkpoints",
+    "bootstrap": "_bootstrap",
     "compare": "_compare",
     "decision_accuracy": "_decisions",
     "ScoreStore": "_store",

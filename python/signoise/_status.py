@@ -33,6 +33,7 @@ FLAGS = (
     "few_clusters",
     "unpaired",
     "unmatched",
+    "percentile_fallback",
 )
 
 

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from ._verbs import (
         aggregate,
         average_checkpoints,
+        bootstrap,
         compare,
         decision_accuracy,
         noise,
@@ -83,6 +84,7 @@ __all__ = [
     "beta_quantile",
     "bit_matrix_counts",
     "bit_matrix_moments",
+    "bootstrap",
     "bootstrap_binomial",
     "bootstrap_counts",
     "bootstrap_crossed",
@@ -142,6 +144,7 @@ _VERBS = frozenset(
     {
         "aggregate",
         "average_checkpoints",
+        "bootstrap",
         "compare",
         "decision_accuracy",
         "noise",

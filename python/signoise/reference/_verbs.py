@@ -7,6 +7,7 @@ like the formulas.
 from .. import reference as _twins
 from .._aggregate import aggregate as _aggregate
 from .._aggregate import roll_up as _roll_up
+from .._bootstrap import bootstrap as _bootstrap
 from .._checkpoints import average_checkpoints as _average_checkpoints
 from .._compare import compare as _compare
 from .._decisions import decision_accuracy as _decision_accuracy
@@ -20,6 +21,7 @@ from .._variance import variance as _variance
 
 aggregate = with_twins(_aggregate, _twins)
 average_checkpoints = with_twins(_average_checkpoints, _twins)
+bootstrap = with_twins(_bootstrap, _twins)
 compare = with_twins(_compare, _twins)
 decision_accuracy = with_twins(_decision_accuracy, _twins)
 noise = with_twins(_noise, _twins)

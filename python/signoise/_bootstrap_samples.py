@@ -1,0 +1,258 @@
+"""What `bootstrap` draws from: instances of each run and score in clusters and strata, with the addresses of draws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ._decisions import group_addresses
+from ._duplicates import Duplicates, settle_duplicates
+from ._encode import mixed
+from ._errors import SchemaError
+from ._kernels import kernels
+from ._metrics import aggregation
+from ._moments import with_usable
+from ._schema import COLUMNS, RUN_IDENTITY, SCORE_IDENTITY, did_you_mean
+from ._scores import Filter, Scores, collect, no_rows_left, rows_of, warn_joined, warn_notes
+from ._segments import new_segments
+
+Floats = NDArray[np.float64]
+Offsets = NDArray[np.uintp]
+
+#: What tells the checkpoints of a run apart.
+PLACE = ("step", "revision", "tokens", "flops")
+NO_INSTANCES = (
+    "bootstrap draws instances, and these scores have none (no instance_id): read the samples of the harness beside "
+    "its results, or store them with ingest"
+)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Instances of one row, repeats averaged, sorted by stratum, cluster and label."""
+
+    values: Floats
+    """Logarithms where `logs` says so."""
+    weights: Floats | None
+    """Denominators of a ratio; None for a plain mean."""
+    members: Offsets
+    """Clusters among the instances; each instance its own where they are independent."""
+    strata: Offsets
+    """Strata among the clusters."""
+    units: NDArray[np.uint64]
+    """Address of the draws of each stratum."""
+    logs: bool
+    """A perplexity, whose score is exp of the mean of logarithms."""
+
+    @property
+    def clustered(self) -> bool:
+        """Whether some instances share a cluster."""
+        return len(self.members) - 1 < len(self.values)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A sample for each row of the result."""
+
+    labels: pl.DataFrame
+    """Labels of the rows, in lexical order."""
+    joined: tuple[str, ...]
+    counts: pl.DataFrame
+    """``n_missing, n_nan`` of each row."""
+    samples: list[Sample]
+
+
+def load_samples(
+    scores: Scores,
+    *,
+    by: Sequence[str],
+    where: Filter,
+    order: str,
+    cluster: str | None,
+    stratify: Sequence[str],
+    columns: Mapping[str, str] | None,
+    duplicates: Duplicates,
+    strict: bool,
+    threads: int | None,
+) -> Samples:
+    """Instances of every run and score, of the last checkpoint of each run unless `by` names checkpoints."""
+    every = not {*PLACE, order}.isdisjoint(by)
+    by = [name for name in by if name not in ("run", "step", *stratify)]
+    choice = _Checkpoints(by, order, stratify, every=every)
+
+    def narrow(frame: pl.LazyFrame) -> pl.LazyFrame:
+        _check_columns(frame, [*by, *stratify], cluster)
+        return choice.narrow(frame, where)
+
+    rows, _ = rows_of(
+        scores,
+        columns,
+        where,
+        [*by, order, *stratify, "cluster" if cluster is None else cluster],
+        strict=strict,
+        threads=threads,
+        instances=True,
+        narrow=narrow,
+    )
+    rows, notes = settle_duplicates(rows, duplicates)
+    if choice.results:
+        notes = [*notes, f"{choice.results} result rows were left out: they have no instances to draw"]
+    warn_notes(notes, stacklevel=5)
+    given = ["run", "step", *by]
+    if "step" not in rows.columns:
+        rows = rows.with_columns(pl.lit(None, dtype=COLUMNS["step"]).alias("step"))
+    candidates = [
+        name
+        for name in (*SCORE_IDENTITY, *RUN_IDENTITY, "revision")
+        if name in rows.columns and name not in (*given, *stratify)
+    ]
+    joined = mixed(rows.select(*given, *candidates).unique(), given, candidates)
+    samples = _arrange(rows, [*given, *joined], joined, cluster, stratify, threads)
+    warn_joined(samples.labels, joined, given)
+    return samples
+
+
+def _check_columns(frame: pl.LazyFrame, named: Sequence[str], cluster: str | None) -> None:
+    names = frame.collect_schema().names()
+    for name in ("run", *named, *([] if cluster is None else [cluster])):
+        if name not in names:
+            raise SchemaError(
+                f"the table has no column {name!r}{did_you_mean(name, names)} (it has {', '.join(names)})"
+            )
+    if "instance_id" not in names:
+        raise SchemaError(NO_INSTANCES)
+
+
+class _Checkpoints:
+    """Which checkpoints are drawn from: the last of each run in each score, or every one."""
+
+    def __init__(self, by: Sequence[str], order: str, stratify: Sequence[str], *, every: bool) -> None:
+        self._by = by
+        self._order = order
+        self._stratify = stratify
+        self._every = every
+        self.results = 0
+        """Rows without an instance, which are left out."""
+
+    def narrow(self, frame: pl.LazyFrame, where: Filter) -> pl.LazyFrame:
+        """Leave the rows of all other checkpoints unread."""
+        names = frame.collect_schema().names()
+        # Subtasks and strata follow their task: one of an earlier checkpoint would be another model's score.
+        apart = ("subtask", *self._stratify)
+        scope = [
+            name
+            for name in dict.fromkeys([*RUN_IDENTITY, *self._by, *SCORE_IDENTITY])
+            if name in names and name not in apart
+        ]
+        along = [name for name in ("step", "revision") if name in names]
+        columns = [name for name in dict.fromkeys([*scope, *along, self._order]) if name in names]
+        result = pl.col("instance_id").is_null()
+        labels = collect(frame.group_by(*columns, result.alias("__result")).agg(pl.len().alias("__rows")))
+        if not labels.height:
+            raise SchemaError(no_rows_left(where, None))
+        self.results = int(labels.filter("__result")["__rows"].sum())
+        labels = labels.filter(~pl.col("__result"))
+        if not labels.height:
+            raise SchemaError(NO_INSTANCES)
+        frame = frame.filter(~result)
+        if self._order in names and self._order not in along:
+            # Where some checkpoints of a run lack it, steps order that run.
+            runs = [name for name in RUN_IDENTITY if name in names]
+            place = pl.when(pl.col(self._order).is_not_null().all().over(runs)).then(pl.col(self._order))
+            labels, along = labels.with_columns(place.alias("__place")), ["__place", *along]
+        if self._every or not along:
+            return frame
+        last = labels.filter(pl.struct(along).rank("dense", descending=True).over(scope) == 1)
+        return frame.join(last.select(columns).lazy(), on=columns, how="semi", nulls_equal=True)
+
+
+def _arrange(
+    rows: pl.DataFrame,
+    key: Sequence[str],
+    joined: tuple[str, ...],
+    cluster: str | None,
+    stratify: Sequence[str],
+    threads: int | None,
+) -> Samples:
+    """Number rows of the result and sort instances, so that no order of rows can reach the draws."""
+    rows = with_usable(rows)
+    labels = (
+        rows.group_by(key)
+        .agg(*(pl.col(f"__{name}").sum().cast(pl.Int64).alias(f"n_{name}") for name in ("missing", "nan")))
+        .sort(key)
+    )
+    numbers = labels.select(key).with_row_index("__row")
+    rows = rows.filter("__usable").join(numbers, on=list(key), nulls_equal=True)
+    rows = _with_clusters(rows, ["__row", *stratify, "instance_id"], cluster)
+    within = ["__row", *stratify, "__cluster", "instance_id"]
+    rows = rows.sort(*within, *(name for name in ("repeat",) if name in rows.columns))
+    first = np.flatnonzero(new_segments(rows, within))
+    value, weight = rows["value"].to_numpy(), None
+    logs = _perplexities(rows)
+    if logs.any():
+        with np.errstate(all="ignore"):
+            value = np.where(logs, np.log(value), value)
+    if "weight" in rows.columns:
+        weight = rows["weight"].fill_null(1.0).to_numpy()
+    if len(first) < rows.height:
+        offsets = np.concatenate([first, [rows.height]]).astype(np.uintp)
+        value = kernels().segment_moments(value, offsets, threads=threads)["mean"]
+        if weight is not None:
+            weight = kernels().segment_moments(weight, offsets, threads=threads)["mean"]
+    items, logs = rows[first], logs[first]
+    cluster_starts = new_segments(items, within[:-1]) | items["__cluster"].is_null().to_numpy()
+    stratum_starts = new_segments(items, within[:-2])
+    units = np.zeros(items.height, dtype=np.uint64)
+    units[stratum_starts] = group_addresses(_drawn(items.filter(pl.Series(stratum_starts)), stratify))
+    bounds = np.searchsorted(items["__row"].to_numpy(), np.arange(labels.height + 1))
+    samples = []
+    for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+        part = slice(start, end)
+        members = np.append(np.flatnonzero(cluster_starts[part]), end - start).astype(np.uintp)
+        strata = np.flatnonzero(stratum_starts[part])
+        own = None if weight is None else weight[part]
+        samples.append(
+            Sample(
+                values=value[part],
+                weights=own if own is not None and (own != 1).any() else None,
+                members=members,
+                strata=np.append(np.searchsorted(members, strata), len(members) - 1).astype(np.uintp),
+                units=units[part][strata],
+                logs=bool(logs[part].any()),
+            )
+        )
+    return Samples(labels.select(key), joined, labels.select("n_missing", "n_nan"), samples)
+
+
+def _with_clusters(rows: pl.DataFrame, key: Sequence[str], cluster: str | None) -> pl.DataFrame:
+    """The cluster of each instance as ``__cluster``; null where an instance is its own."""
+    name = "cluster" if cluster is None else cluster
+    if name == "instance_id" or name not in rows.columns:
+        return rows.with_columns(pl.lit(None, dtype=pl.String).alias("__cluster"))
+    label = pl.col(name).drop_nulls()
+    several = rows.filter(label.n_unique().over(key) > 1)
+    if several.height:
+        raise SchemaError(
+            f"cluster: instance {several['instance_id'].min()!r} has several values of {name!r} over its repeats; a "
+            "cluster is a property of the instance"
+        )
+    return rows.with_columns(label.first().over(key).alias("__cluster"))
+
+
+def _perplexities(rows: pl.DataFrame) -> NDArray[np.bool_]:
+    if "metric" not in rows.columns:
+        return np.zeros(rows.height, dtype=bool)
+    names = [name for name in rows["metric"].unique().drop_nulls() if aggregation(name) == "perplexity"]
+    return rows["metric"].is_in(names).fill_null(False).to_numpy()
+
+
+def _drawn(strata: pl.DataFrame, stratify: Sequence[str]) -> pl.DataFrame:
+    """What says which instances these are: neither runs nor metrics, which share their draws."""
+    names = dict.fromkeys(["task", "subtask", "config", *stratify])
+    return strata.select(
+        pl.col(name) if name in strata.columns else pl.lit(None).alias(name) for name in names
+    )
