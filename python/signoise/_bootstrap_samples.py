@@ -148,7 +148,7 @@ class _Checkpoints:
             for name in dict.fromkeys([*RUN_IDENTITY, *self._by, *SCORE_IDENTITY])
             if name in names and name not in apart
         ]
-        along = [name for name in ("step", "revision") if name in names]
+        along: list[str] = [name for name in ("step", "revision") if name in names]
         columns = [name for name in dict.fromkeys([*scope, *along, self._order]) if name in names]
         result = pl.col("instance_id").is_null()
         labels = collect(frame.group_by(*columns, result.alias("__result")).agg(pl.len().alias("__rows")))
