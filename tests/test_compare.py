@@ -14,11 +14,13 @@ import statsmodels.api as sm
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 import signoise as sn
 from dumps import shared_dump
+from signoise import reference
 from signoise._cli import main
 from signoise._compare import in_words
 from signoise._exact_tests import mcnemar
@@ -708,3 +710,76 @@ def test_sentences(two: Any) -> None:
     assert better.split("(")[1].startswith("1 to 1.06), p = ")
     same = in_words(sn.compare(instances({"m": a, "k": a})))[0]
     assert same == "t f1: no difference shown between k@100 and m@100: 0, p = 1"
+
+
+def passages(rng: np.random.Generator, clusters: int, size: int, shift: float) -> pl.DataFrame:
+    n = clusters * size
+    shared = np.repeat(rng.normal(0, 1, clusters), size)
+    return pl.DataFrame(
+        {
+            "run": np.repeat(["a", "b"], n),
+            "task": "t",
+            "metric": "margin",
+            "instance_id": np.tile([f"i{i:04}" for i in range(n)], 2),
+            "cluster": np.tile(np.repeat([f"p{i:03}" for i in range(clusters)], size), 2),
+            "value": np.concatenate([shared + rng.normal(shift, 1, n), rng.normal(0, 1, n)]),
+        }
+    )
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+@pytest.mark.parametrize("clusters", [9, 60])
+def test_random_signs(clustered: bool, clusters: int) -> None:
+    table = passages(np.random.default_rng(clusters), clusters, 1 if clusters == 9 else 4, 0.3)
+    if not clustered:
+        table = table.drop("cluster")
+    found = sn.compare(table, test="permutation", n_resamples=20_000).row(0, named=True)
+    a, b = (table.filter(pl.col("run") == run)["value"].to_numpy() for run in "ab")
+    sums = (a - b).reshape(clusters, -1).sum(axis=1) if clustered else a - b
+    expected = stats.permutation_test(
+        (sums, np.zeros(len(sums))),
+        lambda x, y, axis: (x - y).mean(axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=20_000 if clusters > 9 else np.inf,
+        rng=1,
+    ).pvalue
+    error = 0.0 if clusters == 9 else 6 * np.sqrt(2 * expected * (1 - expected) / 20_000)
+    assert found["p_value"] == pytest.approx(expected, rel=1e-9, abs=error)
+    assert found["test"] == "sign_flip"
+
+
+def test_random_signs_of_right_or_wrong_scores_are_the_exact_binomial_test() -> None:
+    rng = np.random.default_rng(2)
+    table = (
+        passages(rng, 50, 1, 0)
+        .drop("cluster")
+        .with_columns(metric=pl.lit("acc"), value=pl.Series(rng.integers(0, 2, 100).astype(float)))
+    )
+    flipped, exact = (sn.compare(table, test=test)["p_value"][0] for test in ("permutation", "exact"))
+    assert flipped == pytest.approx(exact, rel=1e-12)
+
+
+def test_random_signs_stay_with_their_scores() -> None:
+    rng = np.random.default_rng(3)
+    table = pl.concat([passages(rng, 40, 3, 0.1).with_columns(task=pl.lit(task)) for task in ("t", "u")])
+    for frame in (table, table.drop("cluster")):
+        alone = sn.compare(frame.filter(pl.col("task") == "u"), test="permutation")
+        for other in (frame, frame.sample(fraction=1, shuffle=True, seed=1)):
+            for threads in (1, 2, 8):
+                found = sn.compare(other, test="permutation", threads=threads, adjust="none")
+                assert found.filter(pl.col("task") == "u")["p_value"].item() == alone["p_value"].item()
+    twin = reference.compare(table, test="permutation", n_resamples=500)
+    assert_frame_equal(twin, sn.compare(table, test="permutation", n_resamples=500), rel_tol=1e-9)
+    seeds = [sn.compare(table, test="permutation", rng_seed=seed)["p_value"][0] for seed in (0, 1)]
+    assert seeds[0] != seeds[1]
+
+
+def test_ratios_keep_students_test() -> None:
+    table = passages(np.random.default_rng(4), 30, 1, 0).drop("cluster")
+    weights = table.with_columns(
+        metric=pl.lit("bits_per_byte"), value=pl.col("value").abs(), weight=pl.Series([3.0, 5.0] * 30)
+    )
+    found = sn.compare(weights, test="permutation").row(0, named=True)
+    assert found["test"] == "t"
+    assert found["p_value"] == sn.compare(weights, test="t")["p_value"][0]

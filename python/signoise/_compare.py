@@ -12,13 +12,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ._adjust import Method, adjusted
+from ._decisions import group_addresses
 from ._duplicates import Duplicates
 from ._errors import DroppedRowsWarning, InsufficientDataError, OptionError, SchemaError
 from ._matching import Sides, load_sides
 from ._mean_intervals import FEW_CLUSTERS, ClusterError, interval
 from ._metrics import direction as direction_of
-from ._options import as_columns, check_choice, check_level, signature
-from ._pairs import Pairs, Test, compare_sides
+from ._options import as_columns, check_choice, check_count, check_level, signature
+from ._pairs import Flips, Pairs, Test, compare_sides
 from ._power import detectable
 from ._scores import Filter, Scores, warn_joined
 from ._status import Statuses, check_strict, flag_lists, result_column
@@ -49,6 +50,8 @@ def compare(
     cluster_error: ClusterError = "CR1",
     subtasks: Subtasks = "apart",
     test: Test = "auto",
+    n_resamples: int = 10_000,
+    rng_seed: int = 0,
     adjust: Method = "holm",
     power: float = 0.8,
     confidence_level: float = 0.95,
@@ -85,7 +88,14 @@ def compare(
         drawn within each and t as the test; ``"micro"``: all instances of a task alike.
     test
         What `p_value` is from. ``"auto"``: McNemar's mid-p where all scores are 0 or 1 and instances independent,
-        else Student's t; ``"exact"``: the exact McNemar test in its place, which is conservative; ``"t"``: always t.
+        else Student's t; ``"exact"``: the exact McNemar test in its place, which is conservative; ``"t"``: always t;
+        ``"permutation"``: random signs of the differences (of their sums over clusters), where the score is a plain
+        mean over shared instances; it supposes that differences are as often below as above 0, not that they are
+        normal.
+    n_resamples, rng_seed
+        Of random signs. All patterns of signs are counted instead where there are no more than `n_resamples` of them,
+        and for scores of 0 and 1, where the p-value is the exact binomial one; else p = (1 + draws at least as far
+        from 0) / (1 + `n_resamples`).
     adjust
         For the number of tests, which is the number of rows of this call: ``"holm"``, ``"bonferroni"`` (family-wise
         error), ``"bh"``, ``"by"`` (false discovery rate) or ``"none"``.
@@ -145,7 +155,9 @@ def compare(
     check_level(confidence_level)
     check_choice("cluster_error", cluster_error, ("CR0", "CR1", "CR3"))
     check_subtasks(subtasks, by)
-    check_choice("test", test, ("auto", "exact", "t"))
+    check_choice("test", test, ("auto", "exact", "t", "permutation"))
+    check_count("n_resamples", n_resamples)
+    check_count("rng_seed", rng_seed, 0)
     check_choice("adjust", adjust, ("holm", "bonferroni", "bh", "by", "none"))
     if not 0 < power < 1:
         raise OptionError(f"power must be a fraction between 0 and 1, got {power!r}")
@@ -170,8 +182,12 @@ def compare(
     chosen = pairs_of(sides, with_baseline=baseline is not None)
     if not chosen:
         raise SchemaError(nothing_shared(sides, wanted))
+    flips = None
+    if test == "permutation":
+        units = group_addresses(sides.groups.select(_drawn_for(sides.groups)))
+        flips = Flips(n_resamples, rng_seed, units, threads)
     with np.errstate(all="ignore"):
-        pairs = compare_sides(sides, chosen, cluster_error)
+        pairs = compare_sides(sides, chosen, cluster_error, flips=flips)
     check_errors(pairs)
     tell_left_out(sides, pairs, strict=strict)
     if subtasks == "macro":
@@ -182,6 +198,8 @@ def compare(
         "compare",
         subtasks=subtasks,
         test=test,
+        n_resamples=n_resamples if flips is not None else None,
+        rng=rng_seed if flips is not None else None,
         adjust=adjust,
         cluster=cluster_name(sides, cluster),
         cluster_error=cluster_error if sides.clusters is not None else None,
@@ -191,6 +209,11 @@ def compare(
     result = _result(sides, pairs, test, adjust, power, confidence_level, direction, text)
     check_strict(result, [*sides.by, "run_a", "run_b"], strict=strict)
     return result
+
+
+def _drawn_for(groups: pl.DataFrame) -> list[str]:
+    """Columns that say which instances are scored: scores of the same ones share their random signs."""
+    return [name for name in ("task", "subtask", "config") if name in groups.columns]
 
 
 def check_subtasks(subtasks: str, by: str | Sequence[str]) -> None:

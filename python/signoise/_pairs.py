@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ._exact_tests import mcnemar
+from ._kernels import kernels
 from ._matching import Sides
 from ._mean_intervals import (
     ClusterError,
@@ -24,7 +25,7 @@ from ._mean_intervals import (
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 Mask = NDArray[np.bool_]
-Test = Literal["auto", "exact", "t"]
+Test = Literal["auto", "exact", "t", "permutation"]
 
 #: Instances that are stacked for one call of the kernels.
 BATCH = 1 << 21
@@ -57,6 +58,8 @@ class Pairs:
     only_a: Floats
     """Instances that only a solves, of 0/1 scores; NaN for other scores."""
     only_b: Floats
+    p_flipped: Floats
+    """p-value of random signs; NaN where it was not asked for, or the score is no plain mean of shared instances."""
     equal: Mask
     """All scores are the same on both sides."""
     constant: Mask
@@ -87,7 +90,11 @@ class Pairs:
         """Two-sided p-values of no difference, and the test that each is from."""
         p = p_value(self.estimate())
         names = np.where(self.paired, "t", "t_unpaired").astype(object)
-        if test != "t":
+        if test == "permutation":
+            flipped = ~np.isnan(self.p_flipped)
+            p = np.where(flipped, self.p_flipped, p)
+            names[flipped] = "sign_flip"
+        elif test != "t":
             binary = ~np.isnan(self.only_a)
             method: Literal["mid_p", "exact"] = "mid_p" if test == "auto" else "exact"
             b, c = (np.where(binary, column, 0.0) for column in (self.only_a, self.only_b))
@@ -131,6 +138,17 @@ class Estimates:
         )
 
 
+@dataclass(frozen=True)
+class Flips:
+    """How random signs are drawn."""
+
+    n_resamples: int
+    rng_seed: int
+    units: NDArray[np.uint64]
+    """Address of the draws of each group."""
+    threads: int | None
+
+
 @dataclass
 class _Job:
     """One mean or difference over instances: where its scores stand."""
@@ -143,7 +161,12 @@ class _Job:
 
 
 def compare_sides(
-    sides: Sides, pairs: Iterable[tuple[int, int, int]], error: ClusterError, *, together: bool = False
+    sides: Sides,
+    pairs: Iterable[tuple[int, int, int]],
+    error: ClusterError,
+    *,
+    together: bool = False,
+    flips: Flips | None = None,
 ) -> Pairs:
     """Differences of the given (group, a, b).
 
@@ -151,6 +174,8 @@ def compare_sides(
     ----------
     together
         Use the instances that all sides of a group share, the same for every pair.
+    flips
+        Test by random signs as well.
     """
     where = np.array(list(pairs), dtype=np.intp).reshape(-1, 3)
     out = _empty(where)
@@ -169,6 +194,8 @@ def compare_sides(
                 jobs.append(_Job(row, group, ia[both], ib[both], sides.items[group] + both))
     for batch in _batches(sides, jobs):
         _fill_paired(sides, out, batch, error)
+        if flips is not None:
+            _flip(sides, out, batch, flips)
     _fill_unpaired(sides, out, np.flatnonzero(~out.paired), error, together=together)
     clustered = np.array([sides.clustered(group) for group in range(len(sides.groups))], dtype=bool)
     # McNemar's test takes instances for independent, and weights for 1.
@@ -356,6 +383,28 @@ def _fill_paired(sides: Sides, out: Pairs, batch: Sequence[_Job], error: Cluster
     out.effective_clusters[rows] = found.difference.effective_clusters
     out.design_effect[rows] = found.difference.design_effect
     out.correlation[rows] = found.correlation
+
+
+def _flip(sides: Sides, out: Pairs, batch: Sequence[_Job], flips: Flips) -> None:
+    """p-values of random signs of the differences, or of their sums over clusters."""
+    plain = [job for job in batch if not (sides.ratio[job.group] or sides.logs[job.group])]
+    if not plain:
+        return
+    stack = _stack(sides, plain)
+    d: Floats = sides.value[stack.a] - sides.value[stack.b]
+    offsets = stack.offsets
+    if stack.clusters is not None:
+        job = np.repeat(np.arange(len(plain)), np.diff(offsets).astype(np.intp))
+        label = job * (int(stack.clusters.max()) + 1) + stack.clusters
+        labels, place = np.unique(label, return_inverse=True)
+        d = np.bincount(place, weights=d).astype(np.float64)
+        owner = labels // (int(stack.clusters.max()) + 1)
+        offsets = np.searchsorted(owner, np.arange(len(plain) + 1)).astype(np.uintp)
+    units = flips.units[np.array([job.group for job in plain], dtype=np.intp)]
+    found = kernels().sign_flip_test(
+        d, offsets, units, flips.n_resamples, flips.rng_seed, threads=flips.threads
+    )
+    out.p_flipped[np.array([job.row for job in plain], dtype=np.intp)] = found["p_value"]
 
 
 def _fill_unpaired(sides: Sides, out: Pairs, rows: Ints, error: ClusterError, *, together: bool) -> None:

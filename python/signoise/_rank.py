@@ -55,7 +55,7 @@ def rank(
     cluster: str | None = None,
     cluster_error: ClusterError = "CR1",
     subtasks: Subtasks = "apart",
-    test: Test = "auto",
+    test: Literal["auto", "exact", "t"] = "auto",
     adjust: Literal["holm", "bonferroni"] = "holm",
     confidence_level: float = 0.95,
     direction: Mapping[str, str] | None = None,

@@ -86,6 +86,7 @@ def average_pairs(pairs: Pairs, task: Ints) -> Pairs:
         # Over several subtasks the sums of solved instances are no longer what is compared.
         only_a=np.where(mean.parts == 1, mean.of(pairs.only_a), np.nan),
         only_b=np.where(mean.parts == 1, mean.of(pairs.only_b), np.nan),
+        p_flipped=np.where(mean.parts == 1, mean.of(pairs.p_flipped), np.nan),
         equal=mean.all(pairs.equal),
         constant=mean.all(pairs.constant),
         paired=paired,

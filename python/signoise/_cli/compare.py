@@ -55,6 +55,18 @@ test = click.option(
     type=click.Choice(["auto", "exact", "t"]),
     help="auto: McNemar's mid-p for 0/1 scores, else t; exact: exact McNemar; t: always t.  [auto]",
 )
+tests = option.together(
+    click.option(
+        "--test",
+        type=click.Choice(["auto", "exact", "t", "permutation"]),
+        help="auto: McNemar's mid-p for 0/1 scores, else t; exact: exact McNemar; t: always t; permutation: "
+        "random signs of the differences.  [auto]",
+    ),
+    click.option(
+        "--n-resamples", type=click.IntRange(min=1), metavar="N", help="Draws of random signs.  [10000]"
+    ),
+    option.rng_seed,
+)
 adjust = click.option(
     "--adjust",
     type=click.Choice(["holm", "bonferroni", "bh", "by", "none"]),
@@ -80,7 +92,7 @@ adjust = click.option(
 @option.order
 @clusters
 @subtasks
-@test
+@tests
 @adjust
 @click.option(
     "--power",
