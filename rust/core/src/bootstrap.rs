@@ -4,7 +4,7 @@
 //! the size of a cluster); sizes s_i are shared by the rows, and 1 where there are none. Counts c_i of a replicate are
 //! drawn in each stratum of the instances alone (`draw`) and shared by all rows, so that rows are compared in pairs:
 //!   overall:  theta* = sum_h sum_i c_i y_i / sum_h sum_i c_i s_i      macro:  mean over h of the ratios of the strata
-//! A ratio over nothing is NaN. Counts of stratum h come from the stream (rng_seed, BOOTSTRAP, replicate, units[h]).
+//! A ratio over nothing is NaN. Counts of stratum h come from the stream (rng_seed, BOOTSTRAP, replicate, its unit).
 //!   y -> totals, s -> sizes, strata -> offsets, theta* -> values, B -> n_resamples
 //! Cost O(B n rows) in memory of a block of replicates, whatever B is.
 //! `sums`: sums under counts. `crossed`: rows drawn too. `quantiles`: another statistic. `law`: 0/1 scores of one model
