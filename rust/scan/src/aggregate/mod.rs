@@ -72,7 +72,7 @@ pub struct Progress {
 }
 
 /// Rows of a round, at least, for each thread: enough to keep it busy, and little memory.
-const ROUND_ROWS: usize = 1 << 18;
+const ROUND_ROWS: usize = 1 << 19;
 
 /// Moments of the groups of a request.
 ///
@@ -139,6 +139,7 @@ fn add_round(
 ) -> Result<()> {
     let keyed: Vec<Keyed> = round
         .par_iter()
+        .with_max_len(1)
         .map(|group| {
             interrupt.check()?;
             known.keys(group, request)
@@ -151,6 +152,7 @@ fn add_round(
         .par_iter()
         .zip(keyed)
         .zip(&placed)
+        .with_max_len(1)
         .map(|((group, keyed), numbers)| {
             interrupt.check()?;
             let mut share = cells.share(keyed.layout, numbers);
