@@ -242,7 +242,7 @@ def sorted_rows(table: pl.DataFrame, like: pl.DataFrame) -> pl.DataFrame:
     return table.join(like.select("run", "task"), on=["run", "task"], how="semi").select(like.columns)
 
 
-@pytest.mark.parametrize("plan", PLANS, ids=str)
+@pytest.mark.parametrize("plan", PLANS, ids=lambda plan: " ".join(map(str, plan)) or "default")
 def test_other_rows_threads_and_row_order_change_no_bit(plan: dict[str, Any]) -> None:
     scores = pl.concat([designed(), shares("t2", "a"), shares("t2", "b")], how="diagonal_relaxed")
     options = {"n_resamples": 200, **plan}

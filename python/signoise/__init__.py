@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ._decisions import decision_accuracy
     from ._examples import example_scores
     from ._options import version as _version
+    from ._permutation_test import permutation_test
     from ._power import power
     from ._rank import rank
     from ._read import scan_scores
@@ -68,6 +69,7 @@ __all__ = [
     "ingest",
     "noise",
     "open_store",
+    "permutation_test",
     "power",
     "rank",
     "reference",
@@ -93,6 +95,7 @@ _HOMES = {
     "ingest": "_store",
     "noise": "_snr",
     "open_store": "_store",
+    "permutation_test": "_permutation_test",
     "power": "_power",
     "rank": "_rank",
     "report": "_report",

@@ -89,13 +89,9 @@ def compare(
     test
         What `p_value` is from. ``"auto"``: McNemar's mid-p where all scores are 0 or 1 and instances independent,
         else Student's t; ``"exact"``: the exact McNemar test in its place, which is conservative; ``"t"``: always t;
-        ``"permutation"``: random signs of the differences (of their sums over clusters), where the score is a plain
-        mean over shared instances; it supposes that differences are as often below as above 0, not that they are
-        normal.
+        ``"permutation"``: as in `permutation_test`.
     n_resamples, rng_seed
-        Of random signs. All patterns of signs are counted instead where there are no more than `n_resamples` of them,
-        and for scores of 0 and 1, where the p-value is the exact binomial one; else p = (1 + draws at least as far
-        from 0) / (1 + `n_resamples`).
+        Of ``test="permutation"``.
     adjust
         For the number of tests, which is the number of rows of this call: ``"holm"``, ``"bonferroni"`` (family-wise
         error), ``"bh"``, ``"by"`` (false discovery rate) or ``"none"``.

@@ -59,7 +59,9 @@ class Pairs:
     """Instances that only a solves, of 0/1 scores; NaN for other scores."""
     only_b: Floats
     p_flipped: Floats
-    """p-value of random signs; NaN where it was not asked for, or the score is no plain mean of shared instances."""
+    """p-value of random signs, or of random labels where no instance is shared; NaN where it was not asked for, or the
+    score is no plain mean of instances.
+    """
     equal: Mask
     """All scores are the same on both sides."""
     constant: Mask
@@ -93,7 +95,7 @@ class Pairs:
         if test == "permutation":
             flipped = ~np.isnan(self.p_flipped)
             p = np.where(flipped, self.p_flipped, p)
-            names[flipped] = "sign_flip"
+            names[flipped] = np.where(self.paired, "sign_flip", "label_permutation")[flipped]
         elif test != "t":
             binary = ~np.isnan(self.only_a)
             method: Literal["mid_p", "exact"] = "mid_p" if test == "auto" else "exact"
@@ -140,7 +142,7 @@ class Estimates:
 
 @dataclass(frozen=True)
 class Flips:
-    """How random signs are drawn."""
+    """How random signs and labels are drawn."""
 
     n_resamples: int
     rng_seed: int
@@ -175,7 +177,7 @@ def compare_sides(
     together
         Use the instances that all sides of a group share, the same for every pair.
     flips
-        Test by random signs as well.
+        Test by random signs (or labels) as well.
     """
     where = np.array(list(pairs), dtype=np.intp).reshape(-1, 3)
     out = _empty(where)
@@ -197,6 +199,8 @@ def compare_sides(
         if flips is not None:
             _flip(sides, out, batch, flips)
     _fill_unpaired(sides, out, np.flatnonzero(~out.paired), error, together=together)
+    if flips is not None:
+        _relabel(sides, out, np.flatnonzero(~out.paired), flips)
     clustered = np.array([sides.clustered(group) for group in range(len(sides.groups))], dtype=bool)
     # McNemar's test takes instances for independent, and weights for 1.
     not_binary = ~out.paired | clustered[out.group] | sides.ratio[out.group] | sides.logs[out.group]
@@ -405,6 +409,30 @@ def _flip(sides: Sides, out: Pairs, batch: Sequence[_Job], flips: Flips) -> None
         d, offsets, units, flips.n_resamples, flips.rng_seed, threads=flips.threads
     )
     out.p_flipped[np.array([job.row for job in plain], dtype=np.intp)] = found["p_value"]
+
+
+def _relabel(sides: Sides, out: Pairs, rows: Ints, flips: Flips) -> None:
+    """p-values of random labels of independent instances, where no instance is shared."""
+    chosen: list[tuple[int, Floats, Floats]] = []
+    for group, at in _by_group(out.group[rows].tolist()):
+        if sides.ratio[group] or sides.logs[group] or sides.clustered(group):
+            continue
+        place = sides.place(group)
+        for row in [int(rows[k]) for k in at]:
+            ia, ib = place[:, out.a[row]], place[:, out.b[row]]
+            if (ia >= 0).any() and (ib >= 0).any():
+                chosen.append((row, sides.value[ia[ia >= 0]], sides.value[ib[ib >= 0]]))
+    if not chosen:
+        return
+    tested = np.array([row for row, _, _ in chosen], dtype=np.intp)
+    stacked = []
+    for values in ([a for _, a, _ in chosen], [b for _, _, b in chosen]):
+        ends = np.cumsum([len(side) for side in values])
+        stacked += [np.concatenate(values), np.concatenate([[0], ends]).astype(np.uintp)]
+    found = kernels().label_permutation_test(
+        *stacked, flips.units[out.group[tested]], flips.n_resamples, flips.rng_seed, threads=flips.threads
+    )
+    out.p_flipped[tested] = found["p_value"]
 
 
 def _fill_unpaired(sides: Sides, out: Pairs, rows: Ints, error: ClusterError, *, together: bool) -> None:

@@ -60,10 +60,10 @@ tests = option.together(
         "--test",
         type=click.Choice(["auto", "exact", "t", "permutation"]),
         help="auto: McNemar's mid-p for 0/1 scores, else t; exact: exact McNemar; t: always t; permutation: "
-        "random signs of the differences.  [auto]",
+        "random signs of the differences, or labels.  [auto]",
     ),
     click.option(
-        "--n-resamples", type=click.IntRange(min=1), metavar="N", help="Draws of random signs.  [10000]"
+        "--n-resamples", type=click.IntRange(min=1), metavar="N", help="Draws of a permutation test.  [10000]"
     ),
     option.rng_seed,
 )

@@ -12,6 +12,7 @@ from .._checkpoints import average_checkpoints as _average_checkpoints
 from .._compare import compare as _compare
 from .._decisions import decision_accuracy as _decision_accuracy
 from .._kernels import with_twins
+from .._permutation_test import permutation_test as _permutation_test
 from .._rank import rank as _rank
 from .._smoothness import smoothness as _smoothness
 from .._snr import noise as _noise
@@ -25,6 +26,7 @@ bootstrap = with_twins(_bootstrap, _twins)
 compare = with_twins(_compare, _twins)
 decision_accuracy = with_twins(_decision_accuracy, _twins)
 noise = with_twins(_noise, _twins)
+permutation_test = with_twins(_permutation_test, _twins)
 rank = with_twins(_rank, _twins)
 roll_up = with_twins(_roll_up, _twins)
 signal = with_twins(_signal, _twins)
