@@ -138,7 +138,7 @@ fn in_segments(level: Level, path: &Path, options: &Options, interrupt: &Interru
             || Scratch::new(options.max_depth),
             |scratch, &(start, end)| {
                 let text = Text::open_between(path, start, end);
-                dispatch!(level, simd => read_text(simd, text, options, scratch, interrupt))
+                dispatch!(level, simd => read_text(simd, text, true, options, scratch, interrupt))
             },
         )
         .collect::<Result<_>>()?;
@@ -303,6 +303,12 @@ mod tests {
             content[at] = with;
             read("damage", &content, long);
         }
+    }
+
+    #[test]
+    fn a_row_in_brackets_begins_no_array() {
+        let found = read("brackets", b"{\"a\": 1}\n[{\"a\": 2}]\n\xef\xbb\xbf{\"a\": 3}\n{\"a\": 4}\n", 1 << 20);
+        assert_eq!((found.n_problems, found.line), (4, vec![1, 4, 1, 4]));
     }
 
     #[test]

@@ -48,13 +48,14 @@ pub(super) fn read_file<S: Simd>(
     scratch: &mut Scratch,
     interrupt: &Interrupt,
 ) -> Result<Part> {
-    read_text(simd, Text::open(path), options, scratch, interrupt)
+    read_text(simd, Text::open(path), false, options, scratch, interrupt)
 }
 
-/// Reads a file that was opened, or a segment of one.
+/// Reads a file that was opened, or a segment of a file of lines: `segment`.
 pub(super) fn read_text<S: Simd>(
     simd: S,
     text: io::Result<Text>,
+    segment: bool,
     options: &Options,
     scratch: &mut Scratch,
     interrupt: &Interrupt,
@@ -64,7 +65,7 @@ pub(super) fn read_text<S: Simd>(
     match text {
         Ok(text) => {
             let mut source = Source::new(text, options.block_bytes, std::mem::take(&mut rows.scratch.block));
-            rows.read(&mut source, interrupt)?;
+            rows.read(&mut source, segment, interrupt)?;
             rows.scratch.block = source.buffer;
         }
         Err(error) => rows.part.problem(0, unreadable(&error), &[]),
@@ -102,11 +103,12 @@ struct Rows<'a, S: Simd> {
 }
 
 impl<S: Simd> Rows<'_, S> {
-    fn read(&mut self, source: &mut Source, interrupt: &Interrupt) -> Result<()> {
+    fn read(&mut self, source: &mut Source, segment: bool, interrupt: &Interrupt) -> Result<()> {
         let first = self.skip_blanks(source, interrupt)?;
         match first {
             None => {}
-            Some(b'[') => self.array(source, interrupt)?,
+            // In the midst of a file of lines it is a row like any other.
+            Some(b'[') if !segment => self.array(source, interrupt)?,
             Some(_) => self.lines(source, interrupt)?,
         }
         if let Some(reason) = source.failure.take() {
