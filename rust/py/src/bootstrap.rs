@@ -1,13 +1,11 @@
 //! Bootstrap replicates and intervals.
 
-use numpy::{
-    IntoPyArray, PyArray2, PyArray3, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods,
-};
+use numpy::{IntoPyArray, PyArray2, PyArray3, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use signoise_core::bootstrap::{self, Design, Scheme};
 
-use crate::convert::{Columns, Floats, Offsets, ShapeError, slice};
+use crate::convert::{Columns, Floats, Offsets, row_major, slice};
 use crate::door::run;
 
 type Matrix<'py> = PyReadonlyArray2<'py, f64>;
@@ -16,17 +14,8 @@ type Pair<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray2<f64>>);
 
 /// Values row by row, and the numbers of rows and columns.
 fn rows<'a>(name: &str, matrix: &'a Matrix<'_>) -> PyResult<(&'a [f64], usize, usize)> {
-    let &[rows, width] = matrix.shape() else {
-        return Err(ShapeError::new_err(format!("{name} must have two dimensions")));
-    };
-    // A matrix in column order has a slice too, of other rows.
-    match matrix.as_slice() {
-        Ok(values) if matrix.is_c_contiguous() => Ok((values, rows, width)),
-        _ => {
-            let remedy = format!("{name} must be contiguous, row by row; pass numpy.ascontiguousarray({name})");
-            Err(ShapeError::new_err(remedy))
-        }
-    }
+    let (rows, width) = matrix.as_array().dim();
+    Ok((row_major(name, matrix)?, rows, width))
 }
 
 /// How often each replicate holds each instance, a row a replicate.

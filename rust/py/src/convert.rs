@@ -1,7 +1,7 @@
 //! NumPy views in, owned arrays out.
 
 use arrow_array::{Array, LargeStringArray};
-use numpy::{IntoPyArray, PyReadonlyArray1};
+use numpy::{IntoPyArray, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::ffi::c_str;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict};
@@ -20,6 +20,17 @@ pub(crate) fn slice<'a, T: numpy::Element>(name: &str, array: &'a PyReadonlyArra
     array
         .as_slice()
         .map_err(|_| ShapeError::new_err(format!("{name} must be contiguous; pass numpy.ascontiguousarray({name})")))
+}
+
+/// Values of a matrix row by row, or `ShapeError` where they do not lie so.
+pub(crate) fn row_major<'a, T: numpy::Element>(name: &str, matrix: &'a PyReadonlyArray2<'_, T>) -> PyResult<&'a [T]> {
+    // A matrix in column order has a slice too, of other rows.
+    match matrix.as_slice() {
+        Ok(values) if matrix.is_c_contiguous() => Ok(values),
+        _ => Err(ShapeError::new_err(format!(
+            "{name} must be contiguous, row by row; pass numpy.ascontiguousarray({name})"
+        ))),
+    }
 }
 
 /// A dict of named arrays, one entry a group: what kernels with several results return.

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use signoise_core::Error;
 use signoise_core::matrix::{self, BitCounts, BitMatrix, Matrix, Values, Weighted};
 
-use crate::convert::{Columns, Offsets, ShapeError, slice};
+use crate::convert::{Columns, Offsets, ShapeError, row_major, slice};
 use crate::door::run;
 
 /// Packed bits.
@@ -44,14 +44,10 @@ impl Floats2<'_> {
     }
 
     pub(crate) fn values(&self) -> PyResult<Values<'_>> {
-        // A matrix in column order has a slice too, of other rows.
-        let found = match self {
-            Self::F32(array) if array.is_c_contiguous() => array.as_slice().ok().map(Values::F32),
-            Self::F64(array) if array.is_c_contiguous() => array.as_slice().ok().map(Values::F64),
-            _ => None,
-        };
-        let remedy = "a matrix must be contiguous, row by row; pass numpy.ascontiguousarray(it)";
-        found.ok_or_else(|| ShapeError::new_err(remedy))
+        Ok(match self {
+            Self::F32(array) => Values::F32(row_major("a matrix", array)?),
+            Self::F64(array) => Values::F64(row_major("a matrix", array)?),
+        })
     }
 }
 

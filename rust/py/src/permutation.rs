@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use signoise_core::permutation::{self, Tests};
 
-use crate::convert::{Columns, Floats, Offsets, ShapeError, slice};
+use crate::convert::{Columns, Floats, Offsets, row_major, slice};
 use crate::door::run;
 
 /// Sums of differences against sums with random signs.
@@ -75,7 +75,7 @@ fn max_t_test<'py>(
     rng_seed: u64,
     threads: Option<usize>,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let (n_rows, values) = rows(&values)?;
+    let (n_rows, values) = (values.shape()[0], row_major("values", &values)?);
     let (left, right) = (slice("left", &left)?, slice("right", &right)?);
     let found = run(py, threads, |interrupt| {
         permutation::max_t_test(values, n_rows, left, right, unit, n_resamples, rng_seed, interrupt)
@@ -105,7 +105,7 @@ fn max_t_quantiles<'py>(
     rng_seed: u64,
     threads: Option<usize>,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let (n_rows, values) = rows(&values)?;
+    let (n_rows, values) = (values.shape()[0], row_major("values", &values)?);
     let (left, right) = (slice("left", &left)?, slice("right", &right)?);
     let found = run(py, threads, |interrupt| {
         permutation::max_t_quantiles(
@@ -126,14 +126,6 @@ fn max_t_quantiles<'py>(
         .with("root_sum_squares", found.root_sum_squares)?
         .with("draws", vec![found.draws])?
         .finish())
-}
-
-/// Number of rows of a matrix, and its values row by row.
-fn rows<'a>(values: &'a PyReadonlyArray2<'_, f64>) -> PyResult<(usize, &'a [f64])> {
-    let flat = values
-        .as_slice()
-        .map_err(|_| ShapeError::new_err("values must be contiguous; pass numpy.ascontiguousarray(values)"))?;
-    Ok((values.shape()[0], flat))
 }
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

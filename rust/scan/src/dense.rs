@@ -17,7 +17,6 @@ use std::collections::hash_map::Entry;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use rayon::prelude::*;
 use signoise_core::Interrupt;
 use twox_hash::XxHash3_64;
@@ -29,7 +28,7 @@ pub use self::scatter::{Matrix, Scores};
 use self::shuffled::Shuffled;
 use crate::aggregate::layout::{Folder, Layout};
 use crate::error::{Error, Result};
-use crate::parquet::{Codes, Files, Label, NULL, Needed, RowGroup, differs, read_keys, read_values};
+use crate::parquet::{Codes, Files, Label, NULL, Needed, RowGroup, Written, differs, read_keys, read_values};
 
 /// Which columns mean what.
 #[derive(Debug, Clone, Default)]
@@ -333,9 +332,9 @@ fn values_vary(group: &RowGroup, column: &str, layout: &Layout, lengths: &[u32])
 #[derive(Default)]
 struct KnownIds(Mutex<(HashMap<u64, Vec<Known>>, usize)>);
 
+#[derive(Clone)]
 struct Known {
-    bytes: Bytes,
-    how: String,
+    written: Written,
     ids: Arc<Ids>,
 }
 
@@ -344,10 +343,10 @@ const REMEMBERED: usize = 64 << 20;
 
 impl KnownIds {
     fn read(&self, group: &RowGroup, column: &str) -> Result<Arc<Ids>> {
-        let (bytes, how) = group.raw(column)?;
-        let hash = XxHash3_64::oneshot(&bytes);
-        let whole = !bytes.is_empty();
-        if whole && let Some(ids) = self.find(hash, &bytes, &how) {
+        let written = group.written(column)?.map(|written| (XxHash3_64::oneshot(&written.bytes), written));
+        if let Some((hash, written)) = &written
+            && let Some(ids) = self.find(*hash, written)
+        {
             return Ok(ids);
         }
         let keys = read_keys(group, column)?;
@@ -368,11 +367,11 @@ impl KnownIds {
             }
         };
         let ids = Arc::new(Ids { labels, codes });
-        if whole {
+        if let Some((hash, written)) = written {
             let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if known.1 + bytes.len() <= REMEMBERED {
-                known.1 += bytes.len();
-                let one = Known { bytes, how, ids: Arc::clone(&ids) };
+            if known.1 + written.bytes.len() <= REMEMBERED {
+                known.1 += written.bytes.len();
+                let one = Known { written, ids: Arc::clone(&ids) };
                 match known.0.entry(hash) {
                     Entry::Occupied(mut entry) => entry.get_mut().push(one),
                     Entry::Vacant(entry) => {
@@ -384,12 +383,9 @@ impl KnownIds {
         Ok(ids)
     }
 
-    fn find(&self, hash: u64, bytes: &Bytes, how: &str) -> Option<Arc<Ids>> {
-        let found: Vec<(Bytes, Arc<Ids>)> = {
-            let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let of = |one: &Known| (one.bytes.clone(), Arc::clone(&one.ids));
-            known.0.get(&hash)?.iter().filter(|one| one.how == how).map(of).collect()
-        };
-        found.into_iter().find(|(known, _)| known == bytes).map(|(_, ids)| ids)
+    fn find(&self, hash: u64, written: &Written) -> Option<Arc<Ids>> {
+        // Compared outside of the lock.
+        let found = self.0.lock().unwrap_or_else(PoisonError::into_inner).0.get(&hash)?.clone();
+        found.into_iter().find(|known| known.written == *written).map(|known| known.ids)
     }
 }

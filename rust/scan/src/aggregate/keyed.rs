@@ -33,7 +33,7 @@ struct Keys {
 }
 
 struct Instances {
-    written: Written,
+    written: Option<Written>,
     layout: Arc<Layout>,
     differ: Arc<[bool]>,
 }
@@ -54,7 +54,7 @@ impl Known {
             .keys
             .iter()
             .zip(&constants)
-            .map(|(key, constant)| if constant.is_some() { Ok(None) } else { group.written(key).map(Some) })
+            .map(|(key, constant)| if constant.is_some() { Ok(None) } else { group.written(key) })
             .collect::<Result<Vec<_>>>()?;
         if let Some(known) = get(&self.keys)
             && known.rows == group.rows
@@ -91,6 +91,7 @@ impl Known {
     ) -> Result<Arc<[bool]>> {
         let written = group.written(column)?;
         if let Some(known) = get(&self.instances)
+            && written.is_some()
             && Arc::ptr_eq(&known.layout, layout)
             && known.written == written
         {

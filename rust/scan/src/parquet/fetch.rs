@@ -39,9 +39,9 @@ pub(crate) struct RowGroup {
 }
 
 /// A column chunk as it is written: two that are equal hold the same values.
-#[derive(PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(crate) struct Written {
-    bytes: Bytes,
+    pub(crate) bytes: Bytes,
     rows: usize,
     codec: Compression,
     kind: Type,
@@ -95,22 +95,12 @@ impl RowGroup {
             .map_err(|error| self.damaged(column, error))
     }
 
-    /// The bytes of a column chunk as they were read, and what else its meaning depends on.
-    pub(crate) fn raw(&self, column: &str) -> Result<(Bytes, String)> {
-        let leaf = self.leaf(column)?;
+    /// A column chunk as far as it was read ahead; None where nothing of it was, as its statistics tell all.
+    pub(crate) fn written(&self, column: &str) -> Result<Option<Written>> {
+        let Some((_, bytes)) = self.ahead(self.leaf(column)?) else { return Ok(None) };
         let chunk = self.chunk(column)?;
         let levels = chunk.column_descr().max_def_level();
-        let how = format!("{:?} {:?} {levels} {}", chunk.compression(), chunk.column_type(), self.rows);
-        Ok((self.ahead(leaf).map(|(_, bytes)| bytes).unwrap_or_default(), how))
-    }
-
-    /// A column chunk as far as it was read ahead.
-    pub(crate) fn written(&self, column: &str) -> Result<Written> {
-        let ahead = self.ahead(self.leaf(column)?);
-        let (_, bytes) = ahead.ok_or_else(|| self.damaged(column, "it was not read"))?;
-        let chunk = self.chunk(column)?;
-        let levels = chunk.column_descr().max_def_level();
-        Ok(Written { bytes, rows: self.rows, codec: chunk.compression(), kind: chunk.column_type(), levels })
+        Ok(Some(Written { bytes, rows: self.rows, codec: chunk.compression(), kind: chunk.column_type(), levels }))
     }
 
     fn ahead(&self, leaf: usize) -> Option<(u64, Bytes)> {
