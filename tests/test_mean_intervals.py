@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -314,15 +314,6 @@ def test_proportions_without_trials_and_impossible_counts() -> None:
 
 # --- published items ------------------------------------------------------------------------------
 
-SHARED = Path(os.environ.get("SIGNOISE_SHARED", Path(__file__).parents[1] / ".." / "shared"))
-
-
-def published(name: str, table: str) -> tuple[dict[str, Any], Path]:
-    oracle, items = SHARED / "oracles" / name, SHARED / "data" / table
-    if not (oracle.exists() and items.exists()):
-        pytest.skip(f"{oracle} or {items} is absent")
-    return json.loads(oracle.read_text()), items
-
 
 def all_pairs(x: np.ndarray) -> mi.PairedDifference:
     """Every pair of the models in the rows."""
@@ -332,14 +323,13 @@ def all_pairs(x: np.ndarray) -> mi.PairedDifference:
     )
 
 
-def test_livecodebench_errors() -> None:
-    oracle, items = published("livecodebench_items.json", "livecodebench_items.parquet")
+def test_livecodebench_errors(shared: Path, oracle: Callable[[str], dict[str, Any]]) -> None:
     frame = (
-        pl.read_parquet(items)
+        pl.read_parquet(shared / "data" / "livecodebench_items.parquet")
         .with_columns(pl.col("sample_id").fill_null("-"))
         .with_columns(again=pl.int_range(pl.len()).over("scenario", "model", "question_id", "sample_id"))
     )
-    for scenario, expected in oracle["results"].items():
+    for scenario, expected in oracle("livecodebench_items").items():
         part = frame.filter(pl.col("scenario") == scenario)
         wide = part.pivot(on="model", index=["question_id", "sample_id", "again"], values="pass1_percent")
         x = wide.drop_nulls().select(expected["models"]).to_numpy().T / 100
@@ -356,12 +346,13 @@ def test_livecodebench_errors() -> None:
         assert np.mean(pairs.correlation) == pytest.approx(correlation, rel=1e-10)
 
 
-def test_gemstones_errors() -> None:
-    oracle, items = published("gemstones_openbookqa_items.json", "gemstones_item_losses_openbookqa.parquet")
-    frame = pl.read_parquet(items).filter(pl.col("step") == oracle["steps"][-1])
-    wide = frame.pivot(on="model", index="item", values="loss").select(oracle["models"])
+def test_gemstones_errors(shared: Path) -> None:
+    expected = json.loads((shared / "oracles" / "gemstones_openbookqa_items.json").read_text())
+    items = pl.read_parquet(shared / "data" / "gemstones_item_losses_openbookqa.parquet")
+    frame = items.filter(pl.col("step") == expected["steps"][-1])
+    wide = frame.pivot(on="model", index="item", values="loss").select(expected["models"])
     x = wide.to_numpy().astype(float).T
     found = mi.mean_estimate(np.ascontiguousarray(x.ravel()), offsets(*[x.shape[1]] * len(x)))
-    np.testing.assert_allclose(found.stderr, oracle["sampling_se_final"], rtol=1e-9)
+    np.testing.assert_allclose(found.stderr, expected["sampling_se_final"], rtol=1e-9)
     stderr = all_pairs(x).difference.stderr
-    assert stderr.mean() == pytest.approx(oracle["mean_paired_se_final"], rel=1e-9)
+    assert stderr.mean() == pytest.approx(expected["mean_paired_se_final"], rel=1e-9)

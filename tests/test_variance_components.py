@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,8 +13,6 @@ import statsmodels.api as sm
 from scipy import stats
 
 from signoise import _variance_components as vc
-
-SHARED = Path(os.environ.get("SIGNOISE_SHARED", Path(__file__).parents[1] / ".." / "shared"))
 
 
 def offsets(*sizes: int) -> np.ndarray:
@@ -239,12 +237,9 @@ def test_expected_accuracy_equals_simulation() -> None:
     assert vc.expected_accuracy(1.0) == 1.0
 
 
-def test_published_sampling_seeds() -> None:
-    oracle, items = SHARED / "oracles/enem_seed_variance.json", SHARED / "data/enem_seeds.parquet"
-    if not (oracle.exists() and items.exists()):
-        pytest.skip(f"{oracle} or {items} is absent")
-    frame = pl.read_parquet(items).filter(pl.col("condition") == "default")
-    for name, expected in json.loads(oracle.read_text())["results"].items():
+def test_published_sampling_seeds(shared: Path, oracle: Callable[[str], dict[str, Any]]) -> None:
+    frame = pl.read_parquet(shared / "data" / "enem_seeds.parquet").filter(pl.col("condition") == "default")
+    for name, expected in oracle("enem_seed_variance").items():
         language, subject = name.split("|")
         part = frame.filter((pl.col("language") == language) & (pl.col("subject") == subject))
         for at, model in enumerate(expected["models"]):

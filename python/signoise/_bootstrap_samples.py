@@ -9,11 +9,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ._decisions import group_addresses
+from ._addresses import group_addresses
 from ._duplicates import Duplicates, settle_duplicates
 from ._encode import mixed
 from ._errors import SchemaError
 from ._kernels import kernels
+from ._last import last_checkpoints
 from ._metrics import aggregation
 from ._moments import with_usable
 from ._schema import COLUMNS, RUN_IDENTITY, SCORE_IDENTITY, did_you_mean
@@ -148,8 +149,7 @@ class _Checkpoints:
             for name in dict.fromkeys([*RUN_IDENTITY, *self._by, *SCORE_IDENTITY])
             if name in names and name not in apart
         ]
-        along: list[str] = [name for name in ("step", "revision") if name in names]
-        columns = [name for name in dict.fromkeys([*scope, *along, self._order]) if name in names]
+        columns = [name for name in dict.fromkeys([*scope, "step", "revision", self._order]) if name in names]
         result = pl.col("instance_id").is_null()
         labels = collect(frame.group_by(*columns, result.alias("__result")).agg(pl.len().alias("__rows")))
         if not labels.height:
@@ -159,14 +159,10 @@ class _Checkpoints:
         if not labels.height:
             raise SchemaError(NO_INSTANCES)
         frame = frame.filter(~result)
-        if self._order in names and self._order not in along:
-            # Where some checkpoints of a run lack it, steps order that run.
-            runs = [name for name in RUN_IDENTITY if name in names]
-            place = pl.when(pl.col(self._order).is_not_null().all().over(runs)).then(pl.col(self._order))
-            labels, along = labels.with_columns(place.alias("__place")), ["__place", *along]
-        if self._every or not along:
+        if self._every:
             return frame
-        last = labels.filter(pl.struct(along).rank("dense", descending=True).over(scope) == 1)
+        run = [name for name in RUN_IDENTITY if name in names]
+        last = last_checkpoints(labels, self._order, run=run, within=scope)
         return frame.join(last.select(columns).lazy(), on=columns, how="semi", nulls_equal=True)
 
 

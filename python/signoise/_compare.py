@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ._addresses import group_addresses
 from ._adjust import Method, adjusted
-from ._decisions import group_addresses
 from ._duplicates import Duplicates
 from ._errors import DroppedRowsWarning, InsufficientDataError, OptionError, SchemaError
 from ._matching import Sides, load_sides

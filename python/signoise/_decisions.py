@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ._addresses import group_addresses
 from ._duplicates import Duplicates
 from ._encode import Encoded, Series, encode
 from ._errors import DroppedRowsWarning, InsufficientDataError, MixedKeyWarning, OptionError, SchemaError
@@ -564,17 +564,6 @@ def _sampled(
     tails = [(1 - level) / 2, (1 + level) / 2]
     low, high = np.quantile(draws, tails, axis=1) if len(draws) else (np.zeros(0), np.zeros(0))
     return out["mean"], low, high
-
-
-def group_addresses(labels: pl.DataFrame) -> NDArray[np.uint64]:
-    """A 64-bit address for each group from its labels: draws stay with a group whatever else is in the table."""
-    return np.array(
-        [
-            int.from_bytes(hashlib.blake2b(repr(row).encode(), digest_size=8).digest(), "little")
-            for row in labels.rows()
-        ],
-        dtype=np.uint64,
-    )
 
 
 def _constant(scores: Floats, offsets: NDArray[np.uintp], n_groups: int) -> NDArray[np.bool_]:

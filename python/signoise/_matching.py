@@ -13,6 +13,7 @@ from ._duplicates import Duplicates, settle_duplicates
 from ._encode import mixed
 from ._errors import OptionError, SchemaError
 from ._kernels import kernels
+from ._last import last_checkpoints
 from ._metrics import aggregation
 from ._moments import with_usable
 from ._schema import COLUMNS, KEY, RUN_IDENTITY, SCORE_IDENTITY, did_you_mean
@@ -187,17 +188,8 @@ class _Choice:
 
     def _last(self, labels: pl.DataFrame) -> pl.DataFrame:
         """The last checkpoint of each run in each score."""
-        along: list[str] = [name for name in ("step", "revision") if name in labels.columns]
-        if self._order in labels.columns and self._order not in along:
-            # Where some checkpoints of a run lack it, steps order that run.
-            position = pl.when(pl.col(self._order).is_not_null().all().over("run")).then(pl.col(self._order))
-            labels = labels.with_columns(position.alias("__position"))
-            along = ["__position", *along]
-        if along:
-            within = list(dict.fromkeys(["run", *self.scope]))
-            place = pl.struct(along).rank("dense", descending=True).over(within)
-            labels = labels.filter(place == 1)
-        return labels.select(self.columns)
+        within = list(dict.fromkeys(["run", *self.scope]))
+        return last_checkpoints(labels, self._order, run=["run"], within=within).select(self.columns)
 
 
 def _check_one_run(kept: pl.DataFrame, scope: Sequence[str], identity: Sequence[str]) -> None:

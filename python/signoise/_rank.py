@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ._addresses import group_addresses
 from ._adjust import adjusted
 from ._compare import (
     FEW_INSTANCES,
@@ -22,7 +23,6 @@ from ._compare import (
     nothing_shared,
     pairs_of,
 )
-from ._decisions import group_addresses
 from ._duplicates import Duplicates
 from ._errors import DroppedRowsWarning, InsufficientDataError, SchemaError
 from ._kernels import kernels
