@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ._rank import rank
     from ._read import scan_scores
     from ._report import report
+    from ._running import confidence_sequence
     from ._simulate import simulate
     from ._smoothness import smoothness
     from ._snr import noise, signal, snr
@@ -64,6 +65,7 @@ __all__ = [
     "average_checkpoints",
     "bootstrap",
     "compare",
+    "confidence_sequence",
     "decision_accuracy",
     "example_scores",
     "ingest",
@@ -89,6 +91,7 @@ _HOMES = {
     "average_checkpoints": "_checkpoints",
     "bootstrap": "_bootstrap",
     "compare": "_compare",
+    "confidence_sequence": "_running",
     "decision_accuracy": "_decisions",
     "ScoreStore": "_store",
     "example_scores": "_examples",

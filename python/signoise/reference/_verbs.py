@@ -14,6 +14,7 @@ from .._decisions import decision_accuracy as _decision_accuracy
 from .._kernels import with_twins
 from .._permutation_test import permutation_test as _permutation_test
 from .._rank import rank as _rank
+from .._running import confidence_sequence as _confidence_sequence
 from .._smoothness import smoothness as _smoothness
 from .._snr import noise as _noise
 from .._snr import signal as _signal
@@ -24,6 +25,7 @@ aggregate = with_twins(_aggregate, _twins)
 average_checkpoints = with_twins(_average_checkpoints, _twins)
 bootstrap = with_twins(_bootstrap, _twins)
 compare = with_twins(_compare, _twins)
+confidence_sequence = with_twins(_confidence_sequence, _twins)
 decision_accuracy = with_twins(_decision_accuracy, _twins)
 noise = with_twins(_noise, _twins)
 permutation_test = with_twins(_permutation_test, _twins)
