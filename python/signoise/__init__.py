@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ._compare import compare
     from ._decisions import decision_accuracy
     from ._examples import example_scores
+    from ._judged import prediction_powered
     from ._options import version as _version
     from ._permutation_test import permutation_test
     from ._power import power
@@ -73,6 +74,7 @@ __all__ = [
     "open_store",
     "permutation_test",
     "power",
+    "prediction_powered",
     "rank",
     "reference",
     "report",
@@ -100,6 +102,7 @@ _HOMES = {
     "open_store": "_store",
     "permutation_test": "_permutation_test",
     "power": "_power",
+    "prediction_powered": "_judged",
     "rank": "_rank",
     "report": "_report",
     "roll_up": "_aggregate",

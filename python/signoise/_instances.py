@@ -77,7 +77,7 @@ def load_instances(
     baseline
         A checkpoint (``run`` or ``run@step``) that becomes side 0, beside the last ones of all other runs.
     apart
-        Parts of a score, such as ``metric``, that do not make groups; scores are kept apart by them.
+        Columns, such as ``metric``, that do not make groups; the scores of an instance are kept apart by them.
     use
         Further columns of an instance; of repeats the first that is there.
     rows_in_order
@@ -98,7 +98,7 @@ def load_instances(
             raise SchemaError(_no_instances(verb))
         return chosen.narrow(frame.with_row_index(ROW) if rows_in_order else frame, where, None)
 
-    asked = [*by, order, *use]
+    asked = [*by, order, *apart, *use]
     rows, _ = rows_of(
         scores, columns, where, asked, strict=strict, threads=threads, instances=True, narrow=narrow
     )
@@ -116,7 +116,8 @@ def load_instances(
     ]
     joined = mixed(rows.select(*by, *candidates).unique(), by, candidates)
     key = (*by, *joined)
-    carried = [name for name in use if name in rows.columns and name not in (*key, *apart)]
+    there = (*key, *apart, "instance_id", "value")
+    carried = [name for name in use if name in rows.columns and name not in there]
     rows = _numbered(rows, key)
     found = Instances(
         key, joined, _labels(rows, key), _averaged(rows, apart, carried, rows_in_order=rows_in_order)
@@ -160,6 +161,7 @@ def _labels(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
             pl.col("__nan").sum().cast(pl.Int64).alias("n_nan"),
             pl.col("__plain").all().alias("plain"),
         )
+        .with_columns(pl.col("plain").all().over("group"))
         .sort("group", "side")
     )
 

@@ -11,6 +11,7 @@ from .._bootstrap import bootstrap as _bootstrap
 from .._checkpoints import average_checkpoints as _average_checkpoints
 from .._compare import compare as _compare
 from .._decisions import decision_accuracy as _decision_accuracy
+from .._judged import prediction_powered as _prediction_powered
 from .._kernels import with_twins
 from .._permutation_test import permutation_test as _permutation_test
 from .._rank import rank as _rank
@@ -29,6 +30,7 @@ confidence_sequence = with_twins(_confidence_sequence, _twins)
 decision_accuracy = with_twins(_decision_accuracy, _twins)
 noise = with_twins(_noise, _twins)
 permutation_test = with_twins(_permutation_test, _twins)
+prediction_powered = with_twins(_prediction_powered, _twins)
 rank = with_twins(_rank, _twins)
 roll_up = with_twins(_roll_up, _twins)
 signal = with_twins(_signal, _twins)
