@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ._decisions import decision_accuracy
     from ._examples import example_scores
     from ._judged import prediction_powered
+    from ._mixed_effects import mixed_effects
     from ._options import version as _version
     from ._permutation_test import permutation_test
     from ._power import power
@@ -70,6 +71,7 @@ __all__ = [
     "decision_accuracy",
     "example_scores",
     "ingest",
+    "mixed_effects",
     "noise",
     "open_store",
     "permutation_test",
@@ -98,6 +100,7 @@ _HOMES = {
     "ScoreStore": "_store",
     "example_scores": "_examples",
     "ingest": "_store",
+    "mixed_effects": "_mixed_effects",
     "noise": "_snr",
     "open_store": "_store",
     "permutation_test": "_permutation_test",

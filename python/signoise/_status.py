@@ -25,6 +25,7 @@ STATUSES = (
     "constant",
     "zero_noise",
     "not_converged",
+    "at_bound",
     "not_finite",
 )
 #: Statuses under which something is undefined; `constant` alone leaves a signal of 0.

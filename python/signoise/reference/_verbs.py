@@ -13,6 +13,7 @@ from .._compare import compare as _compare
 from .._decisions import decision_accuracy as _decision_accuracy
 from .._judged import prediction_powered as _prediction_powered
 from .._kernels import with_twins
+from .._mixed_effects import mixed_effects as _mixed_effects
 from .._permutation_test import permutation_test as _permutation_test
 from .._rank import rank as _rank
 from .._running import confidence_sequence as _confidence_sequence
@@ -28,6 +29,7 @@ bootstrap = with_twins(_bootstrap, _twins)
 compare = with_twins(_compare, _twins)
 confidence_sequence = with_twins(_confidence_sequence, _twins)
 decision_accuracy = with_twins(_decision_accuracy, _twins)
+mixed_effects = with_twins(_mixed_effects, _twins)
 noise = with_twins(_noise, _twins)
 permutation_test = with_twins(_permutation_test, _twins)
 prediction_powered = with_twins(_prediction_powered, _twins)
