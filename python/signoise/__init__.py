@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ._compare import compare
     from ._decisions import decision_accuracy
     from ._examples import example_scores
+    from ._item_statistics import item_statistics
     from ._judged import prediction_powered
     from ._mixed_effects import mixed_effects
     from ._options import version as _version
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from ._read import scan_scores
     from ._report import report
     from ._running import confidence_sequence
+    from ._seed_variance import seed_variance
     from ._simulate import simulate
     from ._smoothness import smoothness
     from ._snr import noise, signal, snr
@@ -71,6 +73,7 @@ __all__ = [
     "decision_accuracy",
     "example_scores",
     "ingest",
+    "item_statistics",
     "mixed_effects",
     "noise",
     "open_store",
@@ -82,6 +85,7 @@ __all__ = [
     "report",
     "roll_up",
     "scan_scores",
+    "seed_variance",
     "signal",
     "simulate",
     "smoothness",
@@ -100,6 +104,7 @@ _HOMES = {
     "ScoreStore": "_store",
     "example_scores": "_examples",
     "ingest": "_store",
+    "item_statistics": "_item_statistics",
     "mixed_effects": "_mixed_effects",
     "noise": "_snr",
     "open_store": "_store",
@@ -110,6 +115,7 @@ _HOMES = {
     "report": "_report",
     "roll_up": "_aggregate",
     "scan_scores": "_read",
+    "seed_variance": "_seed_variance",
     "signal": "_snr",
     "simulate": "_simulate",
     "smoothness": "_smoothness",
