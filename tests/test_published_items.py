@@ -156,7 +156,7 @@ def test_means_and_pairs_of_models(oracle: Any, problems: pl.DataFrame) -> None:
 def test_one_half_of_the_items_decides_for_the_other(oracle: Any, problems: pl.DataFrame) -> None:
     # In percent the sums are exact, so that two models that tie in one half do.
     common = shared_items(problems).with_columns(
-        value=(pl.col("value") * 100).round(),
+        value=(pl.col("value") * 100).round(1),
         rank=pl.col("instance_id").rank("dense").over("task").cast(pl.Int64),
     )
     half = pl.col("rank").max().over("task") // 2
@@ -243,3 +243,7 @@ def test_items_by_their_ratio_and_what_the_best_decide(
         )
         accuracy = next(value for name, value in subset.items() if name.startswith("decision_accuracy"))
         assert decided["decision_accuracy"].item() == pytest.approx(accuracy, rel=RELATIVE)
+        if int(size) > 1:
+            control = sn.subset_control(rows, subset=chosen.to_list(), n_resamples=20)["value"]
+            assert control[0] == pytest.approx(accuracy, rel=RELATIVE)
+            assert control[1] == pytest.approx(subset["rel_dispersion"], rel=RELATIVE)

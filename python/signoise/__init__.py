@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from ._smoothness import smoothness
     from ._snr import noise, signal, snr
     from ._store import ScoreStore, ingest, open_store
+    from ._subset_control import subset_control
     from ._variance import variance
 
     __version__ = _version()
@@ -90,6 +91,7 @@ __all__ = [
     "simulate",
     "smoothness",
     "snr",
+    "subset_control",
     "variance",
 ]
 
@@ -120,6 +122,7 @@ _HOMES = {
     "simulate": "_simulate",
     "smoothness": "_smoothness",
     "snr": "_snr",
+    "subset_control": "_subset_control",
     "variance": "_variance",
 }
 

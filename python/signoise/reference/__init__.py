@@ -74,6 +74,7 @@ if TYPE_CHECKING:
         signal,
         smoothness,
         snr,
+        subset_control,
         variance,
     )
 
@@ -142,6 +143,7 @@ __all__ = [
     "snr",
     "studentised_range_cdf",
     "studentised_range_quantile",
+    "subset_control",
     "t_cdf",
     "t_quantile",
     "trailing_ema",
@@ -171,6 +173,7 @@ _VERBS = frozenset(
         "signal",
         "smoothness",
         "snr",
+        "subset_control",
         "variance",
     }
 )

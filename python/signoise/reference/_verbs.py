@@ -23,6 +23,7 @@ from .._smoothness import smoothness as _smoothness
 from .._snr import noise as _noise
 from .._snr import signal as _signal
 from .._snr import snr as _snr
+from .._subset_control import subset_control as _subset_control
 from .._variance import variance as _variance
 
 aggregate = with_twins(_aggregate, _twins)
@@ -42,4 +43,5 @@ seed_variance = with_twins(_seed_variance, _twins)
 signal = with_twins(_signal, _twins)
 smoothness = with_twins(_smoothness, _twins)
 snr = with_twins(_snr, _twins)
+subset_control = with_twins(_subset_control, _twins)
 variance = with_twins(_variance, _twins)
