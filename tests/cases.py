@@ -94,6 +94,11 @@ def noisy(rng: np.random.Generator, groups: int) -> Arguments:
     return small, target, sds[0], sds[1], offsets
 
 
+def addressed_noise(rng: np.random.Generator, groups: int) -> Arguments:
+    """Members with an sd a side and addresses of draws; a block of draws and a part of one."""
+    return (*noisy(rng, groups), rng.integers(0, 2**64, groups, dtype=np.uint64), 70, 17)
+
+
 def checkpoint_windows(rng: np.random.Generator, groups: int) -> Arguments:
     """Members' windows a side, one of them empty, with an address a group."""
     members = rng.integers(0, 8, groups)
@@ -460,6 +465,7 @@ CASES: list[Case] = [
     Case("agreement_weighted", matched),
     Case("expected_agreement", noisy),
     Case("jackknife_interval", deletions),
+    Case("noisy_agreement", addressed_noise, rtol=1e-9, atol=1e-12),
     Case("pair_agreement", matched, rtol=0.0, atol=0.0),
     *(
         Case(name, lambda rng, n: (*(int(x) for x in rng.integers(0, 2**63, 4)), 100 * n + 3), rtol=0.0)

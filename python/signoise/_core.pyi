@@ -43,6 +43,7 @@ __all__ = [
     "matrix_weighted_means",
     "max_t_quantiles",
     "max_t_test",
+    "noisy_agreement",
     "normal_cdf",
     "normal_quantile",
     "pair_agreement",
@@ -234,6 +235,18 @@ def expected_agreement(
     sd_small: _Floats,
     sd_target: _Floats,
     offsets: _Offsets,
+    *,
+    threads: int | None = None,
+) -> dict[str, _Floats]: ...
+def noisy_agreement(
+    small: _Floats,
+    target: _Floats,
+    sd_small: _Floats,
+    sd_target: _Floats,
+    offsets: _Offsets,
+    group_units: _Addresses,
+    n_resamples: int,
+    rng_seed: int,
     *,
     threads: int | None = None,
 ) -> dict[str, _Floats]: ...

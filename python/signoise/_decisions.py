@@ -15,9 +15,9 @@ from ._addresses import group_addresses
 from ._duplicates import Duplicates
 from ._encode import Encoded, Series, encode
 from ._errors import DroppedRowsWarning, InsufficientDataError, MixedKeyWarning, OptionError, SchemaError
-from ._intervals import quantile_at
+from ._intervals import checkpoint_error, effective_checkpoints, quantile_at
 from ._kernels import kernels
-from ._measure import member_scores
+from ._measure import check_autocorrelation, group_autocorrelation, group_offsets, member_scores
 from ._metrics import require_direction
 from ._options import as_columns, check_choice, check_count, check_level, signature
 from ._schema import SCORE_IDENTITY, SYNONYMS, as_expression, config_sources, predicate
@@ -44,6 +44,8 @@ class _Side:
     member: Ints
     sd: Floats
     """Standard deviation of each score from checkpoint noise; NaN where a run has one checkpoint."""
+    pooled_sd: Floats
+    """The same from the noise of all runs of the group, corrected for autocorrelation; NaN where no run has two."""
     sign: Floats
     """+1 or -1 for each group."""
     window: int
@@ -67,6 +69,7 @@ def decision_accuracy(
     direction: Mapping[str, str] | None = None,
     order: str = "tokens",
     confidence_level: float = 0.95,
+    autocorrelation: float | Literal["pooled"] = "pooled",
     rng_seed: int = 0,
     n_resamples: int = 1000,
     groups: Groups = None,
@@ -104,20 +107,25 @@ def decision_accuracy(
     direction
         ``{"metric": "higher" | "lower"}`` for metrics that are not known.
     confidence_level
-        Of ``low, high``.
+        Of ``low, high`` and ``checkpoint_low, checkpoint_high``.
+    autocorrelation
+        Of checkpoint noise, for ``checkpoint_low, checkpoint_high``; as in `snr`.
     rng_seed, n_resamples
-        Of ``score="sample"``; draws are addressed by group, member and trial, so groups do not affect each other.
+        Of the draws of checkpoint noise and of ``score="sample"``; each group has draws of its own, so groups do not
+        affect each other.
 
     Returns
     -------
     DataFrame
-        By-columns, ``n_members, n_pairs, n_ties`` (pairs tied on either side), ``decision_accuracy, low, high``,
-        ``expected`` (what-if: the decision accuracy to expect if checkpoint noise as large as each score's own were
-        added to these scores; null where a run has one checkpoint), ``tau_a, tau_b``, ``status, flags, signature``.
+        By-columns, ``n_members, n_pairs, n_ties`` (pairs tied on either side), ``decision_accuracy``, its limits over
+        members ``low, high`` and over checkpoint noise ``checkpoint_low, checkpoint_high``, ``expected``
+        (what-if: the decision accuracy to expect if checkpoint noise as large as each score's own were added to these
+        scores; null where a run has one checkpoint), ``tau_a, tau_b``, ``status, flags, signature``.
 
     Undefined when
         Fewer than 2 members are on both sides (``too_few``). Where all members are equal on a side (``constant``)
-        every pair is tied. The interval needs 3 members and is null for weighted and decidable pairs.
+        every pair is tied. Intervals are null for weighted and decidable pairs; that over members needs 3 of them,
+        that over checkpoint noise a run with 2 checkpoints on each side (else flag ``few_checkpoints``).
 
     Raises
     ------
@@ -128,9 +136,17 @@ def decision_accuracy(
 
     Notes
     -----
-    The interval resamples members, never pairs: delete-one standard error on the logit scale with t quantiles of
-    J - 1 degrees of freedom; ``[(alpha/2)^(1/floor(J/2)), 1]`` where all pairs agree. Conservative (simulated .96 to
-    1.00 for 5 to 50 members). For ``"sample"`` it is the percentiles of the trials instead: checkpoint noise alone.
+    ``low, high`` speak of other members drawn like these: delete-one standard error on the logit scale with t quantiles
+    of J - 1 degrees of freedom; ``[(alpha/2)^(1/floor(J/2)), 1]`` where all pairs agree. Members are left out, never
+    pairs. Conservative (simulated .96 to 1.00 for 5 to 50 members). For ``"sample"`` they are the percentiles of the
+    trials instead: checkpoint noise alone.
+
+    ``checkpoint_low, checkpoint_high`` speak of these members at other checkpoints: estimate -+ z sd, cut to [0, 1],
+    with the standard deviation over `n_resamples` draws of normal checkpoint noise on every score (for ``"sample"``:
+    over the trials). Percentiles would be wrong, because noise pulls the decision accuracy of the draws towards one
+    half. The noise is that of the last `window` checkpoints, pooled over the runs of a side; that of a mean is divided
+    by the number of independent checkpoints that the window is worth. Both limits coincide where no draw changed an
+    order.
 
     References
     ----------
@@ -149,6 +165,7 @@ def decision_accuracy(
     check_choice("ties", ties, TIES)
     check_choice("pairs", pairs, PAIRS)
     check_level(confidence_level)
+    check_autocorrelation(autocorrelation)
     check_count("n_resamples", n_resamples)
     check_count("rng_seed", rng_seed, 0)
     if rng_seed >= 2**64:
@@ -219,8 +236,10 @@ def decision_accuracy(
     note_key(encoded, [name for name in by if name not in left])
 
     windows = {"small": window_small or window, "target": window_target or window}
-    a = _side(encoded, "small", score, windows["small"], left, direction, threads)
-    b = _side(encoded, "target", score, windows["target"], left, direction, threads)
+    a, b = (
+        _side(encoded, name, score, windows[name], left, direction, autocorrelation, threads)
+        for name in windows
+    )
     common_a, common_b = _matched(a, b, encoded.members)
     _note_unmatched(encoded, a, b, common_a, members, strict=strict)
     text = signature(
@@ -235,8 +254,10 @@ def decision_accuracy(
         order=order,
         interval={"sample": "sample_percentiles"}.get(score, "delete_one_member" if pairs == "all" else None),
         level=confidence_level,
-        rng=rng_seed if score == "sample" else None,
-        n_resamples=n_resamples if score == "sample" else None,
+        checkpoint_interval="normal" if pairs == "all" else None,
+        autocorrelation=autocorrelation if pairs == "all" and score != "sample" else None,
+        rng=rng_seed if pairs == "all" else None,
+        n_resamples=n_resamples if pairs == "all" else None,
     )
     out = _agreement(
         encoded,
@@ -288,6 +309,7 @@ def _side(
     window: int,
     left: Sequence[str],
     direction: Mapping[str, str] | None,
+    autocorrelation: float | str,
     threads: int | None,
 ) -> _Side:
     series = encoded.series(window, name, threads)
@@ -306,6 +328,11 @@ def _side(
         ends = np.concatenate([[0], np.cumsum(runs["n"].astype(np.intp))])
         total = np.add.reduceat(variance, ends[:-1]) if len(values) else variance
         sd = np.sqrt(total) / runs["n"]
+        shared = _checkpoint_variance(
+            encoded, series, autocorrelation, averaged=score == "mean", threads=threads
+        )
+        total = np.add.reduceat(shared, ends[:-1]) if len(values) else shared
+        pooled_sd = np.sqrt(total) / runs["n"]
     sign = np.ones(n_groups)
     if "metric" in labels.columns:
         metric_of_group: dict[int, str] = dict(
@@ -314,7 +341,26 @@ def _side(
         signs = require_direction(sorted({m for m in metric_of_group.values() if m is not None}), direction)
         for g, metric in metric_of_group.items():
             sign[g] = signs.get(metric, 1)
-    return _Side(series, values * sign[group], group, member, sd, sign, window)
+    return _Side(series, values * sign[group], group, member, sd, pooled_sd, sign, window)
+
+
+def _checkpoint_variance(
+    encoded: Encoded, series: Series, autocorrelation: float | str, *, averaged: bool, threads: int | None
+) -> Floats:
+    """Variance of each run's score about its level from the checkpoint noise of its group; NaN where none is known."""
+    columns, n_groups = series.columns, len(encoded.groups)
+    inputs = [columns[name] for name in ("n", "mean", "m2", "slope", "sxx", "residual", "successive")]
+    combined = kernels().group_noise(
+        *inputs, group_offsets(series.group, n_groups), "within", 1, threads=threads
+    )
+    rho = np.nan_to_num(group_autocorrelation(encoded, series, combined, autocorrelation))
+    run_n = columns["n"].astype(float)
+    usable = run_n >= 2
+    error = checkpoint_error(
+        combined["absolute"] ** 2, run_n[usable], series.group[usable], rho, detrended=False
+    )
+    variance = error.variance[series.group]
+    return variance / effective_checkpoints(run_n, rho[series.group]) if averaged else variance
 
 
 def _check_unmixed(series: Series, labels: pl.DataFrame, side: str, left: Sequence[str]) -> None:
@@ -418,9 +464,9 @@ def _agreement(
         untied_small = n_pairs - counts["tied_small"] - both
         untied_target = n_pairs - counts["tied_target"] - both
         tau_b = (agree - disagree) / np.sqrt(untied_small * untied_target)
-    low = high = np.full(n_groups, np.nan)
+    low = high = spread = np.full(n_groups, np.nan)
     if score == "sample":
-        estimate, low, high = _sampled(
+        estimate, spread, low, high = _sampled(
             encoded,
             a,
             b,
@@ -443,6 +489,20 @@ def _agreement(
         estimate, n_pairs = decided["agreement"], decided["n_pairs"].astype(float)
     else:
         low, high = _delete_one(counts, estimate, n_members, group, offsets, ties, level, threads)
+        spread = kernels().noisy_agreement(
+            small,
+            target,
+            a.pooled_sd[in_a],
+            b.pooled_sd[in_b],
+            offsets,
+            group_addresses(encoded.groups.select(encoded.by)),
+            n_resamples,
+            rng_seed,
+            threads=threads,
+        )["sd"]
+    # No run of the group has two checkpoints on a side.
+    noiseless = np.isnan(a.pooled_sd[in_a] + b.pooled_sd[in_b])
+    margin = quantile_at("t_quantile", (1 + level) / 2, np.full(n_groups, np.inf)) * spread
     expected = kernels().expected_agreement(
         small,
         target,
@@ -458,9 +518,12 @@ def _agreement(
         "decision_accuracy": estimate,
         "low": low,
         "high": high,
+        "checkpoint_low": np.maximum(estimate - margin, 0.0),
+        "checkpoint_high": np.minimum(estimate + margin, 1.0),
         "expected": np.where(n_members >= 2, expected, np.nan),
         "tau_a": tau_a,
         "tau_b": np.where(n_members >= 2, tau_b, np.nan),
+        "noise_unknown": np.bincount(group[noiseless], minlength=n_groups) > 0,
         "constant": _constant(small, offsets, n_groups) | _constant(target, offsets, n_groups),
     }
 
@@ -531,8 +594,8 @@ def _sampled(
     rng_seed: int,
     n_resamples: int,
     threads: int | None,
-) -> tuple[Floats, Floats, Floats]:
-    """Mean and percentiles over trials that take one random checkpoint a member and side."""
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Mean, sd and percentiles over trials that take one random checkpoint a member and side."""
     windows = []
     for name, side, chosen in (("small", a, in_a), ("target", b, in_b)):
         if len(side.series) != len(side.scores):
@@ -563,7 +626,7 @@ def _sampled(
     draws = out["draws"].reshape(-1, n_resamples)
     tails = [(1 - level) / 2, (1 + level) / 2]
     low, high = np.quantile(draws, tails, axis=1) if len(draws) else (np.zeros(0), np.zeros(0))
-    return out["mean"], low, high
+    return out["mean"], out["sd"], low, high
 
 
 def _constant(scores: Floats, offsets: NDArray[np.uintp], n_groups: int) -> NDArray[np.bool_]:
@@ -581,7 +644,7 @@ def _result(
     statuses.set("constant", out.pop("constant"))
     statuses.check_finite(~np.isfinite(out["decision_accuracy"]))
     statuses.blank(out, "duplicate_key")
-    shallow = np.zeros(n_groups, dtype=bool)
+    shallow = out.pop("noise_unknown")
     if score != "final":
         for side, chosen in ((a, in_a), (b, in_b)):
             short = side.series.columns["n"].astype(np.intp) < side.window

@@ -28,6 +28,7 @@ from ._decisions import (
     agreement_weighted,
     expected_agreement,
     jackknife_interval,
+    noisy_agreement,
     pair_agreement,
     sampled_agreement,
 )
@@ -111,6 +112,7 @@ __all__ = [
     "max_t_quantiles",
     "max_t_test",
     "noise",
+    "noisy_agreement",
     "normal_cdf",
     "normal_quantile",
     "pair_agreement",

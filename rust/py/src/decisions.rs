@@ -92,6 +92,32 @@ fn expected_agreement<'py>(
     Ok(Columns::new(py).with("expected", expected)?.finish())
 }
 
+/// Agreement over draws of independent normal noise.
+#[pyfunction]
+#[pyo3(signature = (
+    small, target, sd_small, sd_target, offsets, group_units, n_resamples, rng_seed, *, threads=None
+))]
+fn noisy_agreement<'py>(
+    py: Python<'py>,
+    small: Floats<'py>,
+    target: Floats<'py>,
+    sd_small: Floats<'py>,
+    sd_target: Floats<'py>,
+    offsets: Offsets<'py>,
+    group_units: PyReadonlyArray1<'py, u64>,
+    n_resamples: usize,
+    rng_seed: u64,
+    threads: Option<usize>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let (small, target) = (slice("small", &small)?, slice("target", &target)?);
+    let (sd_small, sd_target) = (slice("sd_small", &sd_small)?, slice("sd_target", &sd_target)?);
+    let (offsets, units) = (slice("offsets", &offsets)?, slice("group_units", &group_units)?);
+    let found = run(py, threads, |interrupt| {
+        decisions::noisy_agreement(small, target, sd_small, sd_target, offsets, units, n_resamples, rng_seed, interrupt)
+    })?;
+    Ok(Columns::new(py).with("mean", found.mean)?.with("sd", found.sd)?.finish())
+}
+
 /// Agreement of randomly drawn checkpoints.
 #[pyfunction]
 #[pyo3(signature = (
@@ -157,6 +183,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(agreement_weighted, module)?)?;
     module.add_function(wrap_pyfunction!(agreement_decidable, module)?)?;
     module.add_function(wrap_pyfunction!(expected_agreement, module)?)?;
+    module.add_function(wrap_pyfunction!(noisy_agreement, module)?)?;
     module.add_function(wrap_pyfunction!(sampled_agreement, module)?)?;
     module.add_function(wrap_pyfunction!(jackknife_interval, module)?)
 }
