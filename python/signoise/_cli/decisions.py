@@ -56,8 +56,7 @@ _COUNT = click.IntRange(min=1)
 @option.order
 @option.confidence_level
 @option.autocorrelation
-@option.rng_seed
-@option.n_resamples
+@option.instances
 @option.groups
 @option.duplicates
 @option.writing

@@ -24,6 +24,7 @@ from ._bootstrap import (
 )
 from ._checkpoints import trailing_ema, trailing_mean
 from ._decisions import (
+    agreement_columns,
     agreement_decidable,
     agreement_weighted,
     expected_agreement,
@@ -53,7 +54,7 @@ from ._moments import segment_moments, segment_weighted_mean
 from ._permutation import label_permutation_test, max_t_quantiles, max_t_test, sign_flip_test
 from ._random import philox_uint64, wide_uint32
 from ._scan import aggregate_parquet, parquet_rows
-from ._smoothness import smoothness_groups
+from ._smoothness import monotonicity_ar1, smoothness_groups
 from ._snr import group_noise, window_summary
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
 __all__ = [
     "aggregate",
     "aggregate_parquet",
+    "agreement_columns",
     "agreement_decidable",
     "agreement_weighted",
     "archive_names",
@@ -111,6 +113,7 @@ __all__ = [
     "matrix_weighted_means",
     "max_t_quantiles",
     "max_t_test",
+    "monotonicity_ar1",
     "noise",
     "noisy_agreement",
     "normal_cdf",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._errors import OptionError
+from .._errors import OptionError, ShapeError
 from ._random import CHECKPOINT_DRAW, CHECKPOINT_NOISE, Words
 from ._segments import Floats, Offsets, check_length, check_positive, segments
 
@@ -119,6 +119,18 @@ def expected_agreement(
             terms.append(p * q + (1.0 - p) * (1.0 - q))
         out.append(_mean(terms))
     return {"expected": np.array(out, dtype=float)}
+
+
+def agreement_columns(small: Floats, target: Floats, *, threads: int | None = None) -> Floats:
+    """Decision accuracy, ties one half, of each column; a row is a member."""
+    del threads
+    if small.shape != target.shape:
+        raise ShapeError(f"target must have the shape of small, {small.shape}, got {target.shape}")
+    _check_no_nan("small", small.ravel())
+    _check_no_nan("target", target.ravel())
+    if len(small) < 2:
+        return np.full(small.shape[1], math.nan)
+    return np.array([_half_agreement(a, b) for a, b in zip(small.T, target.T, strict=True)])
 
 
 def noisy_agreement(

@@ -5,10 +5,12 @@
 //!   a_i -> small, b_i -> target, J -> members of the group, pairs i < j
 //!   DA = mean over pairs of (1 + sign(a_i - a_j) sign(b_i - b_j)) / 2     a tie counts 1/2
 //! One file a question: `counts` (pairs by how they compare), `scores` (weighted and decidable pairs), `noise`
-//! (agreement under noise), `sampled` (agreement of drawn checkpoints), `interval` (delete-one-recipe interval); `trials`
-//! is what the two that draw share. A group of fewer than 2 members has no pairs, so counts of 0 and a score of NaN.
+//! (agreement under noise), `sampled` (agreement of drawn checkpoints), `interval` (delete-one-recipe interval),
+//! `columns` (replicates side by side); `trials` is what those that compare many trials at once share. A group of fewer
+//! than 2 members has no pairs, so counts of 0 and a score of NaN.
 //! Twin: python/signoise/reference/_decisions.py
 
+mod columns;
 mod counts;
 mod interval;
 mod noise;
@@ -16,6 +18,7 @@ mod sampled;
 mod scores;
 mod trials;
 
+pub use columns::agreement_columns;
 pub use counts::{PairCounts, pair_agreement};
 pub use interval::{Interval, jackknife_interval};
 pub use noise::{NoisyAgreement, expected_agreement, noisy_agreement};
