@@ -110,7 +110,8 @@ def test_one_common_member_decides_nothing() -> None:
     row = row_of(sn.decision_accuracy, table({"a": [0.1, 0.2, 0.3], "b": [0.1]}), **SIDES)
     assert row["status"] == "too_few"
     assert (row["n_members"], row["n_pairs"], row["n_ties"]) == (1, 0, 0)
-    assert nulls(row) == {"decision_accuracy", "low", "high", "expected", "tau_a", "tau_b"}
+    limits = {"low", "high", "checkpoint_low", "checkpoint_high"}
+    assert nulls(row) == {"decision_accuracy", *limits, "expected", "tau_a", "tau_b"}
     for score in ("mean", "sample"):
         assert row_of(sn.decision_accuracy, table({"a": [0.1, 0.2, 0.3]}), score=score, **SIDES)[
             "status"

@@ -364,7 +364,7 @@ def _side(
         total = np.add.reduceat(variance, ends[:-1]) if len(values) else variance
         sd = np.sqrt(total) / runs["n"]
         shared = _checkpoint_variance(
-            encoded, series, autocorrelation, averaged=score == "mean", threads=threads
+            encoded, series, name, autocorrelation, averaged=score == "mean", threads=threads
         )
         total = np.add.reduceat(shared, ends[:-1]) if len(values) else shared
         pooled_sd = np.sqrt(total) / runs["n"]
@@ -380,18 +380,24 @@ def _side(
 
 
 def _checkpoint_variance(
-    encoded: Encoded, series: Series, autocorrelation: float | str, *, averaged: bool, threads: int | None
+    encoded: Encoded,
+    series: Series,
+    name: str,
+    autocorrelation: float | str,
+    *,
+    averaged: bool,
+    threads: int | None,
 ) -> Floats:
     """Variance of each run's score about its level from the checkpoint noise of its group; NaN where none is known."""
     combined = combined_noise(series, "within", 1, len(encoded.groups), threads)
-    rho = np.nan_to_num(group_autocorrelation(encoded, series, combined, autocorrelation))
+    known = group_autocorrelation(encoded, series, combined, autocorrelation, name)
     run_n = series.columns["n"].astype(float)
     usable = run_n >= 2
     error = checkpoint_error(
-        combined["absolute"] ** 2, run_n[usable], series.group[usable], rho, detrended=False
+        combined["absolute"] ** 2, run_n[usable], series.group[usable], known, detrended=False
     )
     variance = error.variance[series.group]
-    return variance / effective_checkpoints(run_n, rho[series.group]) if averaged else variance
+    return variance / effective_checkpoints(run_n, error.rho[series.group]) if averaged else variance
 
 
 def _check_unmixed(series: Series, labels: pl.DataFrame, side: str, left: Sequence[str]) -> None:

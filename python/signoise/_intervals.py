@@ -5,7 +5,7 @@ The estimands and their simulated coverage are stated in the docstrings of the v
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,13 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
 #: Fewer values than this say nothing about autocorrelation.
-LEAST_VALUES = 30
+LEAST_VALUES = 20
 #: With this many values a group's own estimate is good enough (standard error below 0.2 for windows of 5).
 OWN_VALUES = 150
+#: Runs shorter than this say nothing about it either.
+LEAST_LENGTH = 4
+#: Values of an autocorrelation whose likelihoods are compared.
+RHOS = np.linspace(0.0, 0.95, 96)
 #: A group that trends this surely is no witness for the autocorrelation of others.
 TREND_LEVEL = 0.999
 
@@ -35,49 +39,120 @@ class CheckpointError:
     """Lag-1 autocorrelation used."""
 
 
-def pooled_autocorrelation(
-    n: Floats, rho: Floats, group: Ints, stratum: Ints, trending: NDArray[np.bool_]
-) -> Floats:
-    """Lag-1 autocorrelation of each group, pooled over runs and corrected for the bias of short runs.
+@dataclass(frozen=True)
+class RunForms:
+    """What the likelihood of the autocorrelation of a run needs: its n checkpoints x_t about their mean, y_t."""
 
-    A run of n checkpoints underestimates: E[rho_hat] is about rho - (1 + 3 rho)/n. Inverted and averaged with weights
-    n - 3: sum(n rho_hat + 1) / sum(n - 3), clipped to [0, .95]. A group with at least 150 values stands on its own;
-    a smaller one shares the estimate of all groups of its stratum (one metric), those with a plain trend left out,
-    since a trend looks like autocorrelation. NaN below 30 values.
+    n: Floats
+    squares: Floats
+    """Sum of y_t^2."""
+    lagged: Floats
+    """Sum of y_t y_{t+1}."""
+    first: Floats
+    """y_1."""
+    last: Floats
+    """y_n."""
+    group: Ints
+
+    def residual(self, rho: float) -> Floats:
+        """Generalised sum of squares: the least ``(x - m)' R^-1 (x - m)`` over levels m, with R_ij = rho^|i-j|."""
+        ends = self.first + self.last
+        own = (1 + rho**2) * self.squares - rho**2 * (self.first**2 + self.last**2) - 2 * rho * self.lagged
+        return (own - (1 - rho) * rho**2 * ends**2 / (self.n - (self.n - 2) * rho)) / (1 - rho**2)
+
+    def log_determinant(self, rho: float) -> Floats:
+        """``log |R| + log 1' R^-1 1``."""
+        return (self.n - 1) * np.log(1 - rho**2) + np.log((self.n - (self.n - 2) * rho) / (1 + rho))
+
+
+@dataclass(frozen=True)
+class Autocorrelation:
+    """Lag-1 autocorrelation of the checkpoints of each group."""
+
+    rho: Floats
+    """The most likely value, or the one given; NaN where there are too few values."""
+    weights: Floats | None = None
+    """How likely each value of `RHOS` is, a row a group; None: it is given."""
+    squares: Floats | None = None
+    """Generalised sum of squares of each group at each of them."""
+    df: Floats | None = None
+    """Degrees of freedom of the sums of squares."""
+
+
+def pooled_autocorrelation(runs: RunForms, stratum: Ints, trending: NDArray[np.bool_]) -> Autocorrelation:
+    """Restricted maximum likelihood of the lag-1 autocorrelation of each group, pooled over its runs.
+
+    Runs have levels of their own, and groups variances: ``-nu/2 log S(rho) - 1/2 sum of log determinants`` for each
+    group, with the generalised sum of squares S and nu = sum of (n - 1); it does not underestimate as the correlation
+    of a short run does. Restricted to [0, .95]. A group with at least 150 values stands on its own; a smaller one
+    shares the likelihood of all groups of its stratum (one metric), those with a plain trend left out, since a trend
+    looks like autocorrelation. NaN below 20 values.
 
     Parameters
     ----------
-    n, rho, group
-        Checkpoints, raw lag-1 autocorrelation and group of each run.
+    runs
+        The runs; those with a sum of squares that is not finite are passed over.
     stratum, trending
         Stratum of each group, and whether it trends beyond doubt.
     """
-    own, values = _corrected(n, rho, group, len(stratum))
-    n_strata = int(stratum.max(initial=-1)) + 1
-    steady = ~trending[group]
-    shared, total = _corrected(n[steady], rho[steady], stratum[group[steady]], n_strata)
-    everything, all_values = _corrected(n, rho, stratum[group], n_strata)
-    shared = np.where(total >= LEAST_VALUES, shared, everything)
-    total = np.maximum(total, all_values)
-    pooled = np.where(total >= LEAST_VALUES, shared, np.nan)[stratum]
-    return np.where((values >= OWN_VALUES) & ~trending, own, pooled)
-
-
-def _corrected(n: Floats, rho: Floats, label: Ints, labels: int) -> tuple[Floats, Floats]:
-    """Bias-corrected pooled estimate and number of values by label."""
-    usable = (n >= 4) & np.isfinite(rho)
-    n, rho, label = n[usable], rho[usable], label[usable]
-    top = np.bincount(label, weights=n * rho + 1, minlength=labels)
-    bottom = np.bincount(label, weights=n - 3, minlength=labels)
+    n_groups, n_strata = len(stratum), int(stratum.max(initial=-1)) + 1
+    usable = np.isfinite(runs.squares) & (runs.n >= 2)
+    runs = RunForms(*(getattr(runs, field.name)[usable] for field in fields(runs)))
+    squares, likelihood = np.empty((2, n_groups, len(RHOS)))
+    df: Floats = np.bincount(runs.group, weights=runs.n - 1, minlength=n_groups).astype(float)
+    for at, rho in enumerate(RHOS.tolist()):
+        squares[:, at] = np.bincount(runs.group, weights=runs.residual(rho), minlength=n_groups)
+        likelihood[:, at] = np.bincount(runs.group, weights=runs.log_determinant(rho), minlength=n_groups)
+    varies = squares[:, 0] > 0
     with np.errstate(all="ignore"):
-        values: Floats = np.bincount(label, weights=n, minlength=labels).astype(float)
-        return np.clip(top / bottom, 0.0, 0.95), values
+        # Rounding may leave a group of nearly equal values without a sum of squares.
+        logs = np.log(np.maximum(squares, np.finfo(float).tiny))
+        likelihood = np.where(varies[:, None], -(df[:, None] * logs + likelihood) / 2, 0.0)
+    speaks = _telling_values(runs, n_groups) * varies
+    steady = speaks * ~trending
+    pooled, total = np.zeros((n_strata, len(RHOS))), np.zeros(n_strata)
+    for values in (speaks, steady):
+        # Groups that trend are heard only where the others are too few.
+        own = np.bincount(stratum, weights=values, minlength=n_strata)
+        heard = own >= LEAST_VALUES
+        sums = np.zeros((n_strata, len(RHOS)))
+        np.add.at(sums, stratum, likelihood * (values > 0)[:, None])
+        pooled[heard], total[heard] = sums[heard], own[heard]
+    alone = (speaks >= OWN_VALUES) & ~trending
+    chosen = np.where(alone[:, None], likelihood, pooled[stratum])
+    known = alone | (total[stratum] >= LEAST_VALUES)
+    weights = np.exp(chosen - chosen.max(axis=1, keepdims=True))
+    rho = np.where(known, _highest(chosen), np.nan)
+    return Autocorrelation(rho, weights / weights.sum(axis=1, keepdims=True), squares, df)
+
+
+def _telling_values(runs: RunForms, n_groups: int) -> Floats:
+    """Values of each group in runs that are long enough to tell of autocorrelation."""
+    long = runs.n * (runs.n >= LEAST_LENGTH)
+    return np.bincount(runs.group, weights=long, minlength=n_groups).astype(float)
+
+
+def _highest(likelihood: Floats) -> Floats:
+    """The value of `RHOS`, and between its neighbours that of the parabola through the three, with the highest one."""
+    at = np.clip(likelihood.argmax(axis=1), 1, len(RHOS) - 2)
+    rows = np.arange(len(at))
+    left, middle, right = (likelihood[rows, at + shift] for shift in (-1, 0, 1))
+    with np.errstate(all="ignore"):
+        shift = (left - right) / (left - 2 * middle + right) / 2
+    shift = np.where(np.isfinite(shift) & (middle >= left) & (middle >= right), shift, 0.0)
+    inside = RHOS[at] + shift * (RHOS[1] - RHOS[0])
+    ends = likelihood.argmax(axis=1)
+    return np.where((ends == 0) | (ends == len(RHOS) - 1), RHOS[ends], inside)
 
 
 def checkpoint_error(
-    variance: Floats, run_n: Floats, run_group: Ints, rho: Floats, *, detrended: bool
+    variance: Floats, run_n: Floats, run_group: Ints, autocorrelation: Autocorrelation, *, detrended: bool
 ) -> CheckpointError:
     """Correct the mean within-run variance of each group for the autocorrelation of its checkpoints.
+
+    Where that is estimated, sigma^2 given rho is S(rho)/nu with nu degrees of freedom, and rho is as likely as its
+    weights say: log sigma^2 has the mean of log(S/nu) over them, and its variance beside 2/nu, which together are worth
+    2/variance degrees of freedom. (Short runs know rho badly, and sigma with it.)
 
     Parameters
     ----------
@@ -85,12 +160,13 @@ def checkpoint_error(
         Unweighted mean over runs of their unbiased variances, by group.
     run_n, run_group
         Checkpoints and group of each run that entered it.
-    rho
-        Lag-1 autocorrelation by group (0: independent).
+    autocorrelation
+        By group; unknown ones are taken for 0.
     detrended
-        Each run also lost a slope.
+        Each run also lost a slope; an estimated autocorrelation is then taken for the true one.
     """
     groups = len(variance)
+    rho = np.nan_to_num(autocorrelation.rho, nan=0.0)
     factors = kernels().autocorrelation_factors(run_n, rho[run_group])
     f, nu = factors["f"], factors["nu"]
     if detrended:
@@ -100,7 +176,16 @@ def checkpoint_error(
     with np.errstate(all="ignore"):
         # Satterthwaite over the runs; J runs of one length give J times the degrees of freedom of one.
         df = total**2 / np.bincount(run_group, weights=f**2 / nu, minlength=groups)
-        return CheckpointError(variance / (total / runs), df, rho)
+        corrected = variance / (total / runs)
+        weights, squares, own = autocorrelation.weights, autocorrelation.squares, autocorrelation.df
+        if weights is not None and squares is not None and own is not None and not detrended:
+            logs = np.log(np.maximum(squares, np.finfo(float).tiny) / own[:, None])
+            mean = (weights * logs).sum(axis=1)
+            spread = (weights * (logs - mean[:, None]) ** 2).sum(axis=1)
+            likely = np.isfinite(autocorrelation.rho) & (variance > 0)
+            corrected = np.where(likely, np.exp(mean), corrected)
+            df = np.where(likely, 2 / (2 / own + spread), df)
+        return CheckpointError(corrected, df, rho)
 
 
 def effective_checkpoints(n: Floats, rho: Floats) -> Floats:

@@ -199,7 +199,7 @@ def _noise_side(encoded: Encoded, settings: Settings, mask: str | None, threads:
     columns = series.columns
     combined = combined_noise(series, settings.noise, settings.ddof, n_groups, threads)
     run_n = columns["n"].astype(float)
-    rho = group_autocorrelation(encoded, series, combined, settings.autocorrelation)
+    autocorrelation = group_autocorrelation(encoded, series, combined, settings.autocorrelation, mask)
     error = None
     if settings.interval_noise is not None:
         detrended = settings.interval_noise == "detrended"
@@ -209,7 +209,7 @@ def _noise_side(encoded: Encoded, settings: Settings, mask: str | None, threads:
             unbiased["absolute"] ** 2,
             run_n[usable],
             series.group[usable],
-            np.nan_to_num(rho, nan=0.0),
+            autocorrelation,
             detrended=detrended,
         )
     return _NoiseSide(
@@ -221,24 +221,39 @@ def _noise_side(encoded: Encoded, settings: Settings, mask: str | None, threads:
         trend=combined["trend"],
         trend_t=combined["trend_t"],
         trend_df=combined["trend_df"],
-        rho=rho,
+        rho=autocorrelation.rho,
         error=error,
     )
 
 
 def group_autocorrelation(
-    encoded: Encoded, series: Series, combined: Mapping[str, Floats], autocorrelation: float | str
-) -> Floats:
+    encoded: Encoded,
+    series: Series,
+    combined: Mapping[str, Floats],
+    autocorrelation: float | str,
+    mask: str | None = None,
+) -> _intervals.Autocorrelation:
     """Lag-1 autocorrelation of checkpoints by group: the value given, or pooled over runs; NaN where too few."""
     if not isinstance(autocorrelation, str):
-        return np.full(len(encoded.groups), float(autocorrelation))
+        return _intervals.Autocorrelation(np.full(len(encoded.groups), float(autocorrelation)))
     limit = _intervals.quantile_at("t_quantile", (1 + _intervals.TREND_LEVEL) / 2, combined["trend_df"])
     with np.errstate(invalid="ignore"):
         trending = np.abs(combined["trend_t"]) > limit
     # Groups that are undefined for their duplicates must not speak for others.
-    lagged = np.where(encoded.conflicts[series.group], np.nan, series.columns["rho"])
-    n = series.columns["n"].astype(float)
-    return _intervals.pooled_autocorrelation(n, lagged, series.group, _metric_strata(encoded), trending)
+    columns = series.columns
+    squares = np.where(encoded.conflicts[series.group], np.nan, columns["m2"])
+    n = columns["n"].astype(np.intp)
+    first = encoded.values[encoded.window_rows(series, mask)[np.cumsum(n) - n]]
+    with np.errstate(all="ignore"):
+        runs = _intervals.RunForms(
+            n=n.astype(float),
+            squares=squares,
+            lagged=np.nan_to_num(columns["rho"]) * squares,
+            first=first - columns["mean"],
+            last=columns["last"] - columns["mean"],
+            group=series.group,
+        )
+    return _intervals.pooled_autocorrelation(runs, _metric_strata(encoded), trending)
 
 
 def _metric_strata(encoded: Encoded) -> Ints:
