@@ -130,3 +130,49 @@ def test_a_constant_run_among_others() -> None:
     assert row["noise_low"] < row["noise_high"]
     still = sn.noise(table(0 * x), relative=False).row(0, named=True)
     assert (still["status"], still["noise_low"]) == ("zero_noise", 0.0)
+
+
+@pytest.mark.parametrize("n", [3, 4, 11])
+@pytest.mark.parametrize("rho", [0.0, 0.4, 0.95])
+def test_forms_about_lines_are_those_of_the_matrix(n: int, rho: float) -> None:
+    x = series(0.5, 4, n)[0] + np.arange(n) * 0.7
+    time = np.arange(n) - (n - 1) / 2
+    y = x - x.mean(axis=1, keepdims=True)
+    y -= np.outer(y @ time / (time @ time), time)
+    lagged = (y[:, 1:] * y[:, :-1]).sum(axis=1)
+    group = np.zeros(4, dtype=np.intp)
+    found = _intervals.RunForms(
+        np.full(4, float(n)), (y**2).sum(axis=1), lagged, y[:, 0], y[:, -1], group, line=True
+    )
+    inverse = np.linalg.inv(rho ** np.abs(np.subtract.outer(np.arange(n), np.arange(n))))
+    design = np.stack([np.ones(n), time], axis=1)
+    normal = design.T @ inverse @ design
+    left = inverse - inverse @ design @ np.linalg.solve(normal, design.T @ inverse)
+    np.testing.assert_allclose(found.residual(rho), [row @ left @ row for row in x], rtol=1e-6)
+    determinant = np.linalg.slogdet(normal)[1] - np.linalg.slogdet(inverse)[1]
+    np.testing.assert_allclose(found.log_determinant(rho), determinant, atol=1e-9)
+
+
+@pytest.mark.parametrize(("rho", "too_often"), [(0.0, False), (0.8, True)])
+def test_trendless_series_are_seldom_taken_for_monotone(rho: float, too_often: bool) -> None:
+    found = sn.smoothness(table(series(rho, 10, 20, seed=7, tasks=100)), direction="raw")
+    rejected = {name: (found[name] <= 0.05).mean() for name in ("monotonicity_p", "monotonicity_p_ar1")}
+    # The ten runs of a task share its estimate, so there is less to this than a thousand tests.
+    assert rejected["monotonicity_p_ar1"] <= 0.1
+    assert (rejected["monotonicity_p"] > 0.2) is too_often
+    assert found["autocorrelation"].mean() == pytest.approx(rho, abs=0.08)
+
+
+def test_a_steady_rise_is_found() -> None:
+    found = sn.smoothness(table(series(0.3, 10, 20, tasks=3) + np.linspace(0, 6, 20)), direction="raw")
+    assert (found["monotonicity_p_ar1"] <= 0.05).all()
+
+
+def test_surrogates_of_a_known_autocorrelation() -> None:
+    scores = table(series(0.0, 2, 4))
+    found = sn.smoothness(scores, direction="raw", autocorrelation=0.0, n_resamples=20_000)
+    # Without autocorrelation surrogates are permutations.
+    gaps = (found["monotonicity_p_ar1"] - found["monotonicity_p"]).abs()
+    assert (gaps <= 4 * np.sqrt(0.25 / 20_000)).all()
+    few = sn.smoothness(scores, direction="raw")
+    assert few["autocorrelation"].null_count() == few["monotonicity_p_ar1"].null_count() == 2

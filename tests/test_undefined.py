@@ -172,6 +172,8 @@ def test_equal_values_have_neither_signal_nor_noise() -> None:
         "monotonicity_p",
         "total_variation_normalised",
         "total_variation_improvement",
+        "monotonicity_p_ar1",
+        "autocorrelation",
     }
 
 
@@ -324,7 +326,7 @@ def test_conflicts_as_a_status_blank_their_group_alone(verb: str) -> None:
         VERBS[verb],
         scores,
         duplicates="status",
-        **({} if "dec" in verb or "smo" in verb else {"autocorrelation": 0.0}),
+        autocorrelation=0.0,
     )
     bad = found.filter(status="duplicate_key")
     assert bad["task"].unique().to_list() == ["t"]
@@ -333,9 +335,7 @@ def test_conflicts_as_a_status_blank_their_group_alone(verb: str) -> None:
         if dtype.is_float():
             assert bad[name].null_count() == bad.height, name
     good = found.filter(task="u")
-    expected = VERBS[verb](
-        scores.filter(task="u"), **({} if "dec" in verb or "smo" in verb else {"autocorrelation": 0.0})
-    )
+    expected = VERBS[verb](scores.filter(task="u"), autocorrelation=0.0)
     assert good.equals(expected)
 
 

@@ -5,7 +5,7 @@ The estimands and their simulated coverage are stated in the docstrings of the v
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +41,7 @@ class CheckpointError:
 
 @dataclass(frozen=True)
 class RunForms:
-    """What the likelihood of the autocorrelation of a run needs: its n checkpoints x_t about their mean, y_t."""
+    """What the likelihood of a run's autocorrelation needs: its n checkpoints x_t about their mean (or line), y_t."""
 
     n: Floats
     squares: Floats
@@ -53,16 +53,42 @@ class RunForms:
     last: Floats
     """y_n."""
     group: Ints
+    line: bool = False
+    """Whether each run has a slope of its own beside its level; y_t are then residuals about its least-squares line."""
+
+    @property
+    def df(self) -> Floats:
+        """Degrees of freedom of each run."""
+        return self.n - (2 if self.line else 1)
 
     def residual(self, rho: float) -> Floats:
-        """Generalised sum of squares: the least ``(x - m)' R^-1 (x - m)`` over levels m, with R_ij = rho^|i-j|."""
+        """Generalised sum of squares: the least ``(x - m)' R^-1 (x - m)`` over levels (lines) m, R_ij = rho^|i-j|."""
         ends = self.first + self.last
         own = (1 + rho**2) * self.squares - rho**2 * (self.first**2 + self.last**2) - 2 * rho * self.lagged
-        return (own - (1 - rho) * rho**2 * ends**2 / (self.n - (self.n - 2) * rho)) / (1 - rho**2)
+        own -= (1 - rho) * rho**2 * ends**2 / (self.n - (self.n - 2) * rho)
+        if self.line:
+            # Centred times u are orthogonal to 1 and to y, and R^-1 keeps them so to 1; what is left of u' R^-1 y
+            # stands in the ends of the run.
+            end = (self.n - 1) / 2
+            slope = (self.first - self.last) * (rho**2 * end - rho * (end + 1))
+            own -= slope**2 / self._times(rho)
+        return own / (1 - rho**2)
+
+    def _times(self, rho: float) -> Floats:
+        """``(1 - rho^2) u' R^-1 u``."""
+        end, squares = (self.n - 1) / 2, self.n * (self.n**2 - 1) / 12
+        return (1 + rho**2) * squares - 2 * rho**2 * end**2 - 2 * rho * (squares - end**2 - end)
 
     def log_determinant(self, rho: float) -> Floats:
-        """``log |R| + log 1' R^-1 1``."""
-        return (self.n - 1) * np.log(1 - rho**2) + np.log((self.n - (self.n - 2) * rho) / (1 + rho))
+        """``log |R| + log 1' R^-1 1 + log u' R^-1 u``, the last for lines."""
+        found = (self.n - 1) * np.log(1 - rho**2) + np.log((self.n - (self.n - 2) * rho) / (1 + rho))
+        return found + np.log(self._times(rho) / (1 - rho**2)) if self.line else found
+
+    def chosen(self, rows: NDArray[np.bool_]) -> RunForms:
+        """Some of them."""
+        columns = (self.n, self.squares, self.lagged, self.first, self.last)
+        n, squares, lagged, first, last = (column[rows] for column in columns)
+        return RunForms(n, squares, lagged, first, last, self.group[rows], self.line)
 
 
 @dataclass(frozen=True)
@@ -96,10 +122,9 @@ def pooled_autocorrelation(runs: RunForms, stratum: Ints, trending: NDArray[np.b
         Stratum of each group, and whether it trends beyond doubt.
     """
     n_groups, n_strata = len(stratum), int(stratum.max(initial=-1)) + 1
-    usable = np.isfinite(runs.squares) & (runs.n >= 2)
-    runs = RunForms(*(getattr(runs, field.name)[usable] for field in fields(runs)))
+    runs = runs.chosen(np.isfinite(runs.squares) & (runs.df >= 1))
     squares, likelihood = np.empty((2, n_groups, len(RHOS)))
-    df: Floats = np.bincount(runs.group, weights=runs.n - 1, minlength=n_groups).astype(float)
+    df: Floats = np.bincount(runs.group, weights=runs.df, minlength=n_groups).astype(float)
     for at, rho in enumerate(RHOS.tolist()):
         squares[:, at] = np.bincount(runs.group, weights=runs.residual(rho), minlength=n_groups)
         likelihood[:, at] = np.bincount(runs.group, weights=runs.log_determinant(rho), minlength=n_groups)

@@ -253,14 +253,14 @@ def group_autocorrelation(
             last=columns["last"] - columns["mean"],
             group=series.group,
         )
-    return _intervals.pooled_autocorrelation(runs, _metric_strata(encoded), trending)
+    return _intervals.pooled_autocorrelation(runs, metric_strata(encoded.groups), trending)
 
 
-def _metric_strata(encoded: Encoded) -> Ints:
+def metric_strata(groups: pl.DataFrame) -> Ints:
     """Groups that share a metric share an autocorrelation estimate."""
-    if "metric" not in encoded.groups.columns:
-        return np.zeros(encoded.groups.height, dtype=np.intp)
-    return encoded.groups["metric"].rank("dense").fill_null(0).to_numpy().astype(np.intp)
+    if "metric" not in groups.columns:
+        return np.zeros(groups.height, dtype=np.intp)
+    return groups["metric"].rank("dense").fill_null(0).to_numpy().astype(np.intp)
 
 
 def member_scores(

@@ -24,6 +24,9 @@ from ._source import run_verb
 @option.direction_or_raw
 @option.across
 @option.order
+@option.autocorrelation
+@option.rng_seed
+@option.n_resamples
 @option.groups
 @option.duplicates
 @option.writing
@@ -33,7 +36,7 @@ def smoothness(session: Session, **options: Any) -> None:
     """Does each run's learning curve rise steadily, or does it wander?
 
     monotonicity_sign and _tau run from -1 (falls) to 1 (rises), _p is the probability of such a tau by
-    chance; total_variation is the mean step between checkpoints, in score units, normalised by the range,
+    chance if checkpoints were in any order, _p_ar1 if they were autocorrelated as they are; total_variation is the mean step between checkpoints, in score units, normalised by the range,
     and beyond the improvement.
     """
     run_verb(session, "smoothness", options)
