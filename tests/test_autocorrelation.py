@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 import signoise as sn
-from signoise import _intervals
+from signoise._autocorrelation import RunForms, pooled_autocorrelation
 
 
 def series(rho: float, runs: int, n: int, seed: int = 0, tasks: int = 1) -> np.ndarray:
@@ -20,7 +20,7 @@ def series(rho: float, runs: int, n: int, seed: int = 0, tasks: int = 1) -> np.n
     return x
 
 
-def forms(x: np.ndarray) -> _intervals.RunForms:
+def forms(x: np.ndarray) -> RunForms:
     y = x - x.mean(axis=-1, keepdims=True)
     tasks, runs, n = x.shape
     columns = {
@@ -31,7 +31,7 @@ def forms(x: np.ndarray) -> _intervals.RunForms:
         "last": y[..., -1],
         "group": np.repeat(np.arange(tasks), runs).reshape(tasks, runs),
     }
-    return _intervals.RunForms(**{name: column.ravel() for name, column in columns.items()})
+    return RunForms(**{name: column.ravel() for name, column in columns.items()})
 
 
 def table(x: np.ndarray) -> pl.DataFrame:
@@ -64,7 +64,7 @@ def test_forms_are_those_of_the_matrix(n: int, rho: float) -> None:
 def test_short_runs_are_enough_together(rho: float) -> None:
     """A correlation of five values is 0.2 and more too low; the likelihood of 400 such runs is not."""
     x = series(rho, 400, 5)
-    found = _intervals.pooled_autocorrelation(forms(x), np.zeros(1, dtype=np.intp), np.zeros(1, dtype=bool))
+    found = pooled_autocorrelation(forms(x), np.zeros(1, dtype=np.intp), np.zeros(1, dtype=bool))
     assert found.rho[0] == pytest.approx(rho, abs=0.1)
     assert found.weights is not None
     assert found.weights.sum() == pytest.approx(1.0)
@@ -72,7 +72,7 @@ def test_short_runs_are_enough_together(rho: float) -> None:
 
 def test_who_speaks_for_whom() -> None:
     def found(x: np.ndarray, strata: list[int], trending: list[bool]) -> list[float]:
-        pooled = _intervals.pooled_autocorrelation(forms(x), np.array(strata), np.array(trending))
+        pooled = pooled_autocorrelation(forms(x), np.array(strata), np.array(trending))
         return pooled.rho.tolist()
 
     three = np.concatenate([series(0.0, 3, 5), series(0.9, 3, 5, seed=1), series(0.5, 3, 5, seed=2)])
@@ -141,9 +141,7 @@ def test_forms_about_lines_are_those_of_the_matrix(n: int, rho: float) -> None:
     y -= np.outer(y @ time / (time @ time), time)
     lagged = (y[:, 1:] * y[:, :-1]).sum(axis=1)
     group = np.zeros(4, dtype=np.intp)
-    found = _intervals.RunForms(
-        np.full(4, float(n)), (y**2).sum(axis=1), lagged, y[:, 0], y[:, -1], group, line=True
-    )
+    found = RunForms(np.full(4, float(n)), (y**2).sum(axis=1), lagged, y[:, 0], y[:, -1], group, line=True)
     inverse = np.linalg.inv(rho ** np.abs(np.subtract.outer(np.arange(n), np.arange(n))))
     design = np.stack([np.ones(n), time], axis=1)
     normal = design.T @ inverse @ design

@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from . import _intervals
+from ._autocorrelation import TREND_LEVEL, Autocorrelation, RunForms, pooled_autocorrelation
 from ._encode import Encoded, Series
 from ._errors import OptionError
 from ._instance_intervals import FEW_INSTANCES, Draws, Limits, Windows, instance_limits
@@ -232,11 +233,11 @@ def group_autocorrelation(
     combined: Mapping[str, Floats],
     autocorrelation: float | str,
     mask: str | None = None,
-) -> _intervals.Autocorrelation:
+) -> Autocorrelation:
     """Lag-1 autocorrelation of checkpoints by group: the value given, or pooled over runs; NaN where too few."""
     if not isinstance(autocorrelation, str):
-        return _intervals.Autocorrelation(np.full(len(encoded.groups), float(autocorrelation)))
-    limit = _intervals.quantile_at("t_quantile", (1 + _intervals.TREND_LEVEL) / 2, combined["trend_df"])
+        return Autocorrelation(np.full(len(encoded.groups), float(autocorrelation)))
+    limit = _intervals.quantile_at("t_quantile", (1 + TREND_LEVEL) / 2, combined["trend_df"])
     with np.errstate(invalid="ignore"):
         trending = np.abs(combined["trend_t"]) > limit
     # Groups that are undefined for their duplicates must not speak for others.
@@ -245,7 +246,7 @@ def group_autocorrelation(
     n = columns["n"].astype(np.intp)
     first = encoded.values[encoded.window_rows(series, mask)[np.cumsum(n) - n]]
     with np.errstate(all="ignore"):
-        runs = _intervals.RunForms(
+        runs = RunForms(
             n=n.astype(float),
             squares=squares,
             lagged=np.nan_to_num(columns["rho"]) * squares,
@@ -253,7 +254,7 @@ def group_autocorrelation(
             last=columns["last"] - columns["mean"],
             group=series.group,
         )
-    return _intervals.pooled_autocorrelation(runs, metric_strata(encoded.groups), trending)
+    return pooled_autocorrelation(runs, metric_strata(encoded.groups), trending)
 
 
 def metric_strata(groups: pl.DataFrame) -> Ints:

@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ._autocorrelation import RunForms, pooled_autocorrelation
 from ._duplicates import Duplicates
 from ._encode import encode
-from ._intervals import RunForms, pooled_autocorrelation
 from ._kernels import kernels
 from ._measure import check_autocorrelation, metric_strata
 from ._metrics import require_direction

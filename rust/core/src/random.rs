@@ -34,9 +34,9 @@ pub mod purpose {
     /// Which values a permutation puts into the first group.
     pub const LABEL_PERMUTATION: u64 = 6;
     /// Checkpoint noise of each member on each side ([`crate::decisions::noisy_agreement`]).
-    pub const CHECKPOINT_NOISE: u64 = 7;
+    pub const CHECKPOINT_NOISE: u64 = 8;
     /// Trendless series of a given autocorrelation ([`crate::smoothness::monotonicity_ar1`]).
-    pub const AR1_SURROGATE: u64 = 8;
+    pub const AR1_SURROGATE: u64 = 9;
 }
 
 const MULTIPLIERS: [u64; 2] = [0xD2E7_470E_E14C_6C93, 0xCA5A_8263_9512_1157];
