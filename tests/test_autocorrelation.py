@@ -174,3 +174,10 @@ def test_surrogates_of_a_known_autocorrelation() -> None:
     assert (gaps <= 4 * np.sqrt(0.25 / 20_000)).all()
     few = sn.smoothness(scores, direction="raw")
     assert few["autocorrelation"].null_count() == few["monotonicity_p_ar1"].null_count() == 2
+
+
+def test_a_key_of_no_columns_is_one_score() -> None:
+    scores = table(series(0.5, 10, 5))
+    found = sn.smoothness(scores, by=(), direction="raw")
+    expected = sn.smoothness(scores, direction="raw")
+    assert found["autocorrelation"].to_list() == expected["autocorrelation"].to_list()

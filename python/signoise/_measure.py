@@ -188,15 +188,14 @@ class _SignalSide:
     """Harmonic mean of the number of runs a member."""
 
 
-def group_offsets(group: Ints, n_groups: int) -> NDArray[np.uintp]:
-    """Offsets of the groups in a sorted array of their numbers."""
+def _group_offsets(group: Ints, n_groups: int) -> NDArray[np.uintp]:
     return np.searchsorted(group, np.arange(n_groups + 1)).astype(np.uintp)
 
 
 def _noise_side(encoded: Encoded, settings: Settings, mask: str | None, threads: int | None) -> _NoiseSide:
     series = encoded.series(settings.window, mask, threads)
     n_groups = len(encoded.groups)
-    offsets = group_offsets(series.group, n_groups)
+    offsets = _group_offsets(series.group, n_groups)
     columns = series.columns
     combined = combined_noise(series, settings.noise, settings.ddof, n_groups, threads)
     run_n = columns["n"].astype(float)
@@ -279,7 +278,7 @@ def member_scores(
     runs = np.concatenate([firsts, [len(series)]]).astype(np.uintp)
     moments = kernels().segment_moments(values, runs, threads=threads)
     group = series.group[firsts]
-    return moments["mean"], group, series.member[firsts], group_offsets(group, n_groups), moments
+    return moments["mean"], group, series.member[firsts], _group_offsets(group, n_groups), moments
 
 
 def _signal_side(encoded: Encoded, settings: Settings, series: Series, threads: int | None) -> _SignalSide:
@@ -369,7 +368,7 @@ def _variant(
         last_n,
         last_offsets,
         np.ascontiguousarray(step_noise[defined]),
-        group_offsets(noise.series.group[defined], n_groups),
+        _group_offsets(noise.series.group[defined], n_groups),
         np.nan_to_num(data_sd),
         np.arange(n_groups + 1, dtype=np.uintp),
         threads=threads,
@@ -500,7 +499,7 @@ def combined_noise(
     names = ("n", "mean", "m2", "slope", "sxx", "residual", "successive")
     inputs = [series.columns[name] for name in names]
     return kernels().group_noise(
-        *inputs, group_offsets(series.group, n_groups), estimator, ddof, threads=threads
+        *inputs, _group_offsets(series.group, n_groups), estimator, ddof, threads=threads
     )
 
 

@@ -207,14 +207,18 @@ def _autocorrelation(
         lagged = np.append(about[1:] * about[:-1], 0.0)
         lagged[offsets[1:].astype(np.intp) - 1] = 0.0
         squares = np.where(conflicts[place], np.nan, np.add.reduceat(about**2, starts))
-        keys = scores_of.unique(maintain_order=True).with_row_index("__score")
-        score = scores_of.join(keys, on=scores_of.columns, nulls_equal=True, maintain_order="left")["__score"]
-        group = score.to_numpy().astype(np.intp)[place]
         ends = offsets[1:].astype(np.intp) - 1
-        forms = RunForms(
-            n, squares, np.add.reduceat(lagged, starts), about[starts], about[ends], group, line=True
-        )
-        pooled = pooled_autocorrelation(forms, metric_strata(keys), np.zeros(keys.height, dtype=bool))
+        columns = (n, squares, np.add.reduceat(lagged, starts), about[starts], about[ends])
+    # A key of no columns is one score.
+    scores_of = scores_of if scores_of.columns else pl.DataFrame({"": np.zeros(len(conflicts))})
+    keys = scores_of.unique(maintain_order=True).with_row_index("__score")
+    score = scores_of.join(keys, on=scores_of.columns, nulls_equal=True, maintain_order="left")["__score"]
+    group = score.to_numpy().astype(np.intp)[place]
+    # Sums over runs go in the order of labels, whatever that of the rows.
+    canonical = np.argsort(place)
+    n, squares, lagged, first, last = (column[canonical] for column in columns)
+    forms = RunForms(n, squares, lagged, first, last, group[canonical], line=True)
+    pooled = pooled_autocorrelation(forms, metric_strata(keys), np.zeros(keys.height, dtype=bool))
     return pooled.rho[group]
 
 
