@@ -7,10 +7,11 @@
 //! A ratio over nothing is NaN. Counts of stratum h come from the stream (rng_seed, BOOTSTRAP, replicate, its unit).
 //!   y -> totals, s -> sizes, strata -> offsets, theta* -> values, B -> n_resamples
 //! Cost O(B n rows) in memory of a block of replicates, whatever B is.
-//! `sums`: sums under counts. `crossed`: rows drawn too. `quantiles`: another statistic. `law`: 0/1 scores of one model
+//! `sums`: sums under counts. `bayesian`: weights in place of counts. `crossed`: rows drawn too. `quantiles`: another statistic. `law`: 0/1 scores of one model
 //! or two, whose replicates need no instances. `studentised`, `estimates`, `interval`: intervals.
 //! Twin: python/signoise/reference/_bootstrap.py
 
+mod bayesian;
 mod crossed;
 mod draw;
 mod estimates;
@@ -24,6 +25,7 @@ use std::ops::Range;
 
 use fearless_simd::{Level, Simd, dispatch};
 
+pub use bayesian::bootstrap_bayesian;
 pub use crossed::{bootstrap_crossed, bootstrap_nested};
 pub use draw::Scheme;
 pub use estimates::{Estimates, bootstrap_estimates};

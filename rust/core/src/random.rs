@@ -32,6 +32,8 @@ pub mod purpose {
     pub const SIGN_FLIP: u64 = 5;
     /// Which values a permutation puts into the first group.
     pub const LABEL_PERMUTATION: u64 = 6;
+    /// Weights of instances in place of counts.
+    pub const BOOTSTRAP_WEIGHTS: u64 = 7;
 }
 
 const MULTIPLIERS: [u64; 2] = [0xD2E7_470E_E14C_6C93, 0xCA5A_8263_9512_1157];

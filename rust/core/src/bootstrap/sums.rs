@@ -140,6 +140,17 @@ fn products<S: Simd, const M: usize, const R: usize>(
     lanes.map(|lanes| lanes.map(|lanes| join(lanes.into())))
 }
 
+/// Sum of products of one row with weights of any kind, in the same order.
+pub(super) fn weighted(values: &[f64], weights: &[f64]) -> f64 {
+    values.chunks(BLOCK).zip(weights.chunks(BLOCK)).fold(0.0, |sum, (values, weights)| {
+        let mut lanes = [0.0; LANES];
+        for (x, w) in values.chunks(LANES).zip(weights.chunks(LANES)) {
+            lanes.iter_mut().zip(x.iter().zip(w)).for_each(|(lane, (x, w))| *lane += x * w);
+        }
+        sum + join(lanes)
+    })
+}
+
 /// Plain sum in the same order.
 pub(super) fn summed(values: &[f64]) -> f64 {
     values.chunks(BLOCK).fold(0.0, |sum, block| {
