@@ -503,6 +503,7 @@ CASES: list[Case] = [
             ("blocks", _scheme("stationary_block")),
         )
     ),
+    Case("bootstrap_bayesian", bootstrap_rows),
     Case("bootstrap_crossed", crossed_rows),
     Case("bootstrap_crossed", crossed_rows, label="poisson", options=_scheme("poisson")),
     Case("bootstrap_nested", nested_rows),

@@ -16,8 +16,10 @@ from statsmodels.stats.multitest import multipletests
 
 import signoise as sn
 from dumps import shared_dump
+from signoise._addresses import group_addresses
 from signoise._cli import main
 from signoise._rank import best_shares, in_words
+from signoise._rank_sets import rank_sets
 from test_compare import instances, results
 
 
@@ -130,14 +132,16 @@ def test_right_or_wrong_scores() -> None:
     assert (best["low"], best["high"]) == pytest.approx((wilson.low, wilson.high))
 
 
-def test_sets_hold_for_all_runs_at_once() -> None:
+@pytest.mark.parametrize("adjust", ["holm", "max_t"])
+def test_sets_hold_for_all_runs_at_once(adjust: Any) -> None:
     """200 tasks of 5 runs with two ties: any false order in at most 5 % and three standard errors."""
     levels = [0.5, 0.5, 0.55, 0.6, 0.6]
     frames = [
         instances(planted(levels, n=80, seed=seed, noise=0.1)).with_columns(task=pl.lit(f"t{seed:03d}"))
         for seed in range(200)
     ]
-    table = sn.rank(pl.concat(frames), n_resamples=10)
+    draws = {"holm": 10, "max_t": 500}[adjust]
+    table = sn.rank(pl.concat(frames), adjust=adjust, n_resamples=draws)
     # tied runs may have any rank of their block
     first = {"m3": 1, "m4": 1, "m2": 3, "m0": 4, "m1": 4}
     last = {"m3": 2, "m4": 2, "m2": 3, "m0": 5, "m1": 5}
@@ -147,6 +151,72 @@ def test_sets_hold_for_all_runs_at_once() -> None:
     )
     assert wrong["task"].n_unique() / 200 <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 200)
     assert np.mean(table["rank_high"].to_numpy() - table["rank_low"].to_numpy()) < 2
+
+
+def test_equal_runs_in_clusters_are_seldom_told_apart() -> None:
+    """150 tasks of 6 equal runs in 40 clusters, where every order is false."""
+    rng = np.random.default_rng(12)
+    cluster = [f"c{i // 3:02}" for i in range(120)]
+    frames = []
+    for task in range(150):
+        shared = rng.normal(0, 1, 120)
+        own = np.repeat(rng.normal(0, 0.5, (6, 40)), 3, axis=1)
+        runs = {f"m{i}": shared + own[i] + rng.normal(0, 0.2, 120) for i in range(6)}
+        frames.append(instances(runs, cluster=cluster).with_columns(task=pl.lit(f"t{task:03}")))
+    table = sn.rank(pl.concat(frames), adjust="max_t", n_resamples=500)
+    wrong = table.filter((pl.col("rank_low") > 1) | (pl.col("rank_high") < 6))["task"].n_unique() / 150
+    assert wrong <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 150)
+    assert table["status"].unique().to_list() == ["ok"]
+
+
+def test_simultaneous_intervals_are_those_of_rank_sets() -> None:
+    runs = planted([0.5, 0.52, 0.55, 0.56, 0.4], n=150, seed=3)
+    frame = instances(runs)
+    table = sn.rank(frame, adjust="max_t").sort("run")
+    unit = int(group_addresses(table.select("task", "metric").head(1))[0])
+    expected = rank_sets(np.array(list(runs.values())), unit=unit)
+    assert table["rank_low"].to_list() == expected.low.tolist()
+    assert table["rank_high"].to_list() == expected.high.tolist()
+    assert (expected.low > 1).any()
+    clusters = np.arange(150) // 3
+    clustered = sn.rank(
+        instances(runs, cluster=[f"c{i:02}" for i in clusters]), adjust="max_t", cluster_error="CR1"
+    ).sort("run")
+    expected = rank_sets(np.array(list(runs.values())), clusters, unit=unit)
+    assert clustered["rank_low"].to_list() == expected.low.tolist()
+    # A loss turns the order, not what is sure.
+    down = sn.rank(instances(runs, metric="loss"), adjust="max_t").sort("run")
+    up = sn.rank(frame, adjust="max_t").sort("run")
+    assert (down["rank_low"] + up["rank_high"]).to_list() == [6] * 5
+    assert sn.rank(frame, adjust="max_t", threads=1).equals(sn.rank(frame, adjust="max_t", threads=2))
+
+
+def test_many_runs_are_told_apart_better_by_simultaneous_intervals() -> None:
+    runs = planted([0.5 + 0.04 * i for i in range(12)], n=120, seed=2, noise=0.2)
+    widths = {}
+    for adjust in ("bonferroni", "max_t"):
+        table = sn.rank(instances(runs), adjust=adjust, n_resamples=2000)  # type: ignore[arg-type]
+        widths[adjust] = (table["rank_high"] - table["rank_low"]).sum()
+    assert widths["max_t"] <= widths["bonferroni"]
+
+
+def test_simultaneous_intervals_of_macro_means() -> None:
+    parts = [
+        instances(planted([0.5, 0.7, 0.55], n=n, seed=n)).with_columns(subtask=pl.lit(f"s{n}"))
+        for n in (60, 90, 150)
+    ]
+    macro, holm = (
+        sn.rank(pl.concat(parts), subtasks="macro", adjust=adjust)  # type: ignore[arg-type]
+        for adjust in ("max_t", "holm")
+    )
+    assert macro.select("run", "rank_low", "rank_high").equals(holm.select("run", "rank_low", "rank_high"))
+    assert macro["rank_high"][0] == 1
+    # Equal leads everywhere prove nothing, nor do equal runs.
+    same = planted([0.5])["m0"]
+    table = sn.rank(instances({"a": same, "b": same, "c": same - 1}), adjust="max_t")
+    assert table.select("rank_low", "rank_high").rows() == [(1, 3)] * 3
+    with pytest.raises(sn.OptionError, match="draws signs of instances that all runs share"):
+        sn.rank(results(stderr=[0.02, 0.03]), adjust="max_t")
 
 
 def test_runs_that_lack_instances() -> None:

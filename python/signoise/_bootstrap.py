@@ -3,30 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ._bootstrap_replicates import Plan, intervals, too_few
-from ._bootstrap_samples import Sample, load_samples
+from ._addresses import group_addresses
+from ._bootstrap_crossed import Crossed, Nested, crossed, nested, sister_intervals
+from ._bootstrap_options import BLOCKS, as_statistic, check_combination, design_of
+from ._bootstrap_replicates import Found, Plan, intervals, too_few
+from ._bootstrap_samples import Samples, Sisters, load_samples
+from ._bootstrap_series import bootstrap_series
 from ._duplicates import Duplicates
 from ._errors import OptionError
 from ._mean_intervals import FEW_CLUSTERS
 from ._options import as_columns, check_choice, check_count, check_level, signature
+from ._schema import SCORE_IDENTITY
 from ._scores import Filter, Scores
 from ._status import Statuses, check_strict, flag_lists, result_column
 
 #: Percentile intervals of means over fewer instances than this are too short.
 FEW_INSTANCES = 30
+#: Runs or checkpoints that are drawn: with fewer, percentile intervals are too short.
+FEW_SISTERS = 5
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """Intervals and what they rest on, an entry a row."""
+
+    found: Found
+    n: NDArray[np.intp]
+    n_clusters: NDArray[np.intp]
+    n_strata: NDArray[np.intp]
+    effective_clusters: NDArray[np.float64]
+    too_few: NDArray[np.bool_]
 
 
 def bootstrap(
     scores: Scores,
     *,
     statistic: Literal["mean", "median"] | str | Callable[[NDArray[np.float64]], float] = "mean",
-    method: Literal["percentile", "basic", "bca", "studentised"] = "percentile",
+    method: Literal["percentile", "basic", "bca", "studentised", "t"] = "percentile",
+    design: Literal["instances", "crossed", "nested", "moving_block", "stationary_block"] | None = None,
+    over: Literal["seed", "step"] | None = None,
+    across: str | Sequence[str] | None = None,
+    weights: Literal["multinomial", "poisson", "bayesian"] = "multinomial",
+    block_length: int | None = None,
     by: str | Sequence[str] = ("task", "metric"),
     where: Filter = None,
     order: str = "tokens",
@@ -40,7 +65,7 @@ def bootstrap(
     strict: bool = False,
     threads: int | None = None,
 ) -> pl.DataFrame:
-    """Bootstrap interval of the score of each run, from its instances resampled with replacement.
+    """Bootstrap interval of the score of each run, from its instances (and seeds, or checkpoints) drawn again.
 
     Parameters
     ----------
@@ -53,7 +78,27 @@ def bootstrap(
         holds, which is slow (``n_resamples`` calls a row) and needs memory for ``n_resamples`` times the number of
         instances.
     method
-        ``"percentile"``, ``"basic"``, ``"bca"`` or ``"studentised"``. The last is for means without `stratify`.
+        ``"percentile"`` or ``"basic"``; ``"bca"`` and ``"studentised"`` for the design ``"instances"``, the latter for
+        means without `stratify`; ``"t"`` for ``"crossed"`` and ``"nested"``: closed form, nothing is drawn.
+    design
+        What is drawn. ``"instances"``, the default: a row is one checkpoint. ``"crossed"``, the default with `over`:
+        runs or checkpoints and, independently, the instances that all of them have. ``"nested"``: runs or checkpoints,
+        then instances of each, where no two share one (refused elsewhere: its intervals would be far too short).
+        ``"moving_block"``, ``"stationary_block"``: blocks of successive checkpoints of runs with at least 100 of them;
+        instances stay as they are, and need not be there. Designs other than ``"instances"`` are for means, blocks for
+        quantiles too.
+    over
+        ``"seed"``: a row is the mean over the last checkpoints of the runs that differ by their seed alone; ``"step"``:
+        over the checkpoints of a run (those that `where` leaves).
+    across
+        With ``over="seed"``: columns that say which runs belong together. Default ``recipe`` where it is filled, else
+        ``run``.
+    weights
+        How often a replicate holds an instance: ``"multinomial"``, as many draws as there are instances; ``"poisson"``,
+        independent counts with mean 1; ``"bayesian"``, Dirichlet(1, .., 1) weights in place of counts, for means with
+        ``"percentile"`` or ``"basic"`` limits of the design ``"instances"``.
+    block_length
+        Checkpoints in a block (their mean number, if stationary). Default: the rule of Politis and White, run by run.
     by
         Key beside the run and its checkpoint. The last checkpoint of each run is taken, among those that `where`
         leaves; with ``step`` (or another column of the checkpoint) in `by` all of them are.
@@ -76,14 +121,17 @@ def bootstrap(
     -------
     DataFrame
         A row for each run, checkpoint and score: ``run, step``, by-columns; ``n`` instances, ``n_clusters`` (equals
-        `n` where they are independent), ``n_strata``; ``value`` of the statistic; ``stderr``, the standard deviation
-        of the replicates; ``low, high``; ``n_missing, n_nan, status, flags, signature``.
+        `n` where they are independent), ``n_strata``; with `over` also ``n_seeds`` or ``n_checkpoints``; ``value`` of
+        the statistic; ``stderr``, the standard deviation of the replicates; ``low, high``; ``n_missing, n_nan, status,
+        flags, signature``. With ``over="seed"`` the columns of `across` stand for ``run, step``, with ``over="step"``
+        there is no ``step``. Blocks: ``n_checkpoints, block_length`` for the counts of instances.
 
     Undefined when
-        A stratum has fewer than 2 instances or clusters (``too_few``: error and limits null). The limits coincide
-        (``constant``: they are null, for an interval without width would claim that the score is known exactly, and 0
-        of 30 right is compatible with 11 %; `stderr` stays what it is, 0 where all replicates are equal). An infinite
-        score, a function that returns NaN, or replicates without spread under ``"studentised"`` (``not_finite``).
+        A stratum has fewer than 2 instances or clusters, or a row fewer than 2 seeds or checkpoints to draw
+        (``too_few``: error and limits null). The limits coincide (``constant``: they are null, for an interval without
+        width would claim that the score is known exactly, and 0 of 30 right is compatible with 11 %; `stderr` stays
+        what it is, 0 where all replicates are equal). An infinite score, a function that returns NaN, or replicates
+        without spread under ``"studentised"`` (``not_finite``).
 
     Notes
     -----
@@ -94,13 +142,21 @@ def bootstrap(
     the signature says ``binomial_law``, ``instances`` or ``clusters``. BCa: acceleration by leaving out one instance
     (or cluster) at a time; where it or the bias is undefined the percentile interval stands, flag
     ``percentile_fallback``. Other flags: ``few_instances`` (fewer than 30), ``few_clusters`` (fewer than 30 effective
-    clusters), ``missing_values``, ``mixed_config``. It is the instances that are drawn: what another seed or step would
-    give is for `variance`.
+    clusters), ``few_seeds`` and ``few_checkpoints`` (fewer than 5 are drawn), ``unmatched`` (instances that not all of
+    them have were left out), ``missing_values``, ``mixed_config``.
+
+    The design ``"instances"`` speaks of this checkpoint on other instances, ``"crossed"`` of other seeds too; these are
+    drawn at the address of `across` (or the run), so that tasks share them. Its variance holds the interaction three
+    times: 1.00 to 1.17 of the truth in simulations. With fewer than 5 seeds percentile limits are too narrow
+    nevertheless; ``"t"`` (``V_s + V_i - V_e``, Satterthwaite's degrees of freedom) is not. ``over="step"`` takes
+    checkpoints for independent: limits are too narrow where they are autocorrelated.
 
     References
     ----------
     Efron and Tibshirani 1993, "An introduction to the bootstrap"; Efron 1987, "Better bootstrap confidence intervals",
-    JASA 82; Miller 2024, "Adding error bars to evals", arXiv 2411.00640.
+    JASA 82; Miller 2024, "Adding error bars to evals", arXiv 2411.00640; Owen 2007, "The pigeonhole bootstrap", Annals
+    of Applied Statistics 1; Rubin 1981, "The Bayesian bootstrap", Annals of Statistics 9; Politis and Romano 1994, "The
+    stationary bootstrap", JASA 89; Politis and White 2004, Econometric Reviews 23, with the correction of 2009.
 
     Examples
     --------
@@ -113,19 +169,45 @@ def bootstrap(
     True
     """
     check_level(confidence_level)
-    check_choice("method", method, ("percentile", "basic", "bca", "studentised"))
+    check_choice("method", method, ("percentile", "basic", "bca", "studentised", "t"))
+    check_choice("weights", weights, ("multinomial", "poisson", "bayesian"))
     check_count("n_resamples", n_resamples, 2)
     check_count("rng_seed", rng_seed, 0)
     if rng_seed >= 2**64:
         raise OptionError(f"rng_seed must be below 2**64, got {rng_seed}")
     strata = as_columns(stratify) if stratify else ()
-    name, probability, function = _statistic(statistic)
-    if method == "studentised" and (name != "mean" or strata):
-        raise OptionError(
-            'method="studentised" is for statistic="mean" without stratify: other standard errors are not known in '
-            'closed form; choose method="bca"'
+    name, probability, function = as_statistic(statistic)
+    chosen = design_of(design, over, across, block_length)
+    check_combination(chosen, name, function, method, weights, strata, cluster)
+    plan = Plan(
+        name, probability, function, method, n_resamples, rng_seed, confidence_level, threads, weights
+    )
+    settings: dict[str, Any] = {
+        "statistic": name,
+        "method": method,
+        "design": None if chosen == "instances" else chosen,
+        "over": over,
+        "across": as_columns(across) if across else None,
+        "weights": None if weights == "multinomial" else weights,
+    }
+    draws = {"n_resamples": n_resamples, "rng_seed": rng_seed, "level": confidence_level}
+    if chosen in BLOCKS:
+        return bootstrap_series(
+            scores,
+            plan,
+            chosen,
+            block_length,
+            by=as_columns(by),
+            where=where,
+            order=order,
+            columns=columns,
+            duplicates=duplicates,
+            strict=strict,
+            text=signature("bootstrap", **settings, block_length=block_length, order=order, **draws),
         )
-    plan = Plan(name, probability, function, method, n_resamples, rng_seed, confidence_level, threads)
+    sisters = None
+    if over is not None:
+        sisters = Sisters(over, chosen == "nested", as_columns(across) if across else ())
     loaded = load_samples(
         scores,
         by=as_columns(by),
@@ -137,50 +219,51 @@ def bootstrap(
         duplicates=duplicates,
         strict=strict,
         threads=threads,
+        sisters=sisters,
     )
     samples, labels = loaded.samples, loaded.labels
     if strata and name == "mean" and any(sample.logs for sample in samples):
         raise OptionError(
             "the mean over strata of a perplexity is not offered; leave it out (where=...), or leave out stratify"
         )
-    found = intervals(samples, plan)
-    n = np.array([len(sample.values) for sample in samples], dtype=np.int64)
-    n_clusters = np.array([len(sample.members) - 1 for sample in samples], dtype=np.int64)
-    short = np.array([too_few(sample) for sample in samples], dtype=bool)
+    drawn = _drawn(loaded, plan, sisters)
+    found = drawn.found
     defined = np.isfinite(found.value) & ((np.isfinite(found.low) & np.isfinite(found.high)) | found.constant)
     statuses = Statuses(len(samples))
-    statuses.set("too_few", short)
+    statuses.set("too_few", drawn.too_few)
     statuses.set("constant", found.constant)
     statuses.check_finite(~defined)
     left_out = loaded.counts.sum_horizontal().to_numpy() > 0
     flags = {
         "missing_values": left_out,
         "mixed_config": np.full(len(samples), "config" in loaded.joined),
-        "few_instances": n < FEW_INSTANCES,
-        "few_clusters": (n_clusters < n) & (_effective_clusters(samples) < FEW_CLUSTERS),
+        "few_instances": drawn.n < FEW_INSTANCES,
+        "few_clusters": (drawn.n_clusters < drawn.n) & (drawn.effective_clusters < FEW_CLUSTERS),
+        "few_seeds": (loaded.inside < FEW_SISTERS) & (over == "seed"),
+        "few_checkpoints": (loaded.inside < FEW_SISTERS) & (over == "step"),
+        "unmatched": loaded.unmatched > 0,
         "percentile_fallback": found.fallback,
     }
     # One half of an interval would be taken for the whole.
     low, high = (np.where(defined, limit, np.nan) for limit in (found.low, found.high))
     texts = {
-        draws: signature(
+        kind: signature(
             "bootstrap",
-            statistic=name,
-            method=method,
-            draws=draws,
+            **settings,
+            draws=kind,
             cluster=cluster,
             stratify=strata or None,
             order=order,
-            n_resamples=n_resamples,
-            rng_seed=rng_seed,
-            level=confidence_level,
+            **draws,
         )
-        for draws in set(found.draws)
+        for kind in set(found.draws)
     }
+    inside = {"seed": "n_seeds", "step": "n_checkpoints"}
     output = labels.with_columns(
-        pl.Series("n", n),
-        pl.Series("n_clusters", n_clusters),
-        pl.Series("n_strata", [len(sample.units) for sample in samples], dtype=pl.Int64),
+        pl.Series("n", drawn.n, dtype=pl.Int64),
+        pl.Series("n_clusters", drawn.n_clusters, dtype=pl.Int64),
+        pl.Series("n_strata", drawn.n_strata, dtype=pl.Int64),
+        *([] if over is None else [pl.Series(inside[over], loaded.inside, dtype=pl.Int64)]),
         result_column("value", found.value),
         result_column("stderr", found.stderr),
         result_column("low", low),
@@ -188,36 +271,49 @@ def bootstrap(
         *loaded.counts,
         statuses.column(),
         flag_lists(flags, len(samples)),
-        pl.Series("signature", [texts[draws] for draws in found.draws], dtype=pl.String),
+        pl.Series("signature", [texts[kind] for kind in found.draws], dtype=pl.String),
     )
     check_strict(output, labels.columns, strict=strict)
     return output
 
 
-def _statistic(
-    statistic: str | Callable[[NDArray[np.float64]], float],
-) -> tuple[str, float | None, Callable[[NDArray[np.float64]], float] | None]:
-    """Name of a statistic, and its probability or its function."""
-    if not isinstance(statistic, str) and callable(statistic):
-        return getattr(statistic, "__qualname__", type(statistic).__name__), None, statistic
-    if statistic == "mean":
-        return "mean", None, None
-    if statistic == "median":
-        return "median", 0.5, None
-    kind, sign, text = str(statistic).partition(":")
-    if kind == "quantile" and sign:
-        try:
-            probability = float(text)
-        except ValueError:
-            probability = np.nan
-        if 0 <= probability <= 1:
-            return f"quantile:{probability:g}", probability, None
-    raise OptionError(
-        f'statistic must be "mean", "median", "quantile:p" with p from 0 to 1, or a function, got {statistic!r}'
+def _drawn(loaded: Samples, plan: Plan, sisters: Sisters | None) -> _Drawn:
+    samples = loaded.samples
+    if sisters is None:
+        return _Drawn(
+            intervals(samples, plan),
+            np.array([len(sample.values) for sample in samples], dtype=np.intp),
+            np.array([len(sample.members) - 1 for sample in samples], dtype=np.intp),
+            np.array([len(sample.units) for sample in samples], dtype=np.intp),
+            _effective_clusters([np.diff(sample.members) for sample in samples]),
+            np.array([too_few(sample) for sample in samples], dtype=bool),
+        )
+    labels = loaded.labels
+    tables: list[Crossed | Nested]
+    if sisters.nested:
+        if any(sample.weights is not None for sample in samples):
+            raise OptionError(
+                'design="nested" is for plain means, and these scores have weights; leave them out (where=...)'
+            )
+        units = group_addresses(labels)
+        tables = [nested(sample, unit) for sample, unit in zip(samples, units, strict=True)]
+    else:
+        # Tasks share the draws of sisters.
+        units = group_addresses(labels.select(name for name in labels.columns if name not in SCORE_IDENTITY))
+        tables = [
+            crossed(sample, int(inside), unit)
+            for sample, inside, unit in zip(samples, loaded.inside, units, strict=True)
+        ]
+    return _Drawn(
+        sister_intervals(tables, plan),
+        np.array([table.n for table in tables], dtype=np.intp),
+        np.array([len(table.cluster_sizes) for table in tables], dtype=np.intp),
+        np.array([table.n_strata for table in tables], dtype=np.intp),
+        _effective_clusters([table.cluster_sizes for table in tables]),
+        np.array([table.too_few for table in tables], dtype=bool),
     )
 
 
-def _effective_clusters(samples: Sequence[Sample]) -> NDArray[np.float64]:
+def _effective_clusters(sizes: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
     """Clusters of equal size that these are worth: 1 / sum of squared shares."""
-    sizes = (np.diff(sample.members).astype(float) for sample in samples)
-    return np.array([size.sum() ** 2 / (size**2).sum() if len(size) else 0.0 for size in sizes])
+    return np.array([(x.sum() / (x.astype(float) ** 2).sum()) * x.sum() if len(x) else 0.0 for x in sizes])

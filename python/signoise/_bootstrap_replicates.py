@@ -37,6 +37,8 @@ class Plan:
     rng_seed: int
     level: float
     threads: int | None
+    weights: str = "multinomial"
+    """Law of the counts of instances."""
 
 
 @dataclass(frozen=True)
@@ -79,20 +81,28 @@ def intervals(samples: Sequence[Sample], plan: Plan) -> Found:
         if plan.probability is None and plan.function is None and batch[0].logs:
             replicates, estimates = np.exp(replicates), np.exp(estimates)
             ends = np.exp(ends[0]), np.exp(ends[1])
-        offsets = np.arange(0, replicates.size + 1, plan.n_resamples, dtype=np.uintp)
-        moments = kernels().segment_moments(np.ravel(replicates), offsets, threads=plan.threads)
-        # Rounding lets replicates of one value differ in their last bits.
-        largest = np.maximum(np.abs(moments["max"]), np.abs(moments["min"]))
-        same = ends[1] - ends[0] <= ONE_VALUE * largest
-        one = moments["max"] - moments["min"] <= ONE_VALUE * largest
+        stderr[rows], same, one = spreads(replicates, ends, plan.threads)
         value[rows], constant[rows] = estimates, same | one
-        stderr[rows] = np.where(one, 0.0, np.sqrt(moments["m2"] / (plan.n_resamples - 1)))
         low[rows], high[rows] = (np.where(same | one, np.nan, end) for end in ends)
-        fallback[rows] = limits["fallback"] & ~same
+        fallback[rows] = np.logical_and(limits["fallback"], ~same)
     for row, sample in enumerate(samples):
         if np.isnan(value[row]) and len(sample.values):
             value[row] = _estimate(sample, plan)
     return Found(value, stderr, low, high, constant, fallback, draws)
+
+
+def spreads(
+    replicates: Floats, ends: tuple[Floats, Floats], threads: int | None
+) -> tuple[Floats, NDArray[np.bool_], NDArray[np.bool_]]:
+    """Standard deviation of each row of replicates; where its limits coincide; where all replicates are one value."""
+    n_resamples = replicates.shape[1]
+    offsets = np.arange(0, replicates.size + 1, n_resamples, dtype=np.uintp)
+    moments = kernels().segment_moments(np.ravel(replicates), offsets, threads=threads)
+    # Rounding lets replicates of one value differ in their last bits.
+    largest = np.maximum(np.abs(moments["max"]), np.abs(moments["min"]))
+    same: NDArray[np.bool_] = ends[1] - ends[0] <= ONE_VALUE * largest
+    one: NDArray[np.bool_] = moments["max"] - moments["min"] <= ONE_VALUE * largest
+    return np.where(one, 0.0, np.sqrt(moments["m2"] / (n_resamples - 1))), same, one
 
 
 def too_few(sample: Sample) -> bool:
@@ -105,7 +115,9 @@ def _draws_of(sample: Sample, plan: Plan) -> str:
     if sample.clustered:
         return "clusters"
     plain = plan.probability is None and plan.function is None and sample.weights is None and not sample.logs
-    shares = plain and plan.method != "studentised" and len(sample.strata) == 2
+    shares = (
+        plain and plan.method != "studentised" and len(sample.strata) == 2 and plan.weights == "multinomial"
+    )
     if shares and ((sample.values == 0) | (sample.values == 1)).all():
         return "binomial_law"
     return "instances"
@@ -186,9 +198,22 @@ def _means(batch: Sequence[Sample], plan: Plan) -> _Replicates:
     macro = len(strata) > 2
     found = kernels().bootstrap_estimates(totals, sizes, strata, macro_mean=macro, threads=threads)
     estimates, accelerations = found["estimate"], found["acceleration"]
+    if plan.weights == "bayesian":
+        values = kernels().bootstrap_bayesian(
+            totals, sizes, strata, units, plan.n_resamples, plan.rng_seed, threads=threads
+        )
+        return _Replicates(values, estimates, accelerations)
     if plan.method != "studentised":
         values = kernels().bootstrap_means(
-            totals, sizes, strata, units, plan.n_resamples, plan.rng_seed, macro_mean=macro, threads=threads
+            totals,
+            sizes,
+            strata,
+            units,
+            plan.n_resamples,
+            plan.rng_seed,
+            macro_mean=macro,
+            scheme=plan.weights,
+            threads=threads,
         )
         return _Replicates(values, estimates, accelerations)
     values, errors = kernels().bootstrap_studentised(
@@ -216,6 +241,7 @@ def _quantiles(batch: Sequence[Sample], probability: float, plan: Plan) -> _Repl
             units,
             plan.n_resamples,
             plan.rng_seed,
+            scheme=plan.weights,
             threads=plan.threads,
         )
         values += found[:, 0, :] / len(bounds)
@@ -244,7 +270,12 @@ def _by_counts(batch: Sequence[Sample], plan: Plan) -> _Replicates:
     """Any statistic, called for every replicate with the values it holds."""
     first = batch[0]
     counts = kernels().bootstrap_counts(
-        first.strata, first.units, plan.n_resamples, plan.rng_seed, threads=plan.threads
+        first.strata,
+        first.units,
+        plan.n_resamples,
+        plan.rng_seed,
+        scheme=plan.weights,
+        threads=plan.threads,
     )
     values = np.empty((len(batch), plan.n_resamples))
     for row, sample in zip(values, batch, strict=True):

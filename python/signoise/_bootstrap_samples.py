@@ -1,9 +1,13 @@
-"""What `bootstrap` draws from: instances of each run and score in clusters and strata, with the addresses of draws."""
+"""What `bootstrap` draws from: instances of each run and score in clusters and strata, with the addresses of draws.
+
+Where a row of the result holds several runs or checkpoints, these are the outermost strata of its sample.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -12,7 +16,7 @@ from numpy.typing import NDArray
 from ._addresses import group_addresses
 from ._duplicates import Duplicates, settle_duplicates
 from ._encode import mixed
-from ._errors import SchemaError
+from ._errors import OptionError, SchemaError
 from ._kernels import kernels
 from ._last import last_checkpoints
 from ._metrics import aggregation
@@ -23,6 +27,8 @@ from ._segments import new_segments
 
 Floats = NDArray[np.float64]
 Offsets = NDArray[np.uintp]
+
+Over = Literal["seed", "step"]
 
 #: What tells the checkpoints of a run apart.
 PLACE = ("step", "revision", "tokens", "flops")
@@ -65,6 +71,21 @@ class Samples:
     counts: pl.DataFrame
     """``n_missing, n_nan`` of each row."""
     samples: list[Sample]
+    inside: NDArray[np.intp]
+    """Runs or checkpoints inside each row; 1 where these are not drawn."""
+    unmatched: NDArray[np.intp]
+    """Scores left out of each row because another of its runs or checkpoints has none for the instance."""
+
+
+@dataclass(frozen=True)
+class Sisters:
+    """Runs or checkpoints that one row of the result holds."""
+
+    over: Over
+    nested: bool
+    """Each has instances of its own; else all of them have the same."""
+    across: tuple[str, ...]
+    """Columns that say which runs differ by their seed alone; none: `recipe` where it is filled, else `run`."""
 
 
 def load_samples(
@@ -79,21 +100,29 @@ def load_samples(
     duplicates: Duplicates,
     strict: bool,
     threads: int | None,
+    sisters: Sisters | None = None,
 ) -> Samples:
     """Instances of every run and score, of the last checkpoint of each run unless `by` names checkpoints."""
-    every = not {*PLACE, order}.isdisjoint(by)
+    over = None if sisters is None else sisters.over
+    every = over == "step" or not {*PLACE, order}.isdisjoint(by)
     by = [name for name in by if name not in ("run", "step", *stratify)]
     choice = _Checkpoints(by, order, stratify, every=every)
 
     def narrow(frame: pl.LazyFrame) -> pl.LazyFrame:
-        _check_columns(frame, [*by, *stratify], cluster)
+        _check_columns(frame, [*by, *stratify, *(sisters.across if sisters else ())], cluster)
         return choice.narrow(frame, where)
 
     rows, _ = rows_of(
         scores,
         columns,
         where,
-        [*by, order, *stratify, "cluster" if cluster is None else cluster],
+        [
+            *by,
+            order,
+            *stratify,
+            "cluster" if cluster is None else cluster,
+            *(sisters.across if sisters else ()),
+        ],
         strict=strict,
         threads=threads,
         instances=True,
@@ -103,18 +132,33 @@ def load_samples(
     if choice.results:
         notes = [*notes, f"{choice.results} result rows were left out: they have no instances to draw"]
     warn_notes(notes, stacklevel=5)
-    given = ["run", "step", *by]
     if "step" not in rows.columns:
         rows = rows.with_columns(pl.lit(None, dtype=COLUMNS["step"]).alias("step"))
+    given, inside = _members(rows, sisters, by)
     candidates = [
         name
         for name in (*SCORE_IDENTITY, *RUN_IDENTITY, "revision")
-        if name in rows.columns and name not in (*given, *stratify)
+        if name in rows.columns and name not in (*given, *stratify, *inside)
     ]
     joined = mixed(rows.select(*given, *candidates).unique(), given, candidates)
-    samples = _arrange(rows, [*given, *joined], joined, cluster, stratify, threads)
+    if inside:
+        rows = rows.with_columns(pl.struct(inside).rank("dense").alias("__sister"))
+    samples = _arrange(rows, [*given, *joined], joined, cluster, stratify, sisters, threads)
     warn_joined(samples.labels, joined, given)
     return samples
+
+
+def _members(rows: pl.DataFrame, sisters: Sisters | None, by: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Columns that label a row of the result, and those that tell apart what is inside."""
+    if sisters is None:
+        return ["run", "step", *by], []
+    if sisters.over == "step":
+        return ["run", *by], [name for name in ("step", "revision") if name in rows.columns]
+    filled = "recipe" in rows.columns and rows["recipe"].null_count() < rows.height
+    across = sisters.across or (("recipe",) if filled else ("run",))
+    told_apart: tuple[str, ...] = ("run", "recipe", "seed", "revision", "step")
+    inside = [name for name in told_apart if name in rows.columns and name not in across]
+    return list(dict.fromkeys([*across, *by])), inside
 
 
 def _check_columns(frame: pl.LazyFrame, named: Sequence[str], cluster: str | None) -> None:
@@ -172,6 +216,7 @@ def _arrange(
     joined: tuple[str, ...],
     cluster: str | None,
     stratify: Sequence[str],
+    sisters: Sisters | None,
     threads: int | None,
 ) -> Samples:
     """Number rows of the result and sort instances, so that no order of rows can reach the draws."""
@@ -183,8 +228,12 @@ def _arrange(
     )
     numbers = labels.select(key).with_row_index("__row")
     rows = rows.filter("__usable").join(numbers, on=list(key), nulls_equal=True)
+    inside, unmatched = np.ones(labels.height, dtype=np.intp), np.zeros(labels.height, dtype=np.intp)
+    if sisters is not None:
+        rows, inside, unmatched = _matched(rows, [*stratify, "instance_id"], labels.select(key), sisters)
     rows = _with_clusters(rows, ["__row", *stratify, "instance_id"], cluster)
-    within = ["__row", *stratify, "__cluster", "instance_id"]
+    outer = [] if sisters is None else ["__sister"]
+    within = ["__row", *outer, *stratify, "__cluster", "instance_id"]
     rows = rows.sort(*within, *(name for name in ("repeat",) if name in rows.columns))
     first = np.flatnonzero(new_segments(rows, within))
     value, weight = rows["value"].to_numpy(), None
@@ -221,7 +270,48 @@ def _arrange(
                 logs=bool(logs[part].any()),
             )
         )
-    return Samples(labels.select(key), joined, labels.select("n_missing", "n_nan"), samples)
+    counts = labels.select("n_missing", "n_nan")
+    return Samples(labels.select(key), joined, counts, samples, inside, unmatched)
+
+
+def _matched(
+    rows: pl.DataFrame, instance: Sequence[str], labels: pl.DataFrame, sisters: Sisters
+) -> tuple[pl.DataFrame, NDArray[np.intp], NDArray[np.intp]]:
+    """Instances that all sisters of a row have, or a check that no two have one; sisters, and scores left out."""
+    inside = np.zeros(labels.height, dtype=np.intp)
+    counted = rows.group_by("__row").agg(pl.col("__sister").n_unique())
+    inside[counted["__row"].to_numpy()] = counted["__sister"].to_numpy()
+    rows = rows.with_columns(
+        pl.col("__sister").n_unique().over("__row").alias("__all"),
+        pl.col("__sister").n_unique().over("__row", *instance).alias("__held"),
+    )
+    what = "runs" if sisters.over == "seed" else "checkpoints"
+
+    def row_text(row: int) -> str:
+        return ", ".join(str(value) for value in labels.row(row) if value is not None)
+
+    if sisters.nested:
+        shared = rows.filter(pl.col("__held") > 1)
+        if shared.height:
+            first = shared.sort("__row", *instance).row(0, named=True)
+            raise OptionError(
+                f'design="nested" is for {what} with instances of their own, and instance {first["instance_id"]!r} '
+                f"belongs to {first['__held']} of them ({row_text(first['__row'])}): its intervals would be far too "
+                'short; choose design="crossed"'
+            )
+        return rows, inside, np.zeros_like(inside)
+    whole = rows.filter(pl.col("__held") == pl.col("__all"))
+    apart = rows.filter(pl.col("__all") > 1).join(whole, on="__row", how="anti")
+    if apart.height:
+        row = int(apart["__row"].min())  # type: ignore[arg-type]
+        advice = '; choose design="nested"' if (apart["__held"] == 1).all() else ""
+        raise OptionError(
+            f'design="crossed" is for {what} over the same instances, and no instance is there for all {inside[row]} '
+            f"of {row_text(row)}{advice}"
+        )
+    left_out = np.bincount(rows["__row"].to_numpy(), minlength=labels.height)
+    left_out -= np.bincount(whole["__row"].to_numpy(), minlength=labels.height)
+    return whole, inside, left_out.astype(np.intp)
 
 
 def _with_clusters(rows: pl.DataFrame, key: Sequence[str], cluster: str | None) -> pl.DataFrame:

@@ -21,6 +21,7 @@ __all__ = [
     "beta_quantile",
     "bit_matrix_counts",
     "bit_matrix_moments",
+    "bootstrap_bayesian",
     "bootstrap_binomial",
     "bootstrap_counts",
     "bootstrap_crossed",
@@ -342,6 +343,16 @@ def wide_uint32(
 ) -> NDArray[np.uint32]: ...
 
 # bootstrap
+def bootstrap_bayesian(
+    totals: NDArray[np.float64],
+    sizes: NDArray[np.float64] | None,
+    offsets: NDArray[np.uintp],
+    units: NDArray[np.uint64],
+    n_resamples: int,
+    rng_seed: int,
+    *,
+    threads: int | None = None,
+) -> NDArray[np.float64]: ...
 def bootstrap_binomial(
     ones: _Addresses,
     n: _Addresses,

@@ -183,7 +183,7 @@ def compare_sides(
     out = _empty(where)
     jobs: list[_Job] = []
     for group, rows in _by_group(where[:, 0].tolist()):
-        place = _shared_by_all(sides.place(group)) if together else sides.place(group)
+        place = shared_by_all(sides.place(group)) if together else sides.place(group)
         for row in rows:
             ia, ib = place[:, where[row, 1]], place[:, where[row, 2]]
             both = np.flatnonzero((ia >= 0) & (ib >= 0))
@@ -219,7 +219,7 @@ def side_estimates(sides: Sides, error: ClusterError, *, together: bool = False)
     sides_of = labels["side"].to_numpy()
     for group, rows in _by_group(labels["group"].to_list()):
         every = sides.place(group)
-        place = _shared_by_all(every) if together else every
+        place = shared_by_all(every) if together else every
         plain = not (sides.ratio[group] or sides.logs[group] or sides.clustered(group))
         for row in rows:
             own = place[:, sides_of[row]]
@@ -255,7 +255,7 @@ def _by_group(groups: Sequence[int]) -> Iterable[tuple[int, list[int]]]:
     return rows.items()
 
 
-def _shared_by_all(place: Ints) -> Ints:
+def shared_by_all(place: Ints) -> Ints:
     """Only the instances that all sides have which have any."""
     present = place[:, (place >= 0).any(axis=0)]
     return np.where(np.asarray((present >= 0).all(axis=1))[:, None], place, -1)

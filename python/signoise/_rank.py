@@ -32,12 +32,15 @@ from ._metrics import require_direction
 from ._options import as_columns, check_choice, check_count, check_level, signature
 from ._pairs import Estimates, Pairs, Test, compare_sides, side_estimates
 from ._proportions import proportion_interval
+from ._rank_max_t import differ, residuals
 from ._scores import Filter, Scores, warn_joined
 from ._status import Statuses, check_strict, flag_lists, result_column
 from ._strata import average_estimates, average_pairs, complete, whole_tasks
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
+Mask = NDArray[np.bool_]
+Parts = dict[int, list[tuple[Ints, Floats]]]
 
 #: What the draws are for. Purposes of draws made in Python start at 1000: those of kernels count up from 1.
 RANK_DRAW = 1000
@@ -56,7 +59,7 @@ def rank(
     cluster_error: ClusterError = "CR1",
     subtasks: Subtasks = "apart",
     test: Literal["auto", "exact", "t"] = "auto",
-    adjust: Literal["holm", "bonferroni"] = "holm",
+    adjust: Literal["holm", "bonferroni", "max_t"] = "holm",
     confidence_level: float = 0.95,
     direction: Mapping[str, str] | None = None,
     n_resamples: int = 10_000,
@@ -76,13 +79,16 @@ def rank(
     metric, order, cluster, cluster_error, subtasks, test
         As in `compare`; `test` is that of each pair. Macro means are over the subtasks that all runs have.
     adjust
-        For the pairs of one group: ``"holm"`` or ``"bonferroni"``.
+        For the pairs of one group: ``"holm"`` or ``"bonferroni"`` of the p-values of `test`; ``"max_t"``: simultaneous
+        intervals, whose critical value is that of the largest of all pairs under random signs of residuals (of
+        clusters, where there are any). It knows how the pairs depend on each other, so its sets are shorter for many
+        runs, but it rests on large numbers of instances or clusters; scores without instances are refused.
     confidence_level
         Of `low` and `high`, each on its own, and of the rank sets of all runs of a group together.
     direction
         ``{"metric": "higher" | "lower"}`` for metrics that are not known.
     n_resamples, rng_seed
-        Draws for `p_best` with three runs or more.
+        Draws for `p_best` with three runs or more, and for ``"max_t"``.
 
     Returns
     -------
@@ -104,16 +110,18 @@ def rank(
 
     Notes
     -----
-    ``rank_low`` is 1 + the number of runs that are significantly better in the pairwise tests of `compare`, all pairs
-    of a group adjusted together; ``rank_high`` leaves out those significantly worse. All sets hold at once with at
-    least `confidence_level`. ``p_best``: probability of the highest value under a normal distribution about the means
-    with their covariance over instances, ties shared: exact for two runs, else from addressed draws. It is a summary
-    of these scores, not a prior-free probability. ``low, high``: Wilson's interval for 0/1 scores of independent
-    instances, else Student's.
+    ``rank_low`` is 1 + the number of runs that are significantly better in the pairwise tests of `compare` (or whose
+    simultaneous interval lies above), all pairs of a group adjusted together; ``rank_high`` leaves out those
+    significantly worse. What is kept is the family-wise error of a group: all true ranks lie in their sets at once
+    with a probability of at least `confidence_level`. Groups are not adjusted for each other. ``p_best``: probability
+    of the highest value under a normal distribution about the means with their covariance over instances, ties shared:
+    exact for two runs, else from addressed draws. It is a summary of these scores, not a prior-free probability. ``low,
+    high``: Wilson's interval for 0/1 scores of independent instances, else Student's.
 
     References
     ----------
-    Mogstad, Romano, Shaikh and Wilhelm 2024, "Inference for ranks", Review of Economic Studies 91; Holm 1979.
+    Mogstad, Romano, Shaikh and Wilhelm 2024, "Inference for ranks", Review of Economic Studies 91; Holm 1979; Westfall
+    and Young 1993, "Resampling-based multiple testing".
 
     Examples
     --------
@@ -126,7 +134,7 @@ def rank(
     check_choice("cluster_error", cluster_error, ("CR0", "CR1", "CR3"))
     check_subtasks(subtasks, by)
     check_choice("test", test, ("auto", "exact", "t"))
-    check_choice("adjust", adjust, ("holm", "bonferroni"))
+    check_choice("adjust", adjust, ("holm", "bonferroni", "max_t"))
     check_count("n_resamples", n_resamples)
     check_count("rng_seed", rng_seed, 0)
     sides = load_sides(
@@ -148,12 +156,16 @@ def rank(
     with np.errstate(all="ignore"):
         pairs, estimates = _estimated(sides, cluster_error)
         _tell_left_out(sides, estimates, strict=strict)
+        parts = {group: [residuals(sides, group)] for group in range(len(sides.groups)) if adjust == "max_t"}
         if subtasks == "macro":
-            sides, pairs, estimates = _macro(sides, pairs, estimates, strict=strict)
+            sides, pairs, estimates, parts = _macro(sides, pairs, estimates, parts, strict=strict)
         signs = np.array([1 if name is None else known[name] for name in sides.metric], dtype=float)
-        standing = _standing(
-            sides, pairs, estimates, signs, test, adjust, 1 - confidence_level, n_resamples, rng_seed
-        )
+        if adjust == "max_t":
+            units = group_addresses(sides.groups)
+            significant = differ(pairs, parts, units, confidence_level, n_resamples, rng_seed, threads)
+        else:
+            significant = _significant(pairs, test, adjust, 1 - confidence_level)
+        standing = _standing(sides, pairs, estimates, signs, significant, n_resamples, rng_seed)
     warn_joined(sides.groups, [name for name in sides.joined if name in sides.by], as_columns(by))
     text = signature(
         "rank",
@@ -181,8 +193,8 @@ def _estimated(sides: Sides, error: ClusterError) -> tuple[Pairs, Estimates]:
 
 
 def _macro(
-    sides: Sides, pairs: Pairs, estimates: Estimates, *, strict: bool
-) -> tuple[Sides, Pairs, Estimates]:
+    sides: Sides, pairs: Pairs, estimates: Estimates, parts: Parts, *, strict: bool
+) -> tuple[Sides, Pairs, Estimates, Parts]:
     """Subtasks that all runs of a task have, averaged."""
     merged, task = whole_tasks(sides)
     kept = np.isin(np.arange(len(task)), complete(sides, task))
@@ -204,7 +216,20 @@ def _macro(
         whole_tasks(some)[0],
         average_pairs(pairs.at(np.flatnonzero(kept[pairs.group])), task),
         average_estimates(estimates.rows(np.flatnonzero(kept[group])), some, task),
+        {
+            int(whole_task): [
+                part for g in np.flatnonzero(kept & (task == whole_task)) for part in parts.get(int(g), ())
+            ]
+            for whole_task in whole
+        },
     )
+
+
+def _significant(pairs: Pairs, test: Test, adjust: Literal["holm", "bonferroni"], alpha: float) -> Mask:
+    """Pairs that differ by their own tests, all pairs of a group adjusted together."""
+    p = pairs.tested(test)[0]
+    p = np.where(pairs.paired & np.isnan(pairs.stderr), np.nan, p)
+    return adjusted(p, adjust, pairs.group) <= alpha
 
 
 @dataclass(frozen=True)
@@ -222,15 +247,10 @@ def _standing(
     pairs: Pairs,
     estimates: Estimates,
     signs: Floats,
-    test: Test,
-    adjust: Literal["holm", "bonferroni"],
-    alpha: float,
+    significant: Mask,
     n_resamples: int,
     rng_seed: int,
 ) -> _Standing:
-    p = pairs.tested(test)[0]
-    p = np.where(pairs.paired & np.isnan(pairs.stderr), np.nan, p)
-    significant = adjusted(p, adjust, pairs.group) <= alpha
     lead = signs[pairs.group] * pairs.difference
     group = sides.labels["group"].to_numpy().astype(np.intp)
     side = sides.labels["side"].to_numpy().astype(np.intp)

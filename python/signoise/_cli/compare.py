@@ -127,7 +127,7 @@ def compare(session: Session, **options: Any) -> None:
 @subtasks
 @test
 @click.option(
-    "--adjust", type=click.Choice(["holm", "bonferroni"]), help="For the pairs of one task.  [holm]"
+    "--adjust", type=click.Choice(["holm", "bonferroni", "max_t"]), help="For the pairs of one task.  [holm]"
 )
 @option.confidence_level
 @option.direction

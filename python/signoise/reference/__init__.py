@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._archive import archive_names, archive_read
 from ._bootstrap import (
+    bootstrap_bayesian,
     bootstrap_binomial,
     bootstrap_counts,
     bootstrap_crossed,
@@ -95,6 +96,7 @@ __all__ = [
     "bit_matrix_counts",
     "bit_matrix_moments",
     "bootstrap",
+    "bootstrap_bayesian",
     "bootstrap_binomial",
     "bootstrap_counts",
     "bootstrap_crossed",

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._errors import OptionError, ShapeError
-from ._random import BOOTSTRAP, BOOTSTRAP_LAW, BOOTSTRAP_OUTER, Words
+from ._random import BOOTSTRAP, BOOTSTRAP_LAW, BOOTSTRAP_OUTER, BOOTSTRAP_WEIGHTS, Words
 from ._segments import Floats, Offsets, check_length, segments
 
 Addresses = NDArray[np.uint64]
@@ -77,6 +77,32 @@ def bootstrap_means(
         if macro_mean:
             return sum((_ratio(a, b) for a, b in zip(above, below, strict=True)), nothing) / len(strata)
         return _ratio(sum(above, nothing), sum(below, nothing[:1]))
+
+
+def bootstrap_bayesian(
+    totals: Floats,
+    sizes: Floats | None,
+    offsets: Offsets,
+    units: Addresses,
+    n_resamples: int,
+    rng_seed: int,
+    *,
+    threads: int | None = None,
+) -> Floats:
+    """Replicates of the mean of each row, or of its ratio to sizes, under Dirichlet(1, .., 1) weights: a row a row."""
+    del threads
+    strata = _strata(offsets, units, "multinomial", 1)
+    _check_values(totals, sizes, offsets)
+    sizes = np.ones(totals.shape[1]) if sizes is None else sizes
+    found = np.full((len(totals), n_resamples), math.nan if not strata else 0.0)
+    for replicate in range(n_resamples):
+        for part, unit in strata:
+            words = Words(rng_seed, BOOTSTRAP_WEIGHTS, replicate, unit)
+            weights = np.array([-math.log(1 - words.uniform()) for _ in range(part.stop - part.start)])
+            with np.errstate(invalid="ignore", divide="ignore"):
+                ratio = _ratio(totals[:, part] @ weights, np.float64(sizes[part] @ weights))
+            found[:, replicate] += ratio / len(strata)
+    return found
 
 
 def bootstrap_crossed(

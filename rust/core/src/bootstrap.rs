@@ -6,11 +6,13 @@
 //!   overall:  theta* = sum_h sum_i c_i y_i / sum_h sum_i c_i s_i      macro:  mean over h of the ratios of the strata
 //! A ratio over nothing is NaN. Counts of stratum h come from the stream (rng_seed, BOOTSTRAP, replicate, its unit).
 //!   y -> totals, s -> sizes, strata -> offsets, theta* -> values, B -> n_resamples
-//! Cost O(B n rows) in memory of a block of replicates, whatever B is.
-//! `sums`: sums under counts. `crossed`: rows drawn too. `quantiles`: another statistic. `law`: 0/1 scores of one model
+//! Cost O(B n rows) in memory of as many replicates as fit, whatever B is.
+//! `tables`, `bits`: sums under counts. `bayesian`: weights in place of counts. `crossed`: rows drawn too. `quantiles`: another statistic. `law`: 0/1 scores of one model
 //! or two, whose replicates need no instances. `studentised`, `estimates`, `interval`: intervals.
 //! Twin: python/signoise/reference/_bootstrap.py
 
+mod bayesian;
+mod bits;
 mod crossed;
 mod draw;
 mod estimates;
@@ -19,11 +21,13 @@ mod law;
 mod quantiles;
 mod studentised;
 mod sums;
+mod tables;
 
 use std::ops::Range;
 
 use fearless_simd::{Level, Simd, dispatch};
 
+pub use bayesian::bootstrap_bayesian;
 pub use crossed::{bootstrap_crossed, bootstrap_nested};
 pub use draw::Scheme;
 pub use estimates::{Estimates, bootstrap_estimates};
@@ -36,15 +40,11 @@ use crate::error::{Error, Result};
 use crate::parallel::{Interrupt, Segments, check_len, map_groups};
 use crate::random::{purpose, wide::Address};
 use draw::Sampler;
-use sums::Rows;
+use tables::{Rows, Sums};
 
-/// Replicates that one thread makes in one go, at most: the more there are, the less often many rows pass through
-/// the caches. Of no influence on the values.
-const REPLICATES_PER_PART: usize = 64;
-const REPLICATES_OF_FEW_ROWS: usize = 16;
-const FEW_ROWS: usize = 8;
-/// Counts that it holds then, at most (unless one replicate has more).
-const COUNTS_PER_PART: usize = 1 << 21;
+/// Counts that are held at once, at most (unless one replicate has more), and sums. Of no influence on the values.
+const COUNTS_PER_PASS: usize = 1 << 27;
+const SUMS_PER_PASS: usize = 1 << 23;
 
 /// What is drawn from: instances in strata, and how.
 #[derive(Debug, Clone, Copy)]
@@ -91,17 +91,27 @@ impl<'a> Strata<'a> {
         (counts, n)
     }
 
-    /// How many instances of a stratum a replicate with these counts holds.
-    fn held(&self, stratum: usize, counts: &[u16]) -> f64 {
-        let known = self.samplers.get(stratum).and_then(Sampler::held);
-        known.unwrap_or_else(|| counts.iter().map(|&count| usize::from(count)).sum()) as f64
+    /// Sums of the rows of one stratum in several replicates.
+    fn sums(
+        &self,
+        level: Level,
+        stratum: usize,
+        rows: &Rows<'_>,
+        replicates: Range<usize>,
+        interrupt: &Interrupt,
+    ) -> Result<Sums> {
+        let (Some(sampler), Some(&unit)) = (self.samplers.get(stratum), self.design.units.get(stratum)) else {
+            return Ok(Sums::default());
+        };
+        let (rng_seed, purpose) = (self.design.rng_seed, purpose::BOOTSTRAP);
+        let address = |replicate| Address { rng_seed, purpose, replicate: replicate as u64, unit };
+        rows.sums(level, sampler, &replicates.map(address).collect::<Vec<_>>(), interrupt)
     }
 
-    /// Blocks of replicates that fit the memory of a part.
-    fn parts(&self, rows: usize, n_resamples: usize) -> Vec<Range<usize>> {
-        let most = if rows <= FEW_ROWS { REPLICATES_OF_FEW_ROWS } else { REPLICATES_PER_PART };
+    /// Replicates that fit memory together, over sums of so many rows.
+    fn passes(&self, rows: usize, n_resamples: usize) -> Vec<Range<usize>> {
         let largest = self.samplers.iter().map(Sampler::n).max().unwrap_or(0);
-        let step = (COUNTS_PER_PART / largest.max(1)).clamp(1, most);
+        let step = (COUNTS_PER_PASS / largest.max(1)).min(SUMS_PER_PASS / rows.max(1)).max(1);
         (0..n_resamples).step_by(step).map(|start| start..n_resamples.min(start + step)).collect()
     }
 }
@@ -159,12 +169,28 @@ fn means_at(
         Rows::new(totals.map(|row| strata.segments.slice(row, stratum)).collect())
     };
     let lines: Vec<Rows<'_>> = (0..strata.segments.len()).map(lines).collect();
-    let work = Means { strata: &strata, lines: &lines, rows, sized: sizes.is_some(), macro_mean };
-    let parts = strata.parts(rows, n_resamples);
-    let blocks = map_groups(parts.len(), interrupt, |part| {
-        let replicates = parts.get(part).cloned().unwrap_or(0..0);
-        Ok(dispatch!(level, simd => work.values(simd, replicates)))
-    })?;
+    let mut blocks = Vec::new();
+    for replicates in strata.passes(rows, n_resamples) {
+        let mut above = vec![0.0; replicates.len() * rows];
+        let mut below = vec![0.0; replicates.len()];
+        for (stratum, lines) in lines.iter().enumerate() {
+            let Sums { sums, held } = strata.sums(level, stratum, lines, replicates.clone(), interrupt)?;
+            let sums = sums.chunks((rows + usize::from(sizes.is_some())).max(1)).zip(held);
+            let places = above.chunks_mut(rows.max(1)).zip(&mut below);
+            for ((above, below), (sums, held)) in places.zip(sums) {
+                let (totals, size) = sums.split_at(rows.min(sums.len()));
+                let size = size.first().copied().unwrap_or(held as f64);
+                for (above, total) in above.iter_mut().zip(totals) {
+                    *above += if macro_mean { ratio(*total, size) } else { *total };
+                }
+                *below += if macro_mean { 1.0 } else { size };
+            }
+        }
+        for (above, below) in above.chunks_mut(rows.max(1)).zip(below) {
+            above.iter_mut().for_each(|above| *above = ratio(*above, below));
+        }
+        blocks.push(above);
+    }
     Ok(by_row(&blocks, rows, n_resamples))
 }
 
@@ -179,46 +205,6 @@ fn by_row(blocks: &[Vec<f64>], rows: usize, n_resamples: usize) -> Vec<f64> {
         }
     }
     values
-}
-
-/// What every part of the replicates needs.
-struct Means<'a> {
-    strata: &'a Strata<'a>,
-    /// Totals, and below them the sizes if there are any, of each stratum.
-    lines: &'a [Rows<'a>],
-    rows: usize,
-    sized: bool,
-    macro_mean: bool,
-}
-
-impl Means<'_> {
-    /// One value a row, replicate by replicate.
-    #[inline(always)]
-    fn values<S: Simd>(&self, simd: S, replicates: Range<usize>) -> Vec<f64> {
-        let mut above = vec![0.0; replicates.len() * self.rows];
-        let mut below = vec![0.0; replicates.len()];
-        for (stratum, lines) in self.lines.iter().enumerate() {
-            let (counts, n) = self.strata.counts(simd, stratum, replicates.clone());
-            let sums = lines.sums(simd, &counts, n);
-            let width = self.rows + usize::from(self.sized);
-            let places = above.chunks_mut(self.rows.max(1)).zip(&mut below);
-            for (at, (above, below)) in places.enumerate() {
-                let sums = sums.get(at * width..(at + 1) * width).unwrap_or(&[]);
-                let (totals, size) = sums.split_at(self.rows.min(sums.len()));
-                let counts = counts.get(at * n..(at + 1) * n).unwrap_or(&[]);
-                let size = size.first().copied().unwrap_or_else(|| self.strata.held(stratum, counts));
-                // A stratum of nothing has no sums: what they would be is 0.
-                for (above, total) in above.iter_mut().zip(totals.iter().chain(std::iter::repeat(&0.0))) {
-                    *above += if self.macro_mean { ratio(*total, size) } else { *total };
-                }
-                *below += if self.macro_mean { 1.0 } else { size };
-            }
-        }
-        for (above, below) in above.chunks_mut(self.rows.max(1)).zip(below) {
-            above.iter_mut().for_each(|above| *above = ratio(*above, below));
-        }
-        above
-    }
 }
 
 /// NaN over nothing.
@@ -261,7 +247,7 @@ mod tests {
     #[test]
     fn every_level_gives_the_same_bits() {
         let (offsets, units) = ([0, 1100, 1131], [1, 2]);
-        for rows in [1, 3, 5] {
+        for rows in [1, 3, 5, 12] {
             let real = values(rows * 1131);
             let bits: Vec<f64> = real.iter().map(|x| f64::from(u8::from(x.fract() > 0.5))).collect();
             for (totals, scheme) in SCHEMES.iter().flat_map(|&scheme| [(&real, scheme), (&bits, scheme)]) {
@@ -271,6 +257,26 @@ mod tests {
                 assert!(expected.iter().all(|value| value.is_finite()));
                 for level in levels() {
                     assert_eq!(at(level), expected, "{level:?} {scheme:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_has_the_same_bits_whoever_stands_beside_it() {
+        for n in [7, 95, 480, 1131] {
+            let (offsets, units) = ([0, n], [1]);
+            let real = values(40 * n);
+            let bits: Vec<f64> = real.iter().map(|x| f64::from(u8::from(x.fract() > 0.5))).collect();
+            for (totals, scheme) in SCHEMES.iter().flat_map(|&scheme| [(&real, scheme), (&bits, scheme)]) {
+                let design = Design { offsets: &offsets, units: &units, scheme, rng_seed: 3 };
+                let made = |totals: &[f64]| {
+                    let rows = totals.len() / n;
+                    bootstrap_means(totals, rows, None, design, false, 300, &Interrupt::new()).unwrap()
+                };
+                let every = made(totals);
+                for rows in [1, 5, 9] {
+                    assert_eq!(made(&totals[..rows * n]), every[..rows * 300], "{rows} of {n} {scheme:?}");
                 }
             }
         }

@@ -33,6 +33,8 @@ pub mod purpose {
     pub const SIGN_FLIP: u64 = 5;
     /// Which values a permutation puts into the first group.
     pub const LABEL_PERMUTATION: u64 = 6;
+    /// Weights of instances in place of counts.
+    pub const BOOTSTRAP_WEIGHTS: u64 = 7;
     /// Checkpoint noise of each member on each side ([`crate::decisions::noisy_agreement`]).
     pub const CHECKPOINT_NOISE: u64 = 8;
     /// Trendless series of a given autocorrelation ([`crate::smoothness::monotonicity_ar1`]).

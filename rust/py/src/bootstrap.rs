@@ -67,6 +67,28 @@ fn bootstrap_means<'py>(
     values.into_pyarray(py).reshape([height, n_resamples])
 }
 
+/// Replicates of the mean of each row, or of its ratio to sizes, under random weights in place of counts: a row a row.
+#[pyfunction]
+#[pyo3(signature = (totals, sizes, offsets, units, n_resamples, rng_seed, *, threads=None))]
+fn bootstrap_bayesian<'py>(
+    py: Python<'py>,
+    totals: Matrix<'py>,
+    sizes: Option<Floats<'py>>,
+    offsets: Offsets<'py>,
+    units: Words<'py>,
+    n_resamples: usize,
+    rng_seed: u64,
+    threads: Option<usize>,
+) -> PyResult<Bound<'py, PyArray2<f64>>> {
+    let (values, height, _) = rows("totals", &totals)?;
+    let sizes = sizes.as_ref().map(|sizes| slice("sizes", sizes)).transpose()?;
+    let (offsets, units) = (slice("offsets", &offsets)?, slice("units", &units)?);
+    let values = run(py, threads, |interrupt| {
+        bootstrap::bootstrap_bayesian(values, height, sizes, offsets, units, n_resamples, rng_seed, interrupt)
+    })?;
+    values.into_pyarray(py).reshape([height, n_resamples])
+}
+
 /// Replicates of models whose rows and instances are drawn independently: a row a model.
 #[pyfunction]
 #[pyo3(signature = (totals, sizes, row_offsets, row_units, offsets, units, n_resamples, rng_seed, *,
@@ -282,6 +304,7 @@ fn bootstrap_t_interval<'py>(
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(bootstrap_counts, module)?)?;
     module.add_function(wrap_pyfunction!(bootstrap_means, module)?)?;
+    module.add_function(wrap_pyfunction!(bootstrap_bayesian, module)?)?;
     module.add_function(wrap_pyfunction!(bootstrap_crossed, module)?)?;
     module.add_function(wrap_pyfunction!(bootstrap_nested, module)?)?;
     module.add_function(wrap_pyfunction!(bootstrap_quantiles, module)?)?;

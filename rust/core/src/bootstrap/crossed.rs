@@ -8,12 +8,10 @@
 //!   mean of all of them. Both draws in turn from the stream (rng_seed, BOOTSTRAP_OUTER, replicate, units[model]).
 //! Cost O(B n rows).
 
-use std::ops::Range;
-
 use fearless_simd::{Level, Simd, dispatch};
 
 use super::draw::Sampler;
-use super::sums::Rows;
+use super::tables::{Rows, Sums};
 use super::{Design, Scheme, Strata, by_row, check_finite, ratio};
 use crate::error::Result;
 use crate::parallel::{Interrupt, Segments, check_len, map_groups};
@@ -57,63 +55,41 @@ pub fn bootstrap_crossed(
     let samplers = (0..models.len()).map(|model| Sampler::new(models.slice(&places, model).len(), Scheme::Multinomial));
     let samplers = samplers.collect::<Result<Vec<_>>>()?;
     let level = Level::new();
-    let parts = strata.parts(rows, n_resamples);
-    let blocks = map_groups(parts.len(), interrupt, |part| {
-        let replicates = parts.get(part).cloned().unwrap_or(0..0);
-        let (above, below) =
-            dispatch!(level, simd => row_sums(simd, &strata, &lines, rows, sizes.is_some(), replicates.clone()));
-        let mut values = Vec::with_capacity(replicates.len() * models.len());
-        for (at, replicate) in replicates.enumerate() {
+    let width = rows * (1 + usize::from(sizes.is_some()));
+    let mut blocks = Vec::new();
+    for replicates in strata.passes(width, n_resamples) {
+        let mut above = vec![0.0; replicates.len() * rows];
+        let mut below = above.clone();
+        for (stratum, lines) in lines.iter().enumerate() {
+            let Sums { sums, held } = strata.sums(level, stratum, lines, replicates.clone(), interrupt)?;
+            let sums = sums.chunks(width.max(1)).zip(held);
+            let places = above.chunks_mut(rows.max(1)).zip(below.chunks_mut(rows.max(1)));
+            for ((above, below), (sums, held)) in places.zip(sums) {
+                let (totals, sizes) = sums.split_at(rows.min(sums.len()));
+                above.iter_mut().zip(totals).for_each(|(above, total)| *above += total);
+                let sizes = sizes.iter().copied().chain(std::iter::repeat(held as f64));
+                below.iter_mut().zip(sizes).for_each(|(below, size)| *below += size);
+            }
+        }
+        let start = replicates.start;
+        blocks.extend(map_groups(replicates.len(), interrupt, |at| {
             let of = |sums: &[f64]| sums.get(at * rows..(at + 1) * rows).unwrap_or(&[]).to_vec();
             let (above, below) = (of(&above), of(&below));
-            for (model, (sampler, &unit)) in samplers.iter().zip(row_units).enumerate() {
-                let rng_seed = design.rng_seed;
-                let purpose = purpose::BOOTSTRAP_OUTER;
-                let address = Address { rng_seed, purpose, replicate: replicate as u64, unit };
+            let one = |(model, (sampler, &unit)): (usize, (&Sampler, &u64))| {
+                let (rng_seed, purpose) = (design.rng_seed, purpose::BOOTSTRAP_OUTER);
+                let address = Address { rng_seed, purpose, replicate: (start + at) as u64, unit };
                 let mut counts = vec![0; sampler.n()];
                 dispatch!(level, simd => sampler.draw(simd, address, &mut counts));
                 let under = |sums: &[f64]| {
                     let sums = models.slice(sums, model).iter().zip(&counts);
                     sums.fold(0.0, |sum, (x, &count)| sum + f64::from(count) * x)
                 };
-                values.push(ratio(under(&above), under(&below)));
-            }
-        }
-        Ok(values)
-    })?;
-    Ok(by_row(&blocks, models.len(), n_resamples))
-}
-
-/// What is above and below the line of each row, replicate by replicate.
-#[inline(always)]
-fn row_sums<S: Simd>(
-    simd: S,
-    strata: &Strata<'_>,
-    lines: &[Rows<'_>],
-    rows: usize,
-    sized: bool,
-    replicates: Range<usize>,
-) -> (Vec<f64>, Vec<f64>) {
-    let mut above = vec![0.0; replicates.len() * rows];
-    let mut below = above.clone();
-    for (stratum, lines) in lines.iter().enumerate() {
-        let (counts, n) = strata.counts(simd, stratum, replicates.clone());
-        let sums = lines.sums(simd, &counts, n);
-        let width = rows * (1 + usize::from(sized));
-        let places = above.chunks_mut(rows.max(1)).zip(below.chunks_mut(rows.max(1)));
-        for (at, (above, below)) in places.enumerate() {
-            let sums = sums.get(at * width..(at + 1) * width).unwrap_or(&[]);
-            let (totals, sizes) = sums.split_at(rows.min(sums.len()));
-            above.iter_mut().zip(totals).for_each(|(above, total)| *above += total);
-            if sized {
-                below.iter_mut().zip(sizes).for_each(|(below, size)| *below += size);
-            } else {
-                let held = strata.held(stratum, counts.get(at * n..(at + 1) * n).unwrap_or(&[]));
-                below.iter_mut().for_each(|below| *below += held);
-            }
-        }
+                ratio(under(&above), under(&below))
+            };
+            Ok(samplers.iter().zip(row_units).enumerate().map(one).collect::<Vec<_>>())
+        })?);
     }
-    (above, below)
+    Ok(by_row(&blocks, models.len(), n_resamples))
 }
 
 /// Replicates of models whose rows have instances of their own, model by model.
