@@ -13,7 +13,7 @@ from ._bootstrap_replicates import Plan, intervals, too_few
 from ._bootstrap_samples import Sample, load_samples
 from ._duplicates import Duplicates
 from ._errors import OptionError
-from ._mean_intervals import FEW_CLUSTERS
+from ._mean_intervals import FEW_CLUSTERS, too_skewed
 from ._options import as_columns, check_choice, check_count, check_level, signature
 from ._scores import Filter, Scores
 from ._status import Statuses, check_strict, flag_lists, result_column
@@ -93,7 +93,8 @@ def bootstrap(
     scores is binomial, so their means are drawn from that law, exactly (but for ``"studentised"``); ``draws`` in
     the signature says ``binomial_law``, ``instances`` or ``clusters``. BCa: acceleration by leaving out one instance
     (or cluster) at a time; where it or the bias is undefined the percentile interval stands, flag
-    ``percentile_fallback``. Other flags: ``few_instances`` (fewer than 30), ``few_clusters`` (fewer than 30 effective
+    ``percentile_fallback``. Other flags: ``few_instances`` (fewer than 30), ``skewed`` (of means: 30
+    or more, but fewer than 30 g^2 with g the skewness of their scores), ``few_clusters`` (fewer than 30 effective
     clusters), ``missing_values``, ``mixed_config``. It is the instances that are drawn: what another seed or step would
     give is for `variance`.
 
@@ -152,12 +153,14 @@ def bootstrap(
     statuses.set("too_few", short)
     statuses.set("constant", found.constant)
     statuses.check_finite(~defined)
+    effective = _effective_clusters(samples)
     left_out = loaded.counts.sum_horizontal().to_numpy() > 0
     flags = {
         "missing_values": left_out,
         "mixed_config": np.full(len(samples), "config" in loaded.joined),
         "few_instances": n < FEW_INSTANCES,
-        "few_clusters": (n_clusters < n) & (_effective_clusters(samples) < FEW_CLUSTERS),
+        "few_clusters": (n_clusters < n) & (effective < FEW_CLUSTERS),
+        "skewed": too_skewed(found.skewness, effective),
         "percentile_fallback": found.fallback,
     }
     # One half of an interval would be taken for the whole.

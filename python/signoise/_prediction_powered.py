@@ -104,10 +104,13 @@ def prediction_powered_mean(
     value = np.where(enough, corrected["mean"] + used * rest["mean"], np.nan)
     count = y["n"].astype(np.intp)
     alone_effect = np.where(plain > 0, 1.0, np.nan)
+    unknown = np.full(len(n), np.nan)  # the skewness
     return PredictionPowered(
-        estimate=Estimate(value, np.sqrt(variance), np.where(enough, df, np.nan), count, count, n, effect),
+        estimate=Estimate(
+            value, np.sqrt(variance), np.where(enough, df, np.nan), count, count, n, effect, unknown
+        ),
         labels_alone=Estimate(
-            y["mean"], np.sqrt(plain), np.where(n >= 2, n - 1, np.nan), count, count, n, alone_effect
+            y["mean"], np.sqrt(plain), np.where(n >= 2, n - 1, np.nan), count, count, n, alone_effect, unknown
         ),
         weight=np.where(enough, used, np.nan),
     )

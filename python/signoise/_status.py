@@ -31,6 +31,7 @@ FLAGS = (
     "no_seeds",
     "few_instances",
     "few_clusters",
+    "skewed",
     "unpaired",
     "unmatched",
     "percentile_fallback",
