@@ -13,10 +13,20 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from calibration import components, hypotheses, means, page, proportions, resampling, sequences, suites
+from calibration import (
+    components,
+    families,
+    hypotheses,
+    means,
+    page,
+    proportions,
+    resampling,
+    sequences,
+    suites,
+)
 from calibration.study import Cell, Row, Study
 
-MODULES = (proportions, means, resampling, sequences, suites, components, hypotheses)
+MODULES = (proportions, means, resampling, sequences, suites, components, hypotheses, families)
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "calibration.md"
 QUICK = 400
 """Replications of a look."""

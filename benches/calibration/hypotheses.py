@@ -8,18 +8,15 @@ import numpy as np
 from scipy import stats
 
 from signoise import _core
-from signoise._adjust import adjusted
 from signoise._exact_tests import equivalence, mcnemar, non_inferiority, wilcoxon_signed_rank
 from signoise._mean_intervals import mean_estimate, p_value, unpaired_difference
-from signoise._rank_sets import rank_sets
 
 from .means import NORMAL, POPULATIONS, SIZES, Population
 from .study import ALPHA, NO_VERB, Bar, Cell, Row, Study, rejections
-from .tables import batches, compare_flags, offsets
+from .tables import batches, mean_flags, offsets
 
 LAPLACE = Population("Laplace", lambda rng, size: rng.laplace(size=size), 0.0, np.sqrt(2), 0.0)
 EXPONENTIAL = POPULATIONS[2]
-MODELS = 10
 SIGNED = "symmetric differences"
 RATES = (0.05, 0.5, 0.95)
 
@@ -51,7 +48,7 @@ def t_row(study: Study, name: str, population: Population, n: int) -> Iterator[R
     for count in batches(study.replications, n):
         d, bounds = (population.draw(rng, (count, n)) - population.mean).ravel(), offsets(count, n)
         p.append(p_value(mean_estimate(d, bounds)))
-        flags = flags or compare_flags(d, np.zeros_like(d), bounds)
+        flags = flags or mean_flags(d, bounds)
     yield row(
         "paired t",
         f"{population.name}, n = {n}",
@@ -68,7 +65,7 @@ def sign_flip_row(study: Study, name: str, population: Population, n: int) -> It
     for count in batches(study.replications, n):
         d, bounds = (population.draw(rng, (count, n)) - population.mean).ravel(), offsets(count, n)
         p.append(_core.sign_flip_test(d, bounds, units(count, len(p) << 32), 2000, study.seed)["p_value"])
-        flags = flags or compare_flags(d, np.zeros_like(d), bounds)
+        flags = flags or mean_flags(d, bounds)
     yield row(
         "sign flip",
         f"{population.name}, n = {n}",
@@ -181,103 +178,6 @@ def margin_rows(study: Study, name: str, n: int) -> Iterator[Row]:
         )
 
 
-def family_rows(study: Study, name: str, true: int) -> Iterator[Row]:
-    """20 tests (t, n = 50), of which `true` have no effect."""
-    rng, n, tests = study.rng(name), 50, 20
-    effects = np.where(np.arange(tests) < true, 0.0, 0.4)
-    any_false = {"holm": [], "bonferroni": []}
-    share = {"bh": [], "by": []}
-    for count in batches(study.replications, n * tests):
-        d = effects[None, :, None] + rng.normal(size=(count, tests, n))
-        p = p_value(mean_estimate(d.ravel(), offsets(count * tests, n)))
-        family = np.repeat(np.arange(count), tests)
-        for method, found in (any_false | share).items():
-            rejected = adjusted(p, method, family).reshape(count, tests) <= ALPHA  # type: ignore[arg-type]
-            false = rejected[:, :true].sum(axis=1)
-            found.append(false > 0 if method in any_false else false / np.maximum(rejected.sum(axis=1), 1))
-    for method, found in (any_false | share).items():
-        rates = np.concatenate(found)
-        numbers: dict[str, float | int] = {"rate": float(rates.mean()), "replications": len(rates)}
-        what = "family-wise error" if method in any_false else "false discovery rate"
-        yield row(
-            f"{method.upper() if len(method) == 2 else method.title()}, {what}",
-            f"20 tests, {true} without effect",
-            "everywhere" if method != "bh" else "independent or positively dependent tests",
-            numbers,
-            estimand=what,
-            section="Many tests",
-        )
-
-
-def all_pairs_rows(study: Study, name: str, n: int) -> Iterator[Row]:
-    """45 comparisons of ten equal models on shared instances: max-T, Holm on t, and rank sets."""
-    rng = study.rng(name)
-    left, right = (x.astype(np.uintp) for x in np.triu_indices(MODELS, 1))
-    found: dict[str, list[bool]] = {
-        name: [] for name in ("max-T, single step", "max-T, step down", "Holm on paired t")
-    }
-    held: list[bool] = []
-    for r in range(study.fewer(2000)):
-        x = rng.normal(size=n) + rng.normal(size=(MODELS, n))
-        centred = x - x.mean(axis=0)
-        tests = _core.max_t_test(x, left, right, r, 1000, study.seed)
-        found["max-T, single step"].append(bool((tests["p_single_step"] <= ALPHA).any()))
-        found["max-T, step down"].append(bool((tests["p_step_down"] <= ALPHA).any()))
-        d = (centred[left.astype(int)] - centred[right.astype(int)]).ravel()
-        p = adjusted(p_value(mean_estimate(d, offsets(len(left), n))), "holm")
-        found["Holm on paired t"].append(bool((p <= ALPHA).any()))
-        sets = rank_sets(x, n_resamples=1000, unit=r)
-        held.append(bool((sets.low == 1).all() and (sets.high == MODELS).all()))
-    cell = f"{MODELS} equal models, n = {n}"
-    for method, errors in found.items():
-        numbers: dict[str, float | int] = {"rate": float(np.mean(errors)), "replications": len(errors)}
-        yield row(
-            method,
-            cell,
-            SIGNED if method.startswith("max-T") else "n >= 30 max(1, skewness^2)",
-            numbers,
-            estimand="family-wise error",
-            section="Many tests",
-        )
-    numbers = {"rate": float(np.mean(held)), "replications": len(held)}
-    yield row(
-        "rank confidence sets",
-        cell,
-        "n >= 30",
-        numbers,
-        bar=Bar.CONSERVATIVE,
-        estimand="true ranks of all models at once",
-        section="Many tests",
-        flags="",
-    )
-
-
-def ranks_row(study: Study, name: str, n: int, binary: bool) -> Iterator[Row]:
-    """Rank sets of models that differ by less or more than can be seen."""
-    rng, held, width = study.rng(name), [], []
-    true = np.linspace(0.4, 0.6, MODELS)
-    ranks = np.arange(MODELS, 0, -1)
-    for r in range(study.fewer(2000)):
-        x = rng.random((MODELS, n)) < true[:, None] if binary else rng.normal(true[:, None], 1, (MODELS, n))
-        sets = rank_sets(x.astype(float), n_resamples=1000, unit=r)
-        held.append(bool(((sets.low <= ranks) & (ranks <= sets.high)).all()))
-        width.append(float((sets.high - sets.low + 1).mean()))
-    numbers: dict[str, float | int] = {
-        "rate": float(np.mean(held)),
-        "replications": len(held),
-        "width": float(np.mean(width)),
-    }
-    yield row(
-        "rank confidence sets",
-        f"{MODELS} models, {'0/1' if binary else 'normal'} scores with means 0.4 to 0.6, n = {n}",
-        "n >= 30",
-        numbers,
-        bar=Bar.CONSERVATIVE,
-        estimand="true ranks of all models at once",
-        section="Many tests",
-    )
-
-
 def cells() -> Iterator[Cell]:
     """All cells of this module."""
 
@@ -304,9 +204,3 @@ def cells() -> Iterator[Cell]:
         yield cell(f"tests/wilcoxon/ties/{n}", wilcoxon_row, n, ties=True)
     for n in SIZES[:2]:
         yield cell(f"tests/margin/{n}", margin_rows, n)
-    for true in (20, 10):
-        yield cell(f"many/family/{true}", family_rows, true)
-    for n in (30, 164):
-        yield cell(f"many/pairs/{n}", all_pairs_rows, n)
-    for binary in (False, True):
-        yield cell(f"many/ranks/{'binary' if binary else 'normal'}", ranks_row, 1000, binary)

@@ -1,4 +1,4 @@
-"""Normal-theory intervals of means and differences over instances: independent, paired, clustered, corrected by labels."""
+"""Normal-theory intervals of means and differences: independent, paired, clustered, corrected by labels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from signoise._mean_intervals import (
 from signoise._prediction_powered import prediction_powered_mean
 
 from .study import LEVEL, NO_VERB, Bar, Cell, Floats, Row, Study, Tally
-from .tables import batches, compare_flags, offsets
+from .tables import batches, compare_flags, mean_flags, offsets
 
 Draw = Callable[[np.random.Generator, tuple[int, int]], Floats]
 
@@ -85,8 +85,7 @@ def mean_row(study: Study, name: str, population: Population, n: int, distributi
         x, bounds = population.draw(rng, (count, n)).ravel(), offsets(count, n)
         low, high = interval(mean_estimate(x, bounds), LEVEL, distribution)  # type: ignore[arg-type]
         tally.add(low, high, population.mean, 2 * Z * population.sd / np.sqrt(n))
-        # `compare` with a run that scores 0 everywhere is about this mean.
-        flags = flags or compare_flags(x, np.zeros_like(x), bounds)
+        flags = flags or mean_flags(x, bounds)
     yield Row(
         "Means",
         {"t": "mean, Student's t", "z": "mean, normal quantiles"}[distribution],
@@ -109,7 +108,7 @@ def repeated_row(study: Study, name: str, k: int, n: int) -> Iterator[Row]:
         bounds = offsets(count, n)
         low, high = interval(mean_estimate(x, bounds), LEVEL)
         tally.add(low, high, 0.5, 2 * Z * sd / np.sqrt(n))
-        flags = flags or compare_flags(x, np.zeros_like(x), bounds)
+        flags = flags or mean_flags(x, bounds)
     yield Row(
         "Means",
         f"mean, {k} samples per instance, Student's t of instance means",
@@ -243,7 +242,7 @@ def cluster_rows(study: Study, name: str, clusters: int, *, equal: bool) -> Iter
             found = mean_estimate(x, bounds, clusters=label, error=error)
             tally.add(*interval(found, LEVEL), 0.0, 2 * Z * np.sqrt(variance))
             effective += float(found.effective_clusters.sum()) / 3
-        flags = flags or compare_flags(x, np.zeros_like(x), bounds, label)
+        flags = flags or mean_flags(x, bounds, label)
     effective /= study.replications
     for error, tally in tallies.items():
         sizes = "equal sizes" if equal else "lognormal sizes"

@@ -58,7 +58,7 @@ def _limits(method: str, x: Floats, population: int | None) -> tuple[Floats, Flo
     if method == "asymptotic":
         return asymptotic_sequence(x)
     if method == "betting":
-        return betting_sequence(x, population=population, resolution=500)
+        return betting_sequence(x, population=population, resolution=200)
     return empirical_bernstein_sequence(x, population=population)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -32,11 +31,14 @@ def offsets(replications: int, n: int) -> Offsets:
     return np.arange(0, replications * n + 1, n, dtype=np.uintp)
 
 
-def instances(
-    runs: Mapping[str, Floats], bounds: Offsets, clusters: NDArray[np.intp] | None = None
+def table_of(
+    runs: Mapping[str, Floats],
+    bounds: Offsets,
+    clusters: NDArray[np.intp] | None = None,
+    most: int | None = None,
 ) -> pl.DataFrame:
-    """Instance rows of the first replications, each a task: scores of the runs on shared instances."""
-    first = min(ASKED, len(bounds) - 1)
+    """Instance rows of (the first) replications, each a task: scores of the runs on shared instances."""
+    first = len(bounds) - 1 if most is None else min(most, len(bounds) - 1)
     sizes = np.diff(bounds[: first + 1]).astype(int)
     end = int(bounds[first])
     keys = pl.DataFrame(
@@ -58,18 +60,18 @@ def instances(
 def compare_flags(
     a: Floats, b: Floats, bounds: Offsets, clusters: NDArray[np.intp] | None = None, *, paired: bool = True
 ) -> str:
-    """What `compare` says of these replications."""
-    table = instances({"a": a, "b": b}, bounds, clusters)
+    """What `compare` says of the first of these replications."""
+    table = table_of({"a": a, "b": b}, bounds, clusters, ASKED)
     if not paired:
-        names = pl.col("run") + "-" + pl.col("instance_id")
-        table = table.with_columns(instance_id=names)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", sn.SignoiseWarning)
-        result = sn.compare(table)
-    return shares(result["flags"], without=("unpaired",))
+        table = table.with_columns(instance_id=pl.col("run") + pl.col("instance_id"))
+    return shares(sn.compare(table)["flags"], without=("unpaired",))
+
+
+def mean_flags(x: Floats, bounds: Offsets, clusters: NDArray[np.intp] | None = None) -> str:
+    """The same of a mean: the difference to a run that scores 0 everywhere."""
+    return compare_flags(x, np.zeros_like(x), bounds, clusters)
 
 
 def bootstrap_flags(values: Floats, bounds: Offsets, clusters: NDArray[np.intp] | None = None) -> str:
-    """What `bootstrap` says of these replications."""
-    table = instances({"a": values}, bounds, clusters)
-    return shares(sn.bootstrap(table, n_resamples=10)["flags"])
+    """What `bootstrap` says of the first of these replications."""
+    return shares(sn.bootstrap(table_of({"a": values}, bounds, clusters, ASKED), n_resamples=10)["flags"])
