@@ -73,16 +73,15 @@ def rows_of(
 
 def independent(study: Study, name: str, population: Population, n: int) -> Iterator[Row]:
     """Mean of independent instances; of 0/1 scores by their binomial law."""
-    rng, into, flags = study.rng(name), {}, ""
+    rng, into = study.rng(name), {}
+    seen: list[Floats] = []
     binary = population.name.startswith("0/1")
     for batch, count in enumerate(_shared(study.replications)):
         x = population.draw(rng, (count, n))
         samples = [sample(row, batch * SHARING + (r if binary else 0)) for r, row in enumerate(x)]
         methods = METHODS[:3] if binary else METHODS
         tally(study, methods, population.mean, 2 * Z * population.sd / np.sqrt(n), samples, into)
-        if not flags:
-            more = population.draw(study.rng(f"{name}/flags"), (200, n))
-            flags = bootstrap_flags(more.ravel(), offsets(200, n)) or "none"
+        seen.append(x)
     yield from rows_of(
         into,
         what="mean of 0/1 scores" if binary else "mean",
@@ -90,7 +89,7 @@ def independent(study: Study, name: str, population: Population, n: int) -> Iter
         cell=f"{population.name}, n = {n}",
         domain=ENOUGH,
         inside=population.enough(n),
-        flags=flags.removeprefix("none"),
+        flags=bootstrap_flags(np.concatenate(seen[:4]).ravel(), offsets(sum(map(len, seen[:4])), n)),
     )
 
 
@@ -129,8 +128,7 @@ def clustered(study: Study, name: str, clusters: int, *, equal: bool) -> Iterato
             samples.append(sample(x[part], batch, members=members))
         tally(study, METHODS, 0.0, 2 * Z * np.sqrt(variance), samples, into)
         done += count
-        if not flags:
-            flags = bootstrap_flags(x, bounds, label) or "none"
+        flags = flags or bootstrap_flags(x, bounds, label)
     effective /= done
     yield from rows_of(
         into,
@@ -139,7 +137,7 @@ def clustered(study: Study, name: str, clusters: int, *, equal: bool) -> Iterato
         cell=f"{clusters} clusters, {'equal' if equal else 'lognormal'} sizes ({effective:.0f} effective)",
         domain="30 effective clusters",
         inside=effective >= 29.5,
-        flags=flags.removeprefix("none"),
+        flags=flags,
     )
 
 
