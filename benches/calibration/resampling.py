@@ -17,8 +17,10 @@ from .tables import bootstrap_flags, offsets
 
 METHODS = ("percentile", "basic", "bca", "studentised")
 RESAMPLES = 2000
+MOST = 4000
+"""Replications of a cell whose replications share their draws, and of the others half."""
 SHARING = 50
-"""Replications that share their draws, which is what makes ten thousand cheap: 200 independent sets of draws."""
+"""Replications that share their draws, which is what makes thousands cheap: 80 independent sets of draws."""
 ENOUGH = "n >= 30 max(1, skewness^2)"
 
 
@@ -76,7 +78,7 @@ def independent(study: Study, name: str, population: Population, n: int) -> Iter
     rng, into = study.rng(name), {}
     seen: list[Floats] = []
     binary = population.name.startswith("0/1")
-    for batch, count in enumerate(_shared(study.replications)):
+    for batch, count in enumerate(_shared(study.fewer(MOST))):
         x = population.draw(rng, (count, n))
         samples = [sample(row, batch * SHARING + (r if binary else 0)) for r, row in enumerate(x)]
         methods = METHODS[:3] if binary else METHODS
@@ -96,7 +98,7 @@ def independent(study: Study, name: str, population: Population, n: int) -> Iter
 def median(study: Study, name: str, n: int) -> Iterator[Row]:
     """Median of normal scores."""
     rng, into = study.rng(name), {}
-    for batch, count in enumerate(_shared(study.fewer(2000))):
+    for batch, count in enumerate(_shared(study.fewer(MOST // 2))):
         samples = [sample(row, batch) for row in rng.normal(size=(count, n))]
         oracle = 2 * Z * np.sqrt(np.pi / 2 / n)
         tally(study, METHODS[:3], 0.0, oracle, samples, into, ("median", 0.5))
@@ -116,7 +118,7 @@ def clustered(study: Study, name: str, clusters: int, *, equal: bool) -> Iterato
     rng, into, flags, effective = study.rng(name), {}, "", 0.0
     done = 0
     # Sizes of clusters differ between replications, so that these share no draws.
-    for batch, count in enumerate(_shared(study.fewer(10_000 if equal else 2000))):
+    for batch, count in enumerate(_shared(study.fewer(MOST if equal else MOST // 2))):
         x, bounds, label, variance = clustered_scores(rng, count, clusters, equal=equal)
         samples = []
         for r in range(count):
@@ -148,7 +150,7 @@ def stratified(study: Study, name: str, sizes: Sequence[int]) -> Iterator[Row]:
     sd = np.linspace(0.5, 1.5, len(sizes))
     level = np.repeat(np.linspace(-1, 1, len(sizes)), sizes)
     oracle = 2 * Z * np.sqrt((sd**2 / sizes).sum()) / len(sizes)
-    for batch, count in enumerate(_shared(study.replications)):
+    for batch, count in enumerate(_shared(study.fewer(MOST))):
         x = level + np.repeat(sd, sizes) * rng.normal(size=(count, strata[-1]))
         samples = [sample(row, batch, strata=strata.tolist()) for row in x]
         tally(study, METHODS[:3], 0.0, oracle, samples, into)
@@ -167,7 +169,7 @@ def ratio(study: Study, name: str, n: int) -> Iterator[Row]:
     """Ratio of sums; the denominators differ between replications, so that these share no draws."""
     rng, into = study.rng(name), {}
     oracle = 2 * Z * 0.3 * np.exp(0.125) / np.sqrt(n)
-    for batch, count in enumerate(_shared(study.fewer(2000))):
+    for batch, count in enumerate(_shared(study.fewer(MOST // 2))):
         samples = [
             sample(1 + 0.3 * rng.normal(size=n), batch, weights=rng.lognormal(0, 0.5, n))
             for _ in range(count)
@@ -187,7 +189,7 @@ def ratio(study: Study, name: str, n: int) -> Iterator[Row]:
 def poisson(study: Study, name: str, n: int) -> Iterator[Row]:
     """Poisson weights, for instances that stream by."""
     rng, counted = study.rng(name), Tally()
-    for batch, count in enumerate(_shared(study.replications)):
+    for batch, count in enumerate(_shared(study.fewer(MOST))):
         x = rng.normal(size=(count, n))
         units = np.array([batch], dtype=np.uint64)
         drawn = _core.bootstrap_means(x, None, offsets(1, n), units, RESAMPLES, study.seed, scheme="poisson")
@@ -210,7 +212,7 @@ def crossed(study: Study, name: str, seeds: int, n: int) -> Iterator[Row]:
     sd = np.array([0.02, 0.4, 0.2])  # seed, instance, interaction
     oracle = 2 * Z * np.sqrt((sd**2 / [seeds, n, seeds * n]).sum())
     bounds, rows = offsets(1, n), offsets(1, seeds)
-    for r in range(study.fewer(2000)):
+    for r in range(study.fewer(MOST // 2)):
         table = (
             sd[0] * rng.normal(size=(seeds, 1))
             + sd[1] * rng.normal(size=n)
@@ -236,7 +238,7 @@ def blocks(study: Study, name: str, scheme: str, n: int, rho: float) -> Iterator
     rng, counted = study.rng(name), Tally()
     length = round(2 * n ** (1 / 3))
     variance = (n + 2 * sum((n - lag) * rho**lag for lag in range(1, n))) / n**2
-    for batch, count in enumerate(_shared(study.replications)):
+    for batch, count in enumerate(_shared(study.fewer(MOST))):
         noise = rng.normal(size=(count, n)) * np.sqrt(1 - rho**2)
         x = np.empty((count, n))
         x[:, 0] = noise[:, 0] / np.sqrt(1 - rho**2)

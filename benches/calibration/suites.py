@@ -174,7 +174,9 @@ def range_rows(study: Study, name: str, members: int, n: int, rho: float) -> Ite
         "step_noise": NOISE,
         "autocorrelation": rho,
     }
-    found = [sn.signal(scores, window=n) for scores, _, _ in suites(study, name, members * n, **planted)]
+    found = [
+        sn.signal(scores, window=n) for scores, _, _ in suites(study, name, members * n, 4000, **planted)
+    ]
     p = np.concatenate([table["range_p_value"].fill_null(np.nan).to_numpy() for table in found])
     yield Row(
         "Signal and noise",
@@ -207,7 +209,7 @@ def decision_rows(
     of_new = 0.5 + np.arcsin(agreement * signal**2 / (signal**2 + error)) / np.pi
     tallies: dict[str, Tally] = {}
     flags = []
-    for scores, truth, _ in suites(study, name, 2 * members * n, **planted):
+    for scores, truth, _ in suites(study, name, 2 * members * n, 4000, **planted):
         found = sn.decision_accuracy(
             scores,
             small=pl.col("params") == SMALL,
