@@ -13,7 +13,7 @@ from signoise._mean_intervals import mean_estimate, p_value, unpaired_difference
 
 from .means import NORMAL, POPULATIONS, SIZES, Population
 from .study import ALPHA, NO_VERB, Bar, Cell, Row, Study, rejections
-from .tables import batches, mean_flags, offsets
+from .tables import batches, mean_flags, offsets, unpaired_flags
 
 LAPLACE = Population("Laplace", lambda rng, size: rng.laplace(size=size), 0.0, np.sqrt(2), 0.0)
 EXPONENTIAL = POPULATIONS[2]
@@ -99,7 +99,12 @@ def labels_row(
         p.append(_core.label_permutation_test(*both, units(count, len(p) << 32), 2000, study.seed)["p_value"])
     cell = f"{population.name}, n = {n_a} and {n_b}" + (f" ({scale:g} times the sd)" if scale != 1 else "")
     yield row(
-        "label permutation", cell, "equal distributions", rejections(np.concatenate(p)), inside=scale == 1
+        "label permutation",
+        cell,
+        "equal distributions",
+        rejections(np.concatenate(p)),
+        inside=scale == 1,
+        flags=unpaired_flags(*both),
     )
 
 

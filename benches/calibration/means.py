@@ -19,7 +19,7 @@ from signoise._mean_intervals import (
 from signoise._prediction_powered import prediction_powered_mean
 
 from .study import LEVEL, NO_VERB, Bar, Cell, Floats, Row, Study, Tally
-from .tables import batches, compare_flags, mean_flags, offsets
+from .tables import batches, compare_flags, mean_flags, offsets, unpaired_flags
 
 Draw = Callable[[np.random.Generator, tuple[int, int]], Floats]
 
@@ -172,10 +172,13 @@ def paired_row(study: Study, name: str, p: float, n: int) -> Iterator[Row]:
 def unpaired_row(study: Study, name: str, population: Population, n_a: int, n_b: int) -> Iterator[Row]:
     """Two runs on different instances, the second with twice the spread."""
     rng, tally = study.rng(name), Tally()
+    flags = ""
     for count in batches(study.replications, n_a + n_b):
-        a = mean_estimate(population.draw(rng, (count, n_a)).ravel(), offsets(count, n_a))
-        b = mean_estimate(2 * population.draw(rng, (count, n_b)).ravel(), offsets(count, n_b))
-        low, high = interval(unpaired_difference(a, b), LEVEL)
+        a, b = population.draw(rng, (count, n_a)).ravel(), 2 * population.draw(rng, (count, n_b)).ravel()
+        bounds = offsets(count, n_a), offsets(count, n_b)
+        found = unpaired_difference(mean_estimate(a, bounds[0]), mean_estimate(b, bounds[1]))
+        low, high = interval(found, LEVEL)
+        flags = flags or unpaired_flags(a, bounds[0], b, bounds[1])
         tally.add(low, high, -population.mean, 2 * Z * population.sd * np.sqrt(1 / n_a + 4 / n_b))
     yield Row(
         "Means",
@@ -185,6 +188,7 @@ def unpaired_row(study: Study, name: str, population: Population, n_a: int, n_b:
         bar=Bar.APPROXIMATE,
         domain=NORMAL_ENOUGH,
         inside=population.enough(min(n_a, n_b)),
+        flags=flags,
         **tally.measured(),  # type: ignore[arg-type]
     )
 

@@ -21,7 +21,7 @@ MOST = 4000
 """Replications of a cell whose replications share their draws, and of the others half."""
 SHARING = 50
 """Replications that share their draws, which is what makes thousands cheap: 80 independent sets of draws."""
-ENOUGH = "n >= 30 max(1, skewness^2)"
+ENOUGH = "n >= 50, 30 skewness^2"
 
 
 def sample(
@@ -56,9 +56,17 @@ def tally(
 
 
 def rows_of(
-    into: dict[str, Tally], *, what: str, estimand: str, cell: str, domain: str, inside: bool, flags: str
+    into: dict[str, Tally],
+    *,
+    what: str,
+    estimand: str,
+    cell: str,
+    domain: str,
+    inside: bool,
+    flags: str | Callable[[str], str],
+    nowhere: str = "",
 ) -> Iterator[Row]:
-    """A row for each method."""
+    """A row for each method, of which one may be good `nowhere`."""
     for method, counted in into.items():
         yield Row(
             "Bootstrap",
@@ -66,9 +74,9 @@ def rows_of(
             estimand,
             cell,
             bar=Bar.APPROXIMATE,
-            domain=domain,
-            inside=inside,
-            flags=flags,
+            domain=domain if method != nowhere else "nowhere",
+            inside=inside and method != nowhere,
+            flags=flags if isinstance(flags, str) else flags(method),
             **counted.measured(),  # type: ignore[arg-type]
         )
 
@@ -90,7 +98,7 @@ def independent(study: Study, name: str, population: Population, n: int) -> Iter
         estimand="mean of the population of instances",
         cell=f"{population.name}, n = {n}",
         domain=ENOUGH,
-        inside=population.enough(n),
+        inside=n >= 50 and population.enough(n),
         flags=bootstrap_flags(np.concatenate(seen[:4]).ravel(), offsets(sum(map(len, seen[:4])), n)),
     )
 
@@ -99,7 +107,8 @@ def median(study: Study, name: str, n: int) -> Iterator[Row]:
     """Median of normal scores."""
     rng, into = study.rng(name), {}
     for batch, count in enumerate(_shared(study.fewer(MOST // 2))):
-        samples = [sample(row, batch) for row in rng.normal(size=(count, n))]
+        x = rng.normal(size=(count, n))
+        samples = [sample(row, batch) for row in x]
         oracle = 2 * Z * np.sqrt(np.pi / 2 / n)
         tally(study, METHODS[:3], 0.0, oracle, samples, into, ("median", 0.5))
     yield from rows_of(
@@ -107,9 +116,12 @@ def median(study: Study, name: str, n: int) -> Iterator[Row]:
         what="median",
         estimand="median of the population of instances",
         cell=f"normal, n = {n}",
-        domain="n >= 30",
-        inside=True,
-        flags="",
+        domain="n >= 50",
+        inside=n >= 50,
+        flags=lambda method: bootstrap_flags(
+            x.ravel(), offsets(len(x), n), statistic="median", method=method
+        ),
+        nowhere="basic",
     )
 
 
@@ -154,14 +166,16 @@ def stratified(study: Study, name: str, sizes: Sequence[int]) -> Iterator[Row]:
         x = level + np.repeat(sd, sizes) * rng.normal(size=(count, strata[-1]))
         samples = [sample(row, batch, strata=strata.tolist()) for row in x]
         tally(study, METHODS[:3], 0.0, oracle, samples, into)
+    bounds = offsets(len(x), int(strata[-1]))
+    subtasks = np.tile(np.repeat(np.arange(len(sizes)), sizes), len(x))
     yield from rows_of(
         into,
         what="macro mean",
         estimand="mean over these subtasks of the mean of each population",
         cell=f"normal, {len(sizes)} subtasks of {min(sizes)} to {max(sizes)}",
-        domain="n >= 30 in each subtask",
-        inside=min(sizes) >= 30,
-        flags="",
+        domain="n >= 50 in all, 20 in each subtask",
+        inside=sum(sizes) >= 50 and min(sizes) >= 20,
+        flags=bootstrap_flags(x.ravel(), bounds, subtask=subtasks, stratify="subtask"),
     )
 
 
@@ -170,10 +184,8 @@ def ratio(study: Study, name: str, n: int) -> Iterator[Row]:
     rng, into = study.rng(name), {}
     oracle = 2 * Z * 0.3 * np.exp(0.125) / np.sqrt(n)
     for batch, count in enumerate(_shared(study.fewer(MOST // 2))):
-        samples = [
-            sample(1 + 0.3 * rng.normal(size=n), batch, weights=rng.lognormal(0, 0.5, n))
-            for _ in range(count)
-        ]
+        x, weights = 1 + 0.3 * rng.normal(size=(count, n)), rng.lognormal(0, 0.5, (count, n))
+        samples = [sample(row, batch, weights=own) for row, own in zip(x, weights, strict=True)]
         tally(study, METHODS, 1.0, oracle, samples, into)
     yield from rows_of(
         into,
@@ -181,8 +193,8 @@ def ratio(study: Study, name: str, n: int) -> Iterator[Row]:
         estimand="ratio of expectations",
         cell=f"bytes lognormal(0.5), n = {n}",
         domain=ENOUGH,
-        inside=True,
-        flags="",
+        inside=n >= 50,
+        flags=bootstrap_flags(x.ravel(), offsets(len(x), n), weight=weights.ravel()),
     )
 
 
@@ -201,7 +213,7 @@ def poisson(study: Study, name: str, n: int) -> Iterator[Row]:
         estimand="mean of the population of instances",
         cell=f"normal, n = {n}",
         domain=ENOUGH,
-        inside=True,
+        inside=n >= 50,
         flags=NO_VERB,
     )
 
@@ -271,10 +283,10 @@ def cells() -> Iterator[Cell]:
     def cell(name: str, run: Callable[..., Iterator[Row]], *args: object, **options: object) -> Cell:
         return Cell(name, lambda study: run(study, name, *args, **options))
 
-    for n in SIZES:
+    for n in (30, 50, *SIZES[1:]):
         for population in (POPULATIONS[0], POPULATIONS[2], *map(bernoulli, (0.05, 0.5, 0.95))):
             yield cell(f"bootstrap/mean/{population.name}/{n}", independent, population, n)
-    for n in SIZES[:2]:
+    for n in (30, 50, 164):
         yield cell(f"bootstrap/median/{n}", median, n)
         yield cell(f"bootstrap/ratio/{n}", ratio, n)
         yield cell(f"bootstrap/poisson/{n}", poisson, n)
@@ -282,8 +294,8 @@ def cells() -> Iterator[Cell]:
         yield cell(f"bootstrap/clusters/equal/{clusters}", clustered, clusters, equal=True)
     for clusters in (20, 50, 100):
         yield cell(f"bootstrap/clusters/lognormal/{clusters}", clustered, clusters, equal=False)
-    yield cell("bootstrap/stratified/small", stratified, (10, 15, 20, 40))
-    yield cell("bootstrap/stratified", stratified, (30, 50, 100, 200))
+    for sizes in ((10, 15, 20, 40), (10,) * 20, (20, 30, 40, 50), (30, 50, 100, 200)):
+        yield cell(f"bootstrap/stratified/{len(sizes)}/{sizes[0]}", stratified, sizes)
     for seeds in (3, 5, 10):
         yield cell(f"bootstrap/crossed/{seeds}", crossed, seeds, 164)
     for scheme in ("moving_block", "stationary_block"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -57,14 +58,9 @@ def table_of(
     )
 
 
-def compare_flags(
-    a: Floats, b: Floats, bounds: Offsets, clusters: NDArray[np.intp] | None = None, *, paired: bool = True
-) -> str:
+def compare_flags(a: Floats, b: Floats, bounds: Offsets, clusters: NDArray[np.intp] | None = None) -> str:
     """What `compare` says of the first of these replications."""
-    table = table_of({"a": a, "b": b}, bounds, clusters, ASKED)
-    if not paired:
-        table = table.with_columns(instance_id=pl.col("run") + pl.col("instance_id"))
-    return shares(sn.compare(table)["flags"], without=("unpaired",))
+    return shares(sn.compare(table_of({"a": a, "b": b}, bounds, clusters, ASKED))["flags"])
 
 
 def mean_flags(x: Floats, bounds: Offsets, clusters: NDArray[np.intp] | None = None) -> str:
@@ -72,6 +68,26 @@ def mean_flags(x: Floats, bounds: Offsets, clusters: NDArray[np.intp] | None = N
     return compare_flags(x, np.zeros_like(x), bounds, clusters)
 
 
-def bootstrap_flags(values: Floats, bounds: Offsets, clusters: NDArray[np.intp] | None = None) -> str:
+def unpaired_flags(a: Floats, a_bounds: Offsets, b: Floats, b_bounds: Offsets) -> str:
+    """What `compare` says of two runs on different instances; that they are unpaired is asked for."""
+    sides = [table_of({"a": a}, a_bounds, most=ASKED), table_of({"b": b}, b_bounds, most=ASKED)]
+    table = pl.concat(sides).with_columns(instance_id=pl.col("run") + pl.col("instance_id"))
+    return shares(sn.compare(table)["flags"], without=("unpaired",))
+
+
+def bootstrap_flags(
+    values: Floats,
+    bounds: Offsets,
+    clusters: NDArray[np.intp] | None = None,
+    *,
+    weight: Floats | None = None,
+    subtask: NDArray[np.intp] | None = None,
+    **options: Any,
+) -> str:
     """What `bootstrap` says of the first of these replications."""
-    return shares(sn.bootstrap(table_of({"a": values}, bounds, clusters, ASKED), n_resamples=10)["flags"])
+    table = table_of({"a": values}, bounds, clusters, ASKED)
+    if weight is not None:
+        table = table.with_columns(weight=weight[: table.height])
+    if subtask is not None:
+        table = table.with_columns(subtask=pl.Series(subtask[: table.height]).cast(pl.String))
+    return shares(sn.bootstrap(table, n_resamples=10, **options)["flags"])

@@ -19,7 +19,9 @@ from ._scores import Filter, Scores
 from ._status import Statuses, check_strict, flag_lists, result_column
 
 #: Percentile intervals of means over fewer instances than this are too short.
-FEW_INSTANCES = 30
+FEW_INSTANCES = 50
+#: The same inside each of several strata: variances of n instances come out smaller by (n - 1)/n.
+FEW_IN_STRATUM = 20
 
 
 def bootstrap(
@@ -93,10 +95,11 @@ def bootstrap(
     scores is binomial, so their means are drawn from that law, exactly (but for ``"studentised"``); ``draws`` in
     the signature says ``binomial_law``, ``instances`` or ``clusters``. BCa: acceleration by leaving out one instance
     (or cluster) at a time; where it or the bias is undefined the percentile interval stands, flag
-    ``percentile_fallback``. Other flags: ``few_instances`` (fewer than 30), ``skewed`` (of means: 30
-    or more, but fewer than 30 g^2 with g the skewness of their scores), ``few_clusters`` (fewer than 30 effective
-    clusters), ``missing_values``, ``mixed_config``. It is the instances that are drawn: what another seed or step would
-    give is for `variance`.
+    ``percentile_fallback``. Other flags: ``few_instances`` (fewer than 50, or than 20 in one of several strata),
+    ``skewed`` (of means: 30 or more, but fewer than 30 g^2 with g the skewness of their scores), ``few_clusters``
+    (fewer than 30 effective clusters), ``poor_coverage`` (basic intervals of quantiles, .85 to .88),
+    ``missing_values``, ``mixed_config``; docs/calibration.md has coverages. It is the instances that are drawn: what
+    another seed or step would give is for `variance`.
 
     References
     ----------
@@ -158,10 +161,12 @@ def bootstrap(
     flags = {
         "missing_values": left_out,
         "mixed_config": np.full(len(samples), "config" in loaded.joined),
-        "few_instances": n < FEW_INSTANCES,
+        "few_instances": (n < FEW_INSTANCES) | _few_in_stratum(samples),
         "few_clusters": (n_clusters < n) & (effective < FEW_CLUSTERS),
         "skewed": too_skewed(found.skewness, effective),
         "percentile_fallback": found.fallback,
+        # Replicates of a quantile are a few sample values, whose mirror image about the estimate says nothing.
+        "poor_coverage": np.full(len(samples), method == "basic" and probability is not None),
     }
     # One half of an interval would be taken for the whole.
     low, high = (np.where(defined, limit, np.nan) for limit in (found.low, found.high))
@@ -218,6 +223,12 @@ def _statistic(
     raise OptionError(
         f'statistic must be "mean", "median", "quantile:p" with p from 0 to 1, or a function, got {statistic!r}'
     )
+
+
+def _few_in_stratum(samples: Sequence[Sample]) -> NDArray[np.bool_]:
+    smallest = (np.diff(sample.strata).min(initial=FEW_IN_STRATUM) for sample in samples)
+    several = (len(sample.strata) > 2 for sample in samples)
+    return np.fromiter(several, dtype=bool) & (np.fromiter(smallest, dtype=np.intp) < FEW_IN_STRATUM)
 
 
 def _effective_clusters(samples: Sequence[Sample]) -> NDArray[np.float64]:

@@ -35,6 +35,7 @@ FLAGS = (
     "unpaired",
     "unmatched",
     "percentile_fallback",
+    "poor_coverage",
 )
 
 
