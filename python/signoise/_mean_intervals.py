@@ -178,8 +178,10 @@ def unpaired_difference(a: Estimate, b: Estimate) -> Estimate:
         df = np.where(total == 0, np.minimum(a.df, b.df), df)
         independent = variance_a / a.design_effect + variance_b / b.design_effect
         effect = np.where(independent > 0, total / independent, np.nan)
-        third = a.stderr * variance_a * a.skewness - b.stderr * variance_b * b.skewness
-        skewness = np.where(total > 0, third / total**1.5, np.nan)
+        third_a, third_b = (
+            np.where(side.stderr == 0, 0.0, side.stderr**3 * side.skewness) for side in (a, b)
+        )
+        skewness = np.where(total > 0, (third_a - third_b) / total**1.5, np.nan)
     return Estimate(
         value=a.value - b.value,
         stderr=np.sqrt(total),
@@ -351,11 +353,12 @@ class _Layout:
         if self.clustered:
             owner = self.cluster_group
             parts = np.bincount(self._code, weights=r, minlength=len(owner)).astype(np.float64)
-        squares = parts * parts
-        second, third = (
-            np.bincount(owner, weights=power, minlength=len(self.n)) for power in (squares, squares * parts)
-        )
         with np.errstate(all="ignore"):
+            squares = parts * parts
+            second, third = (
+                np.bincount(owner, weights=power, minlength=len(self.n))
+                for power in (squares, squares * parts)
+            )
             return np.where(second > 0, third / second**1.5, np.nan)
 
     def estimate(self, value: Floats, residual: Floats) -> Estimate:
