@@ -206,6 +206,65 @@ def test_undefined_groups() -> None:
     assert row["variance_runs"] == pytest.approx(0.01)
 
 
+@pytest.mark.parametrize("goal", [{"accuracy": 0.6}, {"mde": 0.15}])
+def test_needs_reach_the_goal_and_one_less_does_not(items: pl.DataFrame, goal: dict[str, float]) -> None:
+    budget = {"seeds": 2, "checkpoints": 3, "items": 150}
+    row = sn.variance(items, window=10, **budget, **goal).row(0, named=True)
+    at_hand = sn.variance(items, window=10, seeds=2, checkpoints=3, **goal).row(0, named=True)
+    needs = {name: row[f"need_{name}"] for name in budget}
+    assert all(needs.values())
+    assert {name: at_hand[f"need_{name}"] for name in budget} == needs
+    assert row["unreachable"] == []
+
+    def reached(**instead: int) -> bool:
+        found = sn.variance(items, window=10, **(budget | instead)).row(0, named=True)
+        return (
+            found["mde"] <= goal["mde"] if "mde" in goal else found["expected_accuracy"] >= goal["accuracy"]
+        )
+
+    for name, need in needs.items():
+        assert reached(**{name: need})
+        least = 2 if name == "items" else 1
+        assert need == least or not reached(**{name: need - 1})
+
+
+def test_needs_written_out() -> None:
+    row = sn.variance(planted(tasks=1), window=10, autocorrelation=0.0, mde=0.01).row(0, named=True)
+    allowed = (0.01 / (1.959964 + 0.841621)) ** 2 / 2
+    seed, step = row["variance_seed"], row["variance_step"]
+    assert row["need_seeds"] == np.ceil((seed + step) / allowed)
+    # with one seed no number of checkpoints makes up for the others
+    assert seed > allowed
+    assert (row["need_checkpoints"], row["unreachable"]) == (None, ["checkpoints"])
+    assert row["need_items"] is None  # without instances, which is no verdict
+    more = sn.variance(planted(tasks=1), window=10, autocorrelation=0.0, mde=0.01, seeds=20)
+    assert more["need_checkpoints"].item() == np.ceil(step / (20 * allowed - seed))
+    accurate = sn.variance(planted(tasks=1), window=10, autocorrelation=0.0).row(0, named=True)
+    share = np.sin(0.45 * np.pi) ** 2
+    error = accurate["variance_members"] * (1 - share) / share
+    assert accurate["need_seeds"] == np.ceil((seed + step) / error)
+
+
+def test_needs_that_cannot_be_told() -> None:
+    scores = planted(tasks=1, seeds=1)
+    row = sn.variance(scores, window=10).row(0, named=True)
+    assert (row["need_seeds"], row["unreachable"]) == (None, [])  # seeds are unknown
+    assert row["need_checkpoints"] > 1
+    alone = sn.variance(scores.filter(pl.col("run") == scores["run"][0]), window=10).row(0, named=True)
+    assert (alone["need_checkpoints"], alone["unreachable"]) == (None, [])
+    told = sn.variance(scores.filter(pl.col("run") == scores["run"][0]), window=10, mde=0.5).row(
+        0, named=True
+    )
+    assert told["need_checkpoints"] == 1
+    same = sn.variance(planted(signal=0.0, seed_noise=0.03), window=10).filter(
+        pl.col("variance_members") == 0
+    )
+    assert same.height > 1  # no true difference: nothing tells these apart
+    assert same["unreachable"].to_list() == [["seeds", "checkpoints"]] * same.height
+    tiny = sn.variance(planted(tasks=1), window=10, mde=1e-6).row(0, named=True)
+    assert tiny["unreachable"] == ["seeds", "checkpoints"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -213,6 +272,8 @@ def test_undefined_groups() -> None:
         ({"checkpoints": []}, "checkpoints is an empty list"),
         ({"items": [10, 2.5]}, "items must be a whole number"),
         ({"power": 1.0}, "power must be a fraction"),
+        ({"accuracy": 0.5}, "accuracy must be between 0.5"),
+        ({"mde": 0.0}, "mde must be a positive difference"),
         ({"noise": "pooled"}, "noise must be one of"),
         ({"autocorrelation": 2.0}, "autocorrelation must be"),
     ],
@@ -230,3 +291,11 @@ def test_command_line(tmp_path: Path) -> None:
     rows = json.loads(done.stdout)
     assert [row["seeds"] for row in rows] == [1, 3, 1, 3]
     assert rows[0]["stderr"] == pytest.approx(sn.variance(str(path))["stderr"][0])
+    assert "task-00 acc: telling two members apart with 0.95 probability takes" in done.stderr
+    assert "no number of checkpoints alone is enough" in done.stderr
+    assert "(the others as now: 3 seeds, 1 checkpoint)" in done.stderr
+    goal = CliRunner().invoke(main, ["variance", str(path), "--mde", "0.5", "--json"])
+    assert (
+        "detecting a difference of 0.5 with power 0.8 takes 1 seed or 1 checkpoint; how many items"
+        in goal.stderr
+    )

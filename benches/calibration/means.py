@@ -19,7 +19,7 @@ from signoise._mean_intervals import (
 from signoise._prediction_powered import prediction_powered_mean
 
 from .study import LEVEL, NO_VERB, Bar, Cell, Floats, Row, Study, Tally
-from .tables import batches, compare_flags, mean_flags, offsets, unpaired_flags
+from .tables import batches, compare_flags, judged_flags, mean_flags, offsets, unpaired_flags
 
 Draw = Callable[[np.random.Generator, tuple[int, int]], Floats]
 
@@ -265,7 +265,7 @@ def cluster_rows(study: Study, name: str, clusters: int, *, equal: bool) -> Iter
 
 def labels_row(study: Study, name: str, n: int, correlation: float, *, binary: bool) -> Iterator[Row]:
     """A judge's scores of 1,000 instances and labels of n."""
-    rng, tally = study.rng(name), Tally()
+    rng, tally, flags = study.rng(name), Tally(), ""
     more = 1000
     for count in batches(study.replications, more + n):
         if binary:
@@ -280,10 +280,10 @@ def labels_row(study: Study, name: str, n: int, correlation: float, *, binary: b
         labels, scored, rest = (
             np.ravel(part).astype(float) for part in (y[:, :n], judge[:, :n], judge[:, n:])
         )
-        found = prediction_powered_mean(
-            labels, scored, offsets(count, n), rest, offsets(count, more)
-        ).estimate
+        bounds, rest_bounds = offsets(count, n), offsets(count, more)
+        found = prediction_powered_mean(labels, scored, bounds, rest, rest_bounds).estimate
         tally.add(*interval(found, LEVEL), truth, 2 * Z * sd / np.sqrt(n))
+        flags = flags or judged_flags(labels, bounds, scored, rest, rest_bounds)
     yield Row(
         "Labels and a judge",
         "prediction-powered mean",
@@ -292,7 +292,7 @@ def labels_row(study: Study, name: str, n: int, correlation: float, *, binary: b
         bar=Bar.APPROXIMATE,
         domain="50 labels",
         inside=n >= 50,
-        flags=NO_VERB,
+        flags=flags,
         **tally.measured(),  # type: ignore[arg-type]
     )
 

@@ -27,7 +27,7 @@ def tables(rows: Sequence[Row], study: Study) -> str:
         "",
     ]
     if failed:
-        lines += ["Inside the domain and below the bar:", ""]
+        lines += ["Inside the domain, bar not met:", ""]
         lines += [f"- {row.method}: {row.cell}: {row.rate:.4f} (bar: {row.bar.value})" for row in failed]
         lines += [""]
     for section in dict.fromkeys(row.section for row in rows):

@@ -8,7 +8,7 @@ import numpy as np
 
 from signoise._confidence_sequences import asymptotic_sequence, betting_sequence, empirical_bernstein_sequence
 
-from .study import NO_VERB, Bar, Cell, Floats, Row, Study, Tally
+from .study import Bar, Cell, Floats, Row, Study, Tally
 
 LENGTH = 1000
 POPULATION = 2000
@@ -49,7 +49,6 @@ def path(
         bar=Bar.CONSERVATIVE,
         domain="from 15 of the rarer outcome on" if method == "asymptotic" else "everywhere",
         inside=True,
-        flags=NO_VERB,
         **counted.measured(),  # type: ignore[arg-type]
     )
 

@@ -75,6 +75,17 @@ def unpaired_flags(a: Floats, a_bounds: Offsets, b: Floats, b_bounds: Offsets) -
     return shares(sn.compare(table)["flags"], without=("unpaired",))
 
 
+def judged_flags(labels: Floats, bounds: Offsets, scored: Floats, rest: Floats, rest_bounds: Offsets) -> str:
+    """What `prediction_powered` says of the first of these replications."""
+    own = {"gold": labels, "judge": scored}
+    parts = [
+        table_of({"a": x}, bounds, most=ASKED).with_columns(metric=pl.lit(name)) for name, x in own.items()
+    ]
+    more = table_of({"a": rest}, rest_bounds, most=ASKED)
+    parts.append(more.with_columns(metric=pl.lit("judge"), instance_id="more " + pl.col("instance_id")))
+    return shares(sn.prediction_powered(pl.concat(parts), judge="judge", gold="gold")["flags"])
+
+
 def bootstrap_flags(
     values: Floats,
     bounds: Offsets,

@@ -30,16 +30,22 @@ if TYPE_CHECKING:
     from ._compare import compare
     from ._decisions import decision_accuracy
     from ._examples import example_scores
+    from ._item_statistics import item_statistics
+    from ._judged import prediction_powered
+    from ._mixed_effects import mixed_effects
     from ._options import version as _version
     from ._permutation_test import permutation_test
     from ._power import power
     from ._rank import rank
     from ._read import scan_scores
     from ._report import report
+    from ._running import confidence_sequence
+    from ._seed_variance import seed_variance
     from ._simulate import simulate
     from ._smoothness import smoothness
     from ._snr import noise, signal, snr
     from ._store import ScoreStore, ingest, open_store
+    from ._subset_control import subset_control
     from ._variance import variance
 
     __version__ = _version()
@@ -64,22 +70,28 @@ __all__ = [
     "average_checkpoints",
     "bootstrap",
     "compare",
+    "confidence_sequence",
     "decision_accuracy",
     "example_scores",
     "ingest",
+    "item_statistics",
+    "mixed_effects",
     "noise",
     "open_store",
     "permutation_test",
     "power",
+    "prediction_powered",
     "rank",
     "reference",
     "report",
     "roll_up",
     "scan_scores",
+    "seed_variance",
     "signal",
     "simulate",
     "smoothness",
     "snr",
+    "subset_control",
     "variance",
 ]
 
@@ -89,22 +101,28 @@ _HOMES = {
     "average_checkpoints": "_checkpoints",
     "bootstrap": "_bootstrap",
     "compare": "_compare",
+    "confidence_sequence": "_running",
     "decision_accuracy": "_decisions",
     "ScoreStore": "_store",
     "example_scores": "_examples",
     "ingest": "_store",
+    "item_statistics": "_item_statistics",
+    "mixed_effects": "_mixed_effects",
     "noise": "_snr",
     "open_store": "_store",
     "permutation_test": "_permutation_test",
     "power": "_power",
+    "prediction_powered": "_judged",
     "rank": "_rank",
     "report": "_report",
     "roll_up": "_aggregate",
     "scan_scores": "_read",
+    "seed_variance": "_seed_variance",
     "signal": "_snr",
     "simulate": "_simulate",
     "smoothness": "_smoothness",
     "snr": "_snr",
+    "subset_control": "_subset_control",
     "variance": "_variance",
 }
 

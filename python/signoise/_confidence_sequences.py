@@ -109,27 +109,68 @@ def betting_sequence(
     return _intersected(low.reshape(shape), high.reshape(shape), bounds)
 
 
+def betting_limits(
+    x: Floats,
+    level: float = 0.95,
+    *,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    population: int | None = None,
+    resolution: int = 1000,
+) -> tuple[float, float]:
+    """The last limits of `betting_sequence` for one sequence, without those before.
+
+    Excluded candidates lie below all others, so that the largest is found by halving: O(times x log(resolution)).
+    """
+    check_count("resolution", resolution, 2)
+    y = _rescaled(x, level, bounds, population)
+    _, bet = _bets(y, level)
+    threshold = np.log(2 / (1 - level))
+    low, high = (_last_excluded(side, bet, threshold, population, resolution) for side in (y, 1 - y))
+    width = bounds[1] - bounds[0]
+    return bounds[0] + width * low, bounds[0] + width * (1 - high)
+
+
+def _last_excluded(
+    y: Floats, bet: Floats, threshold: float, population: int | None, resolution: int
+) -> float:
+    """Largest candidate mean excluded from below by the last time; 0 where none is."""
+    first, end = 0, resolution + 1  # all before `first` are excluded, none from `end` on
+    while first < end:
+        at = (first + end) // 2
+        if len(_exclusion(y, bet, at / resolution, threshold, population)):
+            first = at + 1
+        else:
+            end = at
+    return max(first - 1, 0) / resolution
+
+
 def _lower(y: Floats, bet: Floats, threshold: float, population: int | None, resolution: int) -> Floats:
     """Largest candidate mean excluded from below by each time."""
     times = len(y)
     first = np.full(resolution + 1, times)  # when each candidate was excluded
-    before = np.cumsum(y) - y
     for at in range(resolution + 1):
-        m = at / resolution
-        mean = np.full(times, m)
-        if population is not None:
-            mean = (population * m - before) / (population - np.arange(times))
-        with np.errstate(all="ignore"):
-            steps = np.log1p(np.minimum(bet, _STAKE / mean) * (y - mean))
-        # More was seen than the candidate allows for (the last digits of the sums aside).
-        steps = np.where(mean < -1e-9, np.inf, np.where(mean <= 0, np.log1p(bet * y), steps))
-        broken = np.flatnonzero(np.cumsum(steps) >= threshold)
+        broken = _exclusion(y, bet, at / resolution, threshold, population)
         if not len(broken):
             break  # larger candidates lose more
         first[at] = broken[0]
     low = np.zeros(times + 1)
     np.maximum.at(low, first, np.where(first < times, np.arange(resolution + 1) / resolution, 0.0))
     return np.maximum.accumulate(low[:times])
+
+
+def _exclusion(
+    y: Floats, bet: Floats, m: float, threshold: float, population: int | None
+) -> NDArray[np.intp]:
+    """Times at which the capital of the bet that the mean is above m excludes m."""
+    mean = np.full(len(y), m)
+    if population is not None:
+        before = np.cumsum(y) - y
+        mean = (population * m - before) / (population - np.arange(len(y)))
+    with np.errstate(all="ignore"):
+        steps = np.log1p(np.minimum(bet, _STAKE / mean) * (y - mean))
+    # More was seen than the candidate allows for (the last digits of the sums aside).
+    steps = np.where(mean < -1e-9, np.inf, np.where(mean <= 0, np.log1p(bet * y), steps))
+    return np.flatnonzero(np.cumsum(steps) >= threshold)
 
 
 def asymptotic_sequence(x: Floats, level: float = 0.95, *, tuned_at: int = 500) -> tuple[Floats, Floats]:

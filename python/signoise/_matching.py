@@ -101,7 +101,7 @@ def load_sides(
     A wanted checkpoint has its place in `wanted` as its number; others follow, by name of their run. Instances of all
     subtasks count alike where `pool_subtasks`, and make groups of their own otherwise.
     """
-    chosen = _Choice(list(wanted), others, tuple(by), order)
+    chosen = Choice(list(wanted), others, tuple(by), order)
     rows, _ = rows_of(
         scores,
         columns,
@@ -124,14 +124,26 @@ def load_sides(
     return _arrange(rows, (*by, *joined), joined, cluster, alone, threads)
 
 
-class _Choice:
-    """Which checkpoints take which side, from the labels of a table."""
+class Choice:
+    """Which checkpoints take which side, from the labels of a table.
 
-    def __init__(self, wanted: list[str], others: bool, by: tuple[str, ...], order: str) -> None:
+    The last checkpoint is that of each score; `follow` names parts of a score that stay with the rest of it: one of an
+    earlier checkpoint would be another model's score.
+    """
+
+    def __init__(
+        self,
+        wanted: Sequence[str],
+        others: bool,
+        by: tuple[str, ...],
+        order: str,
+        follow: Sequence[str] = ("subtask",),
+    ) -> None:
         self._wanted = wanted
         self._others = others
         self._by = by
         self._order = order
+        self._follow = follow
         self.kept = pl.DataFrame()
         self.columns: list[str] = []
         self.scope: list[str] = []
@@ -139,11 +151,10 @@ class _Choice:
     def narrow(self, frame: pl.LazyFrame, where: Filter, metric: Sequence[str] | None) -> pl.LazyFrame:
         """Leave the rows of all other checkpoints unread."""
         names = frame.collect_schema().names()
-        # Subtasks follow their task: one of an earlier checkpoint would be another model's score.
         self.scope = [
             name
             for name in dict.fromkeys([*self._by, *SCORE_IDENTITY])
-            if name in names and name != "subtask"
+            if name in names and name not in self._follow
         ]
         identity = [name for name in RUN_IDENTITY if name in names]
         self.columns = list(

@@ -210,13 +210,13 @@ def _solve(
             left = (out["mde"] / z) ** 2 - variances.training
             an_item = variances.of_difference(np.ones_like(z), out["samples_a"], out["samples_b"])
             needed = (an_item - variances.training) / left
-            out["n"] = np.where(left > 0, np.maximum(_round_up(needed), 2.0), np.nan)
+            out["n"] = np.where(left > 0, np.maximum(round_up(needed), 2.0), np.nan)
         elif solve == "samples":
             left = ((out["mde"] / z) ** 2 - variances.training) * out["n"] / effect - variances.items
             noise = variances.samples_a + variances.samples_b
             enough = (left > 0) | ((left == 0) & (noise == 0))
             needed = noise / left if noise else np.zeros_like(left)
-            out["samples_a"] = np.where(enough, np.maximum(_round_up(needed), 1.0), np.nan)
+            out["samples_a"] = np.where(enough, np.maximum(round_up(needed), 1.0), np.nan)
             out["samples_b"] = out["samples"] = out["samples_a"]
         out["stderr"] = np.sqrt(variances.of_difference(out["n"], out["samples_a"], out["samples_b"]))
         if solve == "mde":
@@ -226,7 +226,8 @@ def _solve(
     return out
 
 
-def _round_up(x: Floats) -> Floats:
+def round_up(x: Floats) -> Floats:
+    """The next whole number, but for the last digits of a quotient."""
     return np.ceil(x * (1 - _ROUNDING))
 
 

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from ._errors import OptionError, ShapeError
 from ._kernels import kernels
-from ._mean_intervals import Estimate
+from ._mean_intervals import Estimate, mean_estimate
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
 Offsets = NDArray[np.uintp]
 
 
@@ -40,6 +41,8 @@ def prediction_powered_mean(
     unlabelled_offsets: Offsets,
     *,
     weight: float | None = None,
+    clusters: Ints | None = None,
+    unlabelled_clusters: Ints | None = None,
 ) -> PredictionPowered:
     """Mean of the labels over all instances, from a labelled sample and the judge's scores of the rest.
 
@@ -55,16 +58,20 @@ def prediction_powered_mean(
         The judge's scores of instances without a label, in the same groups.
     weight
         Of the judge, 0 to 1; by default the one that makes the variance smallest, estimated for each group.
+    clusters, unlabelled_clusters
+        Label of the cluster of each instance; labelled and unlabelled instances of a group may share one.
 
     Undefined when
-        A group has fewer than 2 labelled or 2 unlabelled instances, or a NaN.
+        A group has fewer than 2 labelled or 2 unlabelled instances (or labelled clusters), or a NaN.
 
     Notes
     -----
     mean(Y) + w (mean(F_unlabelled) - mean(F_labelled)) with variance Var(Y - w F)/n + w^2 Var(F_unlabelled)/N and
     w = cov(Y, F) / ((1 + n/N) Var(F)), clipped to [0, 1], Var(F) over both samples; 0 where the judge does not vary.
     Degrees of freedom are Welch's of the two terms; the interval is one for large samples (estimating w costs a little
-    coverage below about 50 labels).
+    coverage below about 50 labels). Clustered: the estimate is a sum over instances, of (Y - w F - mean)/n and
+    w (F - mean)/N; its variance G/(G - 1) times the sum of squares of the clusters' parts, G - 1 degrees of freedom,
+    with G the clusters that have a label; w as before.
 
     References
     ----------
@@ -75,6 +82,8 @@ def prediction_powered_mean(
         raise ShapeError(f"labels has {len(labels)} values and predictions {len(predictions)}")
     if len(offsets) != len(unlabelled_offsets):
         raise ShapeError("labelled and unlabelled instances must have the same groups")
+    if (clusters is None) != (unlabelled_clusters is None):
+        raise ShapeError("clusters are needed of labelled and unlabelled instances, or of neither")
     if weight is not None and not 0 <= weight <= 1:
         raise OptionError(f"weight must lie between 0 and 1, got {weight!r}")
     moments = kernels().segment_moments
@@ -99,18 +108,46 @@ def prediction_powered_mean(
         second = used**2 * rest["m2"] / (more - 1) / more
         variance = np.where(enough, first + second, np.nan)
         df = np.where(variance > 0, variance**2 / (first**2 / (n - 1) + second**2 / (more - 1)), n - 1)
-        plain = np.where(n >= 2, y["m2"] / (n - 1) / n, np.nan)
-        effect = np.where(plain > 0, variance / plain, np.nan)
     value = np.where(enough, corrected["mean"] + used * rest["mean"], np.nan)
-    count = y["n"].astype(np.intp)
-    alone_effect = np.where(plain > 0, 1.0, np.nan)
-    unknown = np.full(len(n), np.nan)  # the skewness
+    alone = mean_estimate(labels, offsets, clusters=clusters)
+    if clusters is not None and unlabelled_clusters is not None:
+        parts = (labels - used[group] * predictions - corrected["mean"][group]) / n[group]
+        other = np.repeat(np.arange(len(more)), np.diff(unlabelled_offsets).astype(np.intp))
+        others = (used / more)[other] * (unlabelled - rest["mean"][other])
+        squares = _cluster_squares(
+            np.concatenate([parts, others]),
+            np.concatenate([group, other]),
+            np.concatenate([clusters, unlabelled_clusters]),
+            len(n),
+        )
+        g = alone.n_clusters.astype(float)
+        with np.errstate(all="ignore"):
+            variance = np.where(enough & (g >= 2), squares * g / (g - 1), np.nan)
+        df = g - 1
+    with np.errstate(all="ignore"):
+        effect = np.where(alone.stderr > 0, variance / alone.stderr**2, np.nan)
+        stderr = np.sqrt(variance)
+    df = np.where(np.isnan(variance), np.nan, df)
     return PredictionPowered(
         estimate=Estimate(
-            value, np.sqrt(variance), np.where(enough, df, np.nan), count, count, n, effect, unknown
+            value,
+            stderr,
+            df,
+            alone.n,
+            alone.n_clusters,
+            alone.effective_clusters,
+            design_effect=effect,
+            skewness=np.full(len(n), np.nan),
         ),
-        labels_alone=Estimate(
-            y["mean"], np.sqrt(plain), np.where(n >= 2, n - 1, np.nan), count, count, n, alone_effect, unknown
-        ),
+        labels_alone=alone,
         weight=np.where(enough, used, np.nan),
     )
+
+
+def _cluster_squares(values: Floats, group: Ints, cluster: Ints, n_groups: int) -> Floats:
+    """Sum of the squared cluster sums of each group."""
+    _, label = np.unique(cluster, return_inverse=True)
+    span = int(label.max(initial=0)) + 1
+    codes, place = np.unique(group * span + label, return_inverse=True)
+    sums = np.bincount(place, weights=values, minlength=len(codes))
+    return np.bincount((codes // span).astype(np.intp), weights=sums**2, minlength=n_groups).astype(float)

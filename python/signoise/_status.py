@@ -15,7 +15,19 @@ from ._metrics import lookup
 
 #: Reasons in the order in which they are reported where several apply: the one that leaves least defined comes first
 #: (scores that are all 0 are constant, but it is their mean that has no relative signal or noise).
-STATUSES = ("duplicate_key", "too_few", "no_stderr", "zero_mean", "constant", "zero_noise", "not_finite")
+STATUSES = (
+    "duplicate_key",
+    "not_a_mean",
+    "too_few",
+    "no_stderr",
+    "order_not_random",
+    "zero_mean",
+    "constant",
+    "zero_noise",
+    "not_converged",
+    "at_bound",
+    "not_finite",
+)
 #: Statuses under which something is undefined; `constant` alone leaves a signal of 0.
 FLAGS = (
     "few_checkpoints",
@@ -32,6 +44,7 @@ FLAGS = (
     "few_instances",
     "few_clusters",
     "skewed",
+    "clustered",
     "unpaired",
     "unmatched",
     "percentile_fallback",

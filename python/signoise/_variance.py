@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ from ._power import detectable
 from ._scores import Filter, Groups, Scores, load, note_key, rows_of, warn_notes
 from ._status import Statuses, check_strict, flag_lists, result_column
 from ._variance_items import ItemParts, item_parts
+from ._variance_needs import ACCURACY, POWER, Budget, allowed_by_accuracy, needs
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -45,7 +46,9 @@ def variance(
     seeds: int | Sequence[int] = 1,
     checkpoints: int | Sequence[int] = 1,
     items: int | Sequence[int] | None = None,
-    power: float = 0.8,
+    accuracy: float = ACCURACY,
+    mde: float | None = None,
+    power: float = POWER,
     confidence_level: float = 0.95,
     groups: Groups = None,
     columns: Mapping[str, str] | None = None,
@@ -71,8 +74,12 @@ def variance(
     seeds, checkpoints, items
         The budget: training runs of a member, checkpoints of a run and instances whose scores are averaged. Lists
         make a row for every combination. Default: one run, one checkpoint, the instances at hand.
+    accuracy
+        The goal of the columns ``need_``: two random members are ordered rightly with this probability.
+    mde
+        Instead: a difference between two members, score units, is detected with `power`.
     power
-        Of `mde`.
+        Of `mde`, goal and column.
     confidence_level
         Of the limits and of `mde`.
 
@@ -88,14 +95,17 @@ def variance(
         The budget ``seeds, checkpoints, items`` and what it buys: ``stderr`` of a member's score on these instances,
         ``stderr_new_items`` (for claims about new instances), ``mde`` (difference between two members that is
         detected with `power`), ``reliability`` (share of true variance in the members' scores), ``expected_accuracy``
-        (chance that two random members are ordered rightly). ``autocorrelation, n_missing, n_nan, status, flags,
-        signature``.
+        (chance that two random members are ordered rightly). What the goal takes, each number alone while the others
+        stay as in the budget: ``need_seeds, need_checkpoints, need_items``; ``unreachable`` lists those of which a
+        million are not enough. ``autocorrelation, n_missing, n_nan, status, flags, signature``.
 
     Undefined when
         No run has 2 checkpoints (``too_few``: steps and all that follows from them null); no member has 2 runs (flag
         ``no_seeds``: seed null and taken as 0 in the budget, which then speaks of these runs and not of recipes);
         fewer than 2 members (reliability null). Instance components are null for metrics that are no plain mean over
-        instances, and the budget with them if `items` is given.
+        instances, and the budget with them if `items` is given. A ``need_`` is null where it is in ``unreachable``, or
+        where the components it rests on are unknown: ``need_seeds`` without sister seeds, ``need_items`` without
+        instances, all of them for `accuracy` with fewer than 2 members.
 
     Notes
     -----
@@ -107,7 +117,8 @@ def variance(
     ``stderr^2 = [seed + seed_item/n + (step + step_item/n)/k]/s`` with k the independent checkpoints that those
     averaged are worth, and ``item/n`` more for new instances; ``mde = (z_a + z_b) sqrt(2) stderr``;
     ``expected_accuracy = 1/2 + asin(sqrt(reliability))/pi`` for normally distributed members. Between-member variance
-    is that of this population: it says nothing about closer models.
+    is that of this population: it says nothing about closer models. Needs invert the same formula; checkpoints are
+    meant to be like those of the window, so that many more of them need a longer flat end of training.
 
     References
     ----------
@@ -127,6 +138,10 @@ def variance(
     check_choice("noise", noise, ("within", "detrended"))
     if not 0 < power < 1:
         raise OptionError(f"power must be a fraction between 0 and 1, got {power!r}")
+    if not 0.5 < accuracy < 1:
+        raise OptionError(f"accuracy must be between 0.5 (a coin) and 1, got {accuracy!r}")
+    if mde is not None and not 0 < mde < np.inf:
+        raise OptionError(f"mde must be a positive difference in score units, got {mde!r}")
     budget = {
         name: _counts(name, value)
         for name, value in (("seeds", seeds), ("checkpoints", checkpoints), ("items", items))
@@ -162,12 +177,21 @@ def variance(
         "instances": instances,
         "level": confidence_level,
         "power": power,
+        "goal": f"accuracy={accuracy:g}" if mde is None else f"mde={mde:g}",
     }
+
+    def allowed(members: Floats) -> Floats:
+        """Largest variance of a score that reaches the goal."""
+        if mde is None:
+            return allowed_by_accuracy(members, accuracy)
+        unit = detectable(np.ones(len(members)), power, confidence_level)
+        return (mde / unit) ** 2 / 2
+
     with np.errstate(all="ignore"):
         split = _split(encoded, window, noise, autocorrelation, confidence_level, threads)
         found = _items(rows, encoded, split, members, order, window, duplicates, grouped=groups is not None)
         columns_of, flags, statuses = _group_columns(encoded, split, found, window, confidence_level)
-        result = _with_budget(encoded, split, found, columns_of, budget, power, confidence_level)
+        result = _with_budget(encoded, split, found, columns_of, budget, allowed, power, confidence_level)
     count = result.pop("__rows")
     place = np.repeat(np.arange(len(encoded.groups)), count)
     output = pl.DataFrame(
@@ -377,6 +401,7 @@ def _with_budget(
     found: ItemParts,
     columns: dict[str, Any],
     budget: Mapping[str, list[int] | None],
+    allowed: Callable[[Floats], Floats],
     power: float,
     level: float,
 ) -> dict[str, Any]:
@@ -391,22 +416,24 @@ def _with_budget(
     out: dict[str, Any] = {name: values[place] for name, values in columns.items()}
 
     seed = np.nan_to_num(out["variance_seed"], nan=0.0)
-    step = out["variance_step"]
-    if budget["items"] is None:
-        seed_item = step_item = np.zeros(len(place))
-        n = np.ones(len(place))
-    else:
-        n = items
-        step_item = out["variance_step_item"]
-        seed_item = np.where(np.isnan(step_item), np.nan, np.nan_to_num(out["variance_seed_item"], nan=0.0))
-        # What the instances at hand have averaged away already.
-        seed, step = np.maximum(0.0, seed - seed_item / at_hand), np.maximum(0.0, step - step_item / at_hand)
+    step, step_item = out["variance_step"], out["variance_step_item"]
+    seed_item = np.where(np.isnan(step_item), np.nan, np.nan_to_num(out["variance_seed_item"], nan=0.0))
     rho = np.nan_to_num(split.rho, nan=0.0)[place]
-    f = kernels().autocorrelation_factors(np.maximum(checkpoints, 2.0), rho)["f"]
-    worth = parts.worth_of(checkpoints, np.where(checkpoints >= 2, f, 0.0))
-    error = parts.score_variance(
-        n, worth, seeds, seed=seed, step=step, seed_item=seed_item, step_item=step_item
+    # What the instances at hand have averaged away already.
+    apart = Budget(
+        seed=np.maximum(0.0, seed - seed_item / at_hand),
+        step=np.maximum(0.0, step - step_item / at_hand),
+        seed_item=seed_item,
+        step_item=step_item,
+        items=items,
+        checkpoints=checkpoints,
+        seeds=seeds,
+        rho=rho,
     )
+    nothing, one = np.zeros(len(place)), np.ones(len(place))
+    whole = replace(apart, seed=seed, step=step, seed_item=nothing, step_item=nothing, items=one)
+    chosen = whole if budget["items"] is None else apart
+    error = chosen.error()
     share = parts.reliability(out["variance_members"], error)
     known = np.isfinite(share)
     accuracy = np.where(known, parts.expected_accuracy(np.where(known, share, 0.0)), np.nan)
@@ -419,6 +446,12 @@ def _with_budget(
         "mde": detectable(np.sqrt(2 * error), power, level),
         "reliability": share,
         "expected_accuracy": accuracy,
+        **needs(
+            chosen,
+            apart,
+            allowed(out["variance_members"]),
+            no_seeds=~(np.nan_to_num(split.components.seed.df, nan=0.0) > 0)[place],
+        ),
         "autocorrelation": split.rho[place],
         "n_missing": encoded.n_missing[place],
         "n_nan": encoded.n_nan[place],

@@ -144,6 +144,15 @@ def worth_of(n: Floats, f: Floats) -> Floats:
     return n / (n - (n - 1) * f)
 
 
+def worth_at(n: Floats, rho: Floats) -> Floats:
+    """Independent checkpoints that the mean of n is worth whose lag-1 autocorrelation is rho, in closed form.
+
+    n^2 / (n + 2 sum_(j<n) (n - j) rho^j), as `worth_of`, for any n.
+    """
+    lost = rho * (n * (1 - rho) - (1 - rho**n)) / (1 - rho) ** 2
+    return n**2 / (n + 2 * lost)
+
+
 def difference_limits(
     msa: Floats, mse: Floats, n1: Floats, n2: Floats, level: float
 ) -> tuple[Floats, Floats]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,6 +10,11 @@ from . import _options as option
 from ._run import Command, Session
 from ._source import run_verb
 from .power import list_option
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import polars as pl
 
 
 @click.command(
@@ -37,6 +42,13 @@ from .power import list_option
 @list_option("--checkpoints", "Budget: checkpoints of a run averaged.  [1]", int)
 @list_option("--items", "Budget: instances.  [those at hand]", int)
 @click.option(
+    "--accuracy",
+    type=click.FloatRange(0.5, 1, min_open=True, max_open=True),
+    metavar="X",
+    help="Goal of the need_ columns: chance that two members are ordered rightly.  [0.95]",
+)
+@click.option("--mde", type=float, metavar="X", help="Goal instead: a difference to detect, score units.")
+@click.option(
     "--power",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     metavar="X",
@@ -53,6 +65,13 @@ def variance(session: Session, **options: Any) -> None:
 
     stderr is the error of a member's score with that budget, mde the difference it can detect, reliability
     the share of true differences in the ranking, expected_accuracy the chance that two members are ordered
-    rightly. Flag no_seeds: the variance between training seeds is unknown and taken as 0.
+    rightly. need_seeds, need_checkpoints and need_items reach the goal, each alone. Flag no_seeds: the
+    variance between training seeds is unknown and taken as 0.
     """
-    run_verb(session, "variance", options)
+
+    def said(table: pl.DataFrame) -> Sequence[str]:
+        from .._variance_needs import in_words
+
+        return in_words(table, accuracy=options["accuracy"], mde=options["mde"], power=options["power"])
+
+    run_verb(session, "variance", options, lines=said)

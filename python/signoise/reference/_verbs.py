@@ -11,25 +11,37 @@ from .._bootstrap import bootstrap as _bootstrap
 from .._checkpoints import average_checkpoints as _average_checkpoints
 from .._compare import compare as _compare
 from .._decisions import decision_accuracy as _decision_accuracy
+from .._item_statistics import item_statistics as _item_statistics
+from .._judged import prediction_powered as _prediction_powered
 from .._kernels import with_twins
+from .._mixed_effects import mixed_effects as _mixed_effects
 from .._permutation_test import permutation_test as _permutation_test
 from .._rank import rank as _rank
+from .._running import confidence_sequence as _confidence_sequence
+from .._seed_variance import seed_variance as _seed_variance
 from .._smoothness import smoothness as _smoothness
 from .._snr import noise as _noise
 from .._snr import signal as _signal
 from .._snr import snr as _snr
+from .._subset_control import subset_control as _subset_control
 from .._variance import variance as _variance
 
 aggregate = with_twins(_aggregate, _twins)
 average_checkpoints = with_twins(_average_checkpoints, _twins)
 bootstrap = with_twins(_bootstrap, _twins)
 compare = with_twins(_compare, _twins)
+confidence_sequence = with_twins(_confidence_sequence, _twins)
 decision_accuracy = with_twins(_decision_accuracy, _twins)
+item_statistics = with_twins(_item_statistics, _twins)
+mixed_effects = with_twins(_mixed_effects, _twins)
 noise = with_twins(_noise, _twins)
 permutation_test = with_twins(_permutation_test, _twins)
+prediction_powered = with_twins(_prediction_powered, _twins)
 rank = with_twins(_rank, _twins)
 roll_up = with_twins(_roll_up, _twins)
+seed_variance = with_twins(_seed_variance, _twins)
 signal = with_twins(_signal, _twins)
 smoothness = with_twins(_smoothness, _twins)
 snr = with_twins(_snr, _twins)
+subset_control = with_twins(_subset_control, _twins)
 variance = with_twins(_variance, _twins)
