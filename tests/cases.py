@@ -81,6 +81,19 @@ def matched(rng: np.random.Generator, groups: int) -> Arguments:
     return small, target, offsets_of(lengths)
 
 
+def replicated(rng: np.random.Generator, groups: int) -> Arguments:
+    """Members as rows, replicates as columns: a block of them and a part of one."""
+    small, target = rng.integers(0, 12, (2, groups, 70)) / 10
+    return small, target
+
+
+def surrogates(rng: np.random.Generator, groups: int) -> Arguments:
+    """Taus of series of a few lengths and autocorrelations, some undefined."""
+    n = rng.choice([1, 2, 5, 12], groups).astype(np.uint64)
+    tau = rng.choice([-1.0, -0.2, 0.0, 0.6, 1.0, np.nan], groups)
+    return tau, n, rng.choice([0.0, 0.4, 0.9, -0.3, 1.0, np.nan], groups), 50, 17
+
+
 def decidable(rng: np.random.Generator, groups: int) -> Arguments:
     small, target, offsets = matched(rng, groups)
     return small, target, rng.choice([0.0, 0.25, 5.0, np.nan], groups), offsets
@@ -92,6 +105,11 @@ def noisy(rng: np.random.Generator, groups: int) -> Arguments:
     sds = rng.gamma(2.0, 0.1, (2, len(small))) * (rng.random((2, len(small))) > 0.3)
     sds[0, :1] = np.nan
     return small, target, sds[0], sds[1], offsets
+
+
+def addressed_noise(rng: np.random.Generator, groups: int) -> Arguments:
+    """Members with an sd a side and addresses of draws; a block of draws and a part of one."""
+    return (*noisy(rng, groups), rng.integers(0, 2**64, groups, dtype=np.uint64), 70, 17)
 
 
 def checkpoint_windows(rng: np.random.Generator, groups: int) -> Arguments:
@@ -456,10 +474,13 @@ CASES: list[Case] = [
         ),
         rtol=1e-10,
     ),
+    Case("agreement_columns", replicated),
     Case("agreement_decidable", decidable),
     Case("agreement_weighted", matched),
     Case("expected_agreement", noisy),
     Case("jackknife_interval", deletions),
+    Case("monotonicity_ar1", surrogates),
+    Case("noisy_agreement", addressed_noise, rtol=1e-9, atol=1e-12),
     Case("pair_agreement", matched, rtol=0.0, atol=0.0),
     *(
         Case(name, lambda rng, n: (*(int(x) for x in rng.integers(0, 2**63, 4)), 100 * n + 3), rtol=0.0)

@@ -205,7 +205,8 @@ def test_recipe_interval() -> None:
     assert (opposite["low"], opposite["high"]) == (0.0, pytest.approx(1 - 0.05 ** (1 / 3)))
     assert "few_members" in row["flags"]
     many = [k / 10 for k in range(8)]
-    assert only(sn.decision_accuracy(two(many, many), **SIDES))["flags"] == []
+    # One checkpoint a run says nothing of checkpoint noise.
+    assert only(sn.decision_accuracy(two(many, many), **SIDES))["flags"] == ["few_checkpoints"]
 
 
 # --- direction -----------------------------------------------------------------------------------------------------
@@ -453,6 +454,60 @@ def test_sample_estimates_its_exact_expectation() -> None:
     assert row["decision_accuracy"] == pytest.approx(fmean(pairs), abs=4 * 0.5 / math.sqrt(n))
     assert 0 <= row["low"] <= row["decision_accuracy"] <= row["high"] <= 1
     assert "rng:0|" in row["signature"]
+
+
+@pytest.mark.parametrize("score", ["final", "mean"])
+@pytest.mark.parametrize("rho", [0.0, 0.5])
+def test_checkpoint_interval(score: str, rho: float) -> None:
+    scores = noisy(members=9, seed=2)
+    options: dict[str, Any] = {"score": score, "window": 4, "autocorrelation": rho, "confidence_level": 0.9}
+    row = only(sn.decision_accuracy(scores, n_resamples=4000, **options, **SIDES))
+    rng = np.random.default_rng(0)
+    agreements: list[Any] = []
+    for params in (SMALL, TARGET):
+        runs = scores.filter(params=params).sort("recipe", "step")["value"].to_numpy().reshape(9, 4)
+        # The variance of autocorrelated checkpoints about the run's level, from that about their own mean.
+        correlation = rho ** np.abs(np.subtract.outer(range(4), range(4)))
+        centring = np.eye(4) - 1 / 4
+        variance = runs.var(axis=1, ddof=1).mean() / (np.trace(centring @ correlation) / 3)
+        if score == "mean":
+            variance /= min(4, max(1.5, 4 * (1 - rho) / (1 + rho)))
+        means = runs.mean(axis=1) if score == "mean" else runs[:, -1]
+        agreements.append(means + np.sqrt(variance) * rng.normal(size=(20_000, 9)))
+    i, j = np.triu_indices(9, 1)
+    small, target = (np.sign(side[:, i] - side[:, j]) for side in agreements)
+    sd = ((1 + small * target) / 2).mean(axis=1).std()
+    half = 1.6448536 * sd
+    u = row["decision_accuracy"]
+    # 4,000 draws know an sd to 1.1 %.
+    assert row["checkpoint_low"] == pytest.approx(max(0, u - half), abs=0.05 * half)
+    assert row["checkpoint_high"] == pytest.approx(min(1, u + half), abs=0.05 * half)
+    assert row["checkpoint_low"] < u
+
+
+def test_checkpoint_interval_undefined() -> None:
+    scores = noisy()
+    last = scores.filter(pl.col("step") == pl.col("step").max())
+    row = only(sn.decision_accuracy(last, **SIDES))
+    assert (row["checkpoint_low"], row["checkpoint_high"]) == (None, None)
+    assert "few_checkpoints" in row["flags"]
+    one_side = pl.concat([last.filter(params=SMALL), scores.filter(params=TARGET)])
+    assert only(sn.decision_accuracy(one_side, **SIDES))["checkpoint_low"] is None
+    for pairs in ("weighted", "decidable"):
+        row = only(sn.decision_accuracy(scores, pairs=pairs, **SIDES))
+        assert row["checkpoint_low"] is None
+        assert "few_checkpoints" not in row["flags"]
+    still = scores.with_columns(pl.col("value").last().over("recipe", "params"))
+    row = only(sn.decision_accuracy(still, **SIDES))
+    assert row["checkpoint_low"] == row["checkpoint_high"] == row["decision_accuracy"]
+
+
+def test_checkpoint_interval_of_drawn_checkpoints() -> None:
+    row = only(sn.decision_accuracy(noisy(), score="sample", window=3, **SIDES))
+    assert row["checkpoint_low"] < row["decision_accuracy"] < row["checkpoint_high"]
+    again = only(sn.decision_accuracy(noisy(), score="sample", window=3, **SIDES, confidence_level=0.5))
+    narrow, wide = again["decision_accuracy"] - again["checkpoint_low"], row["decision_accuracy"]
+    assert narrow < wide - row["checkpoint_low"]
 
 
 def test_sample_of_one_checkpoint_is_the_final_score() -> None:

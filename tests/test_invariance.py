@@ -199,7 +199,9 @@ def test_where_is_a_filter_on_the_table(name: str, scores: pl.DataFrame) -> None
 
 
 ALONE = {
-    name: {"autocorrelation": 0.0} if name.startswith(("snr", "signal", "noise")) else {}
+    name: {"autocorrelation": 0.0}
+    if name.startswith(("snr", "signal", "noise", "decision", "smoothness"))
+    else {}
     for name in VERBS
     if not name.startswith(("roll_up", "report"))
 }

@@ -110,7 +110,8 @@ def test_one_common_member_decides_nothing() -> None:
     row = row_of(sn.decision_accuracy, table({"a": [0.1, 0.2, 0.3], "b": [0.1]}), **SIDES)
     assert row["status"] == "too_few"
     assert (row["n_members"], row["n_pairs"], row["n_ties"]) == (1, 0, 0)
-    assert nulls(row) == {"decision_accuracy", "low", "high", "expected", "tau_a", "tau_b"}
+    limits = {"low", "high", "checkpoint_low", "checkpoint_high"}
+    assert nulls(row) == {"decision_accuracy", *limits, "expected", "tau_a", "tau_b"}
     for score in ("mean", "sample"):
         assert row_of(sn.decision_accuracy, table({"a": [0.1, 0.2, 0.3]}), score=score, **SIDES)[
             "status"
@@ -171,6 +172,8 @@ def test_equal_values_have_neither_signal_nor_noise() -> None:
         "monotonicity_p",
         "total_variation_normalised",
         "total_variation_improvement",
+        "monotonicity_p_ar1",
+        "autocorrelation",
     }
 
 
@@ -323,7 +326,7 @@ def test_conflicts_as_a_status_blank_their_group_alone(verb: str) -> None:
         VERBS[verb],
         scores,
         duplicates="status",
-        **({} if "dec" in verb or "smo" in verb else {"autocorrelation": 0.0}),
+        autocorrelation=0.0,
     )
     bad = found.filter(status="duplicate_key")
     assert bad["task"].unique().to_list() == ["t"]
@@ -332,9 +335,7 @@ def test_conflicts_as_a_status_blank_their_group_alone(verb: str) -> None:
         if dtype.is_float():
             assert bad[name].null_count() == bad.height, name
     good = found.filter(task="u")
-    expected = VERBS[verb](
-        scores.filter(task="u"), **({} if "dec" in verb or "smo" in verb else {"autocorrelation": 0.0})
-    )
+    expected = VERBS[verb](scores.filter(task="u"), autocorrelation=0.0)
     assert good.equals(expected)
 
 

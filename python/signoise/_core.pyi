@@ -11,6 +11,7 @@ __all__ = [
     "Text",
     "__version__",
     "aggregate_parquet",
+    "agreement_columns",
     "agreement_decidable",
     "agreement_weighted",
     "archive_names",
@@ -43,6 +44,8 @@ __all__ = [
     "matrix_weighted_means",
     "max_t_quantiles",
     "max_t_test",
+    "monotonicity_ar1",
+    "noisy_agreement",
     "normal_cdf",
     "normal_quantile",
     "pair_agreement",
@@ -234,6 +237,19 @@ def expected_agreement(
     sd_small: _Floats,
     sd_target: _Floats,
     offsets: _Offsets,
+    *,
+    threads: int | None = None,
+) -> dict[str, _Floats]: ...
+def agreement_columns(small: _Floats, target: _Floats, *, threads: int | None = None) -> _Floats: ...
+def noisy_agreement(
+    small: _Floats,
+    target: _Floats,
+    sd_small: _Floats,
+    sd_target: _Floats,
+    offsets: _Offsets,
+    group_units: _Addresses,
+    n_resamples: int,
+    rng_seed: int,
     *,
     threads: int | None = None,
 ) -> dict[str, _Floats]: ...
@@ -442,6 +458,15 @@ def bootstrap_trinomial(
 ) -> _Floats: ...
 
 # smoothness
+def monotonicity_ar1(
+    tau: _Floats,
+    n: NDArray[np.uint64],
+    rho: _Floats,
+    n_resamples: int,
+    rng_seed: int,
+    *,
+    threads: int | None = None,
+) -> _Floats: ...
 def smoothness_groups(
     values: _Floats, offsets: _Offsets, *, threads: int | None = None
 ) -> dict[str, _Floats | NDArray[np.uint64]]: ...

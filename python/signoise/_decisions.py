@@ -12,14 +12,18 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ._addresses import group_addresses
+from ._decision_instances import decisions_over_instances
+from ._decision_rules import by_rule, tie_rule
 from ._duplicates import Duplicates
 from ._encode import Encoded, Series, encode
 from ._errors import DroppedRowsWarning, InsufficientDataError, MixedKeyWarning, OptionError, SchemaError
-from ._intervals import quantile_at
+from ._instance_cells import open_instances
+from ._instance_intervals import FEW_INSTANCES, Draws
+from ._intervals import checkpoint_error, effective_checkpoints, quantile_at
 from ._kernels import kernels
-from ._measure import member_scores
+from ._measure import check_autocorrelation, combined_noise, group_autocorrelation, member_scores
 from ._metrics import require_direction
-from ._options import as_columns, check_choice, check_count, check_level, signature
+from ._options import as_columns, check_choice, check_count, check_level, check_seed, signature
 from ._schema import SCORE_IDENTITY, SYNONYMS, as_expression, config_sources, predicate
 from ._scores import Filter, Groups, Scores, load, note_key, warn_notes
 from ._status import Statuses, check_strict, flag_lists, result_column
@@ -35,7 +39,7 @@ FEW_MEMBERS = 8
 
 
 @dataclass(frozen=True)
-class _Side:
+class Side:
     """Scores of the members on one side, higher is better, sorted by group and member."""
 
     series: Series
@@ -44,6 +48,10 @@ class _Side:
     member: Ints
     sd: Floats
     """Standard deviation of each score from checkpoint noise; NaN where a run has one checkpoint."""
+    pooled_sd: Floats
+    """The same from the noise of all runs of the group, corrected for autocorrelation; NaN where no run has two."""
+    runs: Ints
+    """Offsets of the scores among the series: a score is the mean of its runs."""
     sign: Floats
     """+1 or -1 for each group."""
     window: int
@@ -67,6 +75,9 @@ def decision_accuracy(
     direction: Mapping[str, str] | None = None,
     order: str = "tokens",
     confidence_level: float = 0.95,
+    autocorrelation: float | Literal["pooled"] = "pooled",
+    instances: bool = False,
+    cluster: str | None = None,
     rng_seed: int = 0,
     n_resamples: int = 1000,
     groups: Groups = None,
@@ -104,20 +115,30 @@ def decision_accuracy(
     direction
         ``{"metric": "higher" | "lower"}`` for metrics that are not known.
     confidence_level
-        Of ``low, high``.
+        Of ``low, high`` and ``checkpoint_low, checkpoint_high``.
+    autocorrelation
+        Of checkpoint noise, for ``checkpoint_low, checkpoint_high``; as in `snr`.
+    instances
+        Add an interval over instances, whose rows (or store) are needed: ``instance_low, instance_high``.
+    cluster
+        As in `bootstrap`, for the draws of instances.
     rng_seed, n_resamples
-        Of ``score="sample"``; draws are addressed by group, member and trial, so groups do not affect each other.
+        Of the draws of instances, of checkpoint noise and of ``score="sample"``; each group has draws of its own, so
+        groups do not affect each other.
 
     Returns
     -------
     DataFrame
-        By-columns, ``n_members, n_pairs, n_ties`` (pairs tied on either side), ``decision_accuracy, low, high``,
-        ``expected`` (what-if: the decision accuracy to expect if checkpoint noise as large as each score's own were
-        added to these scores; null where a run has one checkpoint), ``tau_a, tau_b``, ``status, flags, signature``.
+        By-columns, ``n_members, n_pairs, n_ties`` (pairs tied on either side), ``decision_accuracy``, its limits over
+        members ``low, high`` and over checkpoint noise ``checkpoint_low, checkpoint_high``, ``expected``
+        (what-if: the decision accuracy to expect if checkpoint noise as large as each score's own were added to these
+        scores; null where a run has one checkpoint), ``tau_a, tau_b``, ``status, flags, signature``. With `instances`
+        also ``instance_low, instance_high, n_instances`` (those that all checkpoints in use have).
 
     Undefined when
         Fewer than 2 members are on both sides (``too_few``). Where all members are equal on a side (``constant``)
-        every pair is tied. The interval needs 3 members and is null for weighted and decidable pairs.
+        every pair is tied. Intervals are null for weighted and decidable pairs; that over members needs 3 of them,
+        that over checkpoint noise a run with 2 checkpoints on each side (else flag ``few_checkpoints``).
 
     Raises
     ------
@@ -128,9 +149,23 @@ def decision_accuracy(
 
     Notes
     -----
-    The interval resamples members, never pairs: delete-one standard error on the logit scale with t quantiles of
-    J - 1 degrees of freedom; ``[(alpha/2)^(1/floor(J/2)), 1]`` where all pairs agree. Conservative (simulated .96 to
-    1.00 for 5 to 50 members). For ``"sample"`` it is the percentiles of the trials instead: checkpoint noise alone.
+    ``low, high`` speak of other members drawn like these: delete-one standard error on the logit scale with t quantiles
+    of J - 1 degrees of freedom; ``[(alpha/2)^(1/floor(J/2)), 1]`` where all pairs agree. Members are left out, never
+    pairs. Conservative (simulated .96 to 1.00 for 5 to 50 members). For ``"sample"`` they are the percentiles of the
+    trials instead: checkpoint noise alone.
+
+    ``checkpoint_low, checkpoint_high`` speak of these members at other checkpoints: estimate -+ z sd, cut to [0, 1],
+    with the standard deviation over `n_resamples` draws of normal checkpoint noise on every score (for ``"sample"``:
+    over the trials). Percentiles would be wrong, because noise pulls the decision accuracy of the draws towards one
+    half. The noise is that of the last `window` checkpoints, pooled over the runs of a side; that of a mean is divided
+    by the number of independent checkpoints that the window is worth. Both limits coincide where no draw changed an
+    order. Like the estimate they are about scores with their noise: simulated coverage of what such scores show on
+    average .92 to .97 (8 and 25 members, autocorrelations of 0 and .5), of the decision accuracy without noise, which
+    is higher, .53 to .95.
+
+    ``instance_low, instance_high`` speak of these members and checkpoints on other instances like these, as many of
+    them: estimate -+ z sd over draws of instances that all members and both sides share. Simulated coverage .91 to .96
+    (200 and 500 instances, 8 and 25 members).
 
     References
     ----------
@@ -149,10 +184,9 @@ def decision_accuracy(
     check_choice("ties", ties, TIES)
     check_choice("pairs", pairs, PAIRS)
     check_level(confidence_level)
+    check_autocorrelation(autocorrelation)
     check_count("n_resamples", n_resamples)
-    check_count("rng_seed", rng_seed, 0)
-    if rng_seed >= 2**64:
-        raise OptionError(f"rng_seed must be below 2**64, got {rng_seed}")
+    check_seed(rng_seed)
     if not isinstance(decidable_sd, (int, float)) or not decidable_sd >= 0:
         raise OptionError(f"decidable_sd must be a number of at least 0, got {decidable_sd!r}")
     for name, value in (("window", window), ("window_small", window_small), ("window_target", window_target)):
@@ -162,6 +196,8 @@ def decision_accuracy(
         raise OptionError(
             'score="sample" scores ties one half over all pairs; leave ties and pairs at their defaults'
         )
+    if instances and (score == "sample" or pairs != "all" or groups):
+        raise OptionError('instances=True is for score="final" or "mean" over all pairs, without groups')
     if pairs != "all" and ties != "half":
         raise OptionError(f'pairs={pairs!r} scores ties one half; leave ties at "half"')
     if small is None or target is None:
@@ -179,9 +215,22 @@ def decision_accuracy(
         order,
         *expressions.values(),
     ]
+    draws = None
+    if instances:
+        scores, where, source = open_instances(
+            scores,
+            columns=columns,
+            where=where,
+            use=wanted,
+            cluster=cluster,
+            duplicates=duplicates,
+            strict=strict,
+            threads=threads,
+        )
+        draws = Draws(source, cluster, n_resamples, rng_seed, confidence_level, threads)
     table = load(
         scores,
-        columns=columns,
+        columns=None if draws else columns,
         where=where,
         groups=groups,
         use=wanted,
@@ -204,7 +253,7 @@ def decision_accuracy(
             )
     frame = table.frame.hstack(on_side).filter(pl.any_horizontal(on_side.columns))
     left = _columns_that_leave(named, columns)
-    frame = _strip_config(frame, named)
+    origin, frame = frame, _strip_config(frame, named)
     members = as_columns(match) if match else _default_match(frame)
     encoded = encode(
         frame,
@@ -219,8 +268,10 @@ def decision_accuracy(
     note_key(encoded, [name for name in by if name not in left])
 
     windows = {"small": window_small or window, "target": window_target or window}
-    a = _side(encoded, "small", score, windows["small"], left, direction, threads)
-    b = _side(encoded, "target", score, windows["target"], left, direction, threads)
+    a, b = (
+        _side(encoded, name, score, windows[name], left, direction, autocorrelation, threads)
+        for name in windows
+    )
     common_a, common_b = _matched(a, b, encoded.members)
     _note_unmatched(encoded, a, b, common_a, members, strict=strict)
     text = signature(
@@ -235,8 +286,12 @@ def decision_accuracy(
         order=order,
         interval={"sample": "sample_percentiles"}.get(score, "delete_one_member" if pairs == "all" else None),
         level=confidence_level,
-        rng=rng_seed if score == "sample" else None,
-        n_resamples=n_resamples if score == "sample" else None,
+        checkpoint_interval="normal" if pairs == "all" else None,
+        autocorrelation=autocorrelation if pairs == "all" and score != "sample" else None,
+        rng=rng_seed if pairs == "all" else None,
+        n_resamples=n_resamples if pairs == "all" else None,
+        instance_interval="normal" if draws else None,
+        cluster=cluster,
     )
     out = _agreement(
         encoded,
@@ -253,6 +308,11 @@ def decision_accuracy(
         n_resamples=n_resamples,
         threads=threads,
     )
+    if draws:
+        in_sides = [(a, common_a), (b, common_b)]
+        estimate = out["decision_accuracy"]
+        limits = decisions_over_instances(encoded, in_sides, estimate, origin, draws, score=score, ties=ties)
+        out |= limits.columns()
     result = _result(encoded, out, a, b, common_a, common_b, score, text)
     check_strict(result, encoded.by, strict=strict)
     return result
@@ -288,8 +348,9 @@ def _side(
     window: int,
     left: Sequence[str],
     direction: Mapping[str, str] | None,
+    autocorrelation: float | str,
     threads: int | None,
-) -> _Side:
+) -> Side:
     series = encoded.series(window, name, threads)
     labels = encoded.heads[series.block]
     _check_unmixed(series, labels, name, left)
@@ -306,6 +367,11 @@ def _side(
         ends = np.concatenate([[0], np.cumsum(runs["n"].astype(np.intp))])
         total = np.add.reduceat(variance, ends[:-1]) if len(values) else variance
         sd = np.sqrt(total) / runs["n"]
+        shared = _checkpoint_variance(
+            encoded, series, name, autocorrelation, averaged=score == "mean", threads=threads
+        )
+        total = np.add.reduceat(shared, ends[:-1]) if len(values) else shared
+        pooled_sd = np.sqrt(total) / runs["n"]
     sign = np.ones(n_groups)
     if "metric" in labels.columns:
         metric_of_group: dict[int, str] = dict(
@@ -314,7 +380,28 @@ def _side(
         signs = require_direction(sorted({m for m in metric_of_group.values() if m is not None}), direction)
         for g, metric in metric_of_group.items():
             sign[g] = signs.get(metric, 1)
-    return _Side(series, values * sign[group], group, member, sd, sign, window)
+    return Side(series, values * sign[group], group, member, sd, pooled_sd, ends, sign, window)
+
+
+def _checkpoint_variance(
+    encoded: Encoded,
+    series: Series,
+    name: str,
+    autocorrelation: float | str,
+    *,
+    averaged: bool,
+    threads: int | None,
+) -> Floats:
+    """Variance of each run's score about its level from the checkpoint noise of its group; NaN where none is known."""
+    combined = combined_noise(series, "within", 1, len(encoded.groups), threads)
+    known = group_autocorrelation(encoded, series, combined, autocorrelation, name)
+    run_n = series.columns["n"].astype(float)
+    usable = run_n >= 2
+    error = checkpoint_error(
+        combined["absolute"] ** 2, run_n[usable], series.group[usable], known, detrended=False
+    )
+    variance = error.variance[series.group]
+    return variance / effective_checkpoints(run_n, error.rho[series.group]) if averaged else variance
 
 
 def _check_unmixed(series: Series, labels: pl.DataFrame, side: str, left: Sequence[str]) -> None:
@@ -342,7 +429,7 @@ def _check_unmixed(series: Series, labels: pl.DataFrame, side: str, left: Sequen
         )
 
 
-def _matched(a: _Side, b: _Side, members: pl.DataFrame) -> tuple[Ints, Ints]:
+def _matched(a: Side, b: Side, members: pl.DataFrame) -> tuple[Ints, Ints]:
     """Positions of the members that stand on both sides.
 
     Nothing is matched on a missing key, and a score that is undefined (the mean of inf and -inf) cannot be ranked.
@@ -358,7 +445,7 @@ def _matched(a: _Side, b: _Side, members: pl.DataFrame) -> tuple[Ints, Ints]:
 
 
 def _note_unmatched(
-    encoded: Encoded, a: _Side, b: _Side, common: Ints, members: Sequence[str], *, strict: bool
+    encoded: Encoded, a: Side, b: Side, common: Ints, members: Sequence[str], *, strict: bool
 ) -> None:
     only_a, only_b = len(a.scores) - len(common), len(b.scores) - len(common)
     if not only_a and not only_b:
@@ -384,8 +471,8 @@ def _note_unmatched(
 
 def _agreement(
     encoded: Encoded,
-    a: _Side,
-    b: _Side,
+    a: Side,
+    b: Side,
     in_a: Ints,
     in_b: Ints,
     *,
@@ -410,17 +497,14 @@ def _agreement(
     agree, disagree = counts["concordant"].astype(float), counts["discordant"].astype(float)
     n_members = np.diff(offsets).astype(np.intp)
     with np.errstate(all="ignore"):
-        estimate = _tie_rule(agree, disagree, one, both, n_pairs, ties)
-        if ties == "compat":
-            estimate = counts["compat_agree"] / n_pairs
-        estimate = np.where(n_members >= 2, estimate, np.nan)
+        estimate = np.where(n_members >= 2, by_rule(counts, ties), np.nan)
         tau_a = np.where(n_members >= 2, (agree - disagree) / n_pairs, np.nan)
         untied_small = n_pairs - counts["tied_small"] - both
         untied_target = n_pairs - counts["tied_target"] - both
         tau_b = (agree - disagree) / np.sqrt(untied_small * untied_target)
-    low = high = np.full(n_groups, np.nan)
+    low = high = spread = np.full(n_groups, np.nan)
     if score == "sample":
-        estimate, low, high = _sampled(
+        estimate, spread, low, high = _sampled(
             encoded,
             a,
             b,
@@ -443,6 +527,20 @@ def _agreement(
         estimate, n_pairs = decided["agreement"], decided["n_pairs"].astype(float)
     else:
         low, high = _delete_one(counts, estimate, n_members, group, offsets, ties, level, threads)
+        spread = kernels().noisy_agreement(
+            small,
+            target,
+            a.pooled_sd[in_a],
+            b.pooled_sd[in_b],
+            offsets,
+            group_addresses(encoded.groups.select(encoded.by)),
+            n_resamples,
+            rng_seed,
+            threads=threads,
+        )["sd"]
+    # No run of the group has two checkpoints on a side.
+    noiseless = np.isnan(a.pooled_sd[in_a] + b.pooled_sd[in_b])
+    margin = quantile_at("t_quantile", (1 + level) / 2, np.full(n_groups, np.inf)) * spread
     expected = kernels().expected_agreement(
         small,
         target,
@@ -458,21 +556,14 @@ def _agreement(
         "decision_accuracy": estimate,
         "low": low,
         "high": high,
+        "checkpoint_low": np.maximum(estimate - margin, 0.0),
+        "checkpoint_high": np.minimum(estimate + margin, 1.0),
         "expected": np.where(n_members >= 2, expected, np.nan),
         "tau_a": tau_a,
         "tau_b": np.where(n_members >= 2, tau_b, np.nan),
+        "noise_unknown": np.bincount(group[noiseless], minlength=n_groups) > 0,
         "constant": _constant(small, offsets, n_groups) | _constant(target, offsets, n_groups),
     }
-
-
-def _tie_rule(
-    agree: Floats, disagree: Floats, one: Floats, both: Floats, n_pairs: Floats, ties: str
-) -> Floats:
-    if ties == "drop":
-        return agree / (agree + disagree)
-    if ties == "zero":
-        return (agree + both / 2) / n_pairs
-    return (agree + (one + both) / 2) / n_pairs
 
 
 def _delete_one(
@@ -497,7 +588,7 @@ def _delete_one(
         if ties == "compat":
             left_out = without("compat_agree", "member_compat_agree") / remaining
         else:
-            left_out = _tie_rule(
+            left_out = tie_rule(
                 without("concordant", "member_concordant"),
                 without("discordant", "member_discordant"),
                 one,
@@ -521,8 +612,8 @@ def _pooled_sd(sd: Floats, group: Ints, n_groups: int) -> Floats:
 
 def _sampled(
     encoded: Encoded,
-    a: _Side,
-    b: _Side,
+    a: Side,
+    b: Side,
     in_a: Ints,
     in_b: Ints,
     offsets: NDArray[np.uintp],
@@ -531,8 +622,8 @@ def _sampled(
     rng_seed: int,
     n_resamples: int,
     threads: int | None,
-) -> tuple[Floats, Floats, Floats]:
-    """Mean and percentiles over trials that take one random checkpoint a member and side."""
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Mean, sd and percentiles over trials that take one random checkpoint a member and side."""
     windows = []
     for name, side, chosen in (("small", a, in_a), ("target", b, in_b)):
         if len(side.series) != len(side.scores):
@@ -540,16 +631,10 @@ def _sampled(
                 f'score="sample" needs one run a member, but {name} has members with several; '
                 "match on run, or filter one seed (where=...)"
             )
-        values, _, bounds, filled = encoded.select(name)
-        place = np.searchsorted(filled, side.series.block[chosen])
-        ends = bounds[place + 1].astype(np.intp)
+        rows = encoded.window_rows(side.series.chosen(chosen), name)
         counts = side.series.columns["n"][chosen].astype(np.intp)
-        rows = np.concatenate(
-            [np.arange(e - n, e) for e, n in zip(ends, counts, strict=True)] or [np.zeros(0, int)]
-        )
-        signs = np.repeat(side.sign[side.group[chosen]], counts)
         windows += [
-            np.ascontiguousarray(values[rows] * signs),
+            encoded.values[rows] * np.repeat(side.sign[side.group[chosen]], counts),
             np.concatenate([[0], np.cumsum(counts)]).astype(np.uintp),
         ]
     out = kernels().sampled_agreement(
@@ -563,7 +648,7 @@ def _sampled(
     draws = out["draws"].reshape(-1, n_resamples)
     tails = [(1 - level) / 2, (1 + level) / 2]
     low, high = np.quantile(draws, tails, axis=1) if len(draws) else (np.zeros(0), np.zeros(0))
-    return out["mean"], low, high
+    return out["mean"], out["sd"], low, high
 
 
 def _constant(scores: Floats, offsets: NDArray[np.uintp], n_groups: int) -> NDArray[np.bool_]:
@@ -572,7 +657,7 @@ def _constant(scores: Floats, offsets: NDArray[np.uintp], n_groups: int) -> NDAr
 
 
 def _result(
-    encoded: Encoded, out: dict[str, Any], a: _Side, b: _Side, in_a: Ints, in_b: Ints, score: str, text: str
+    encoded: Encoded, out: dict[str, Any], a: Side, b: Side, in_a: Ints, in_b: Ints, score: str, text: str
 ) -> pl.DataFrame:
     n_groups = len(encoded.groups)
     statuses = Statuses(n_groups)
@@ -581,7 +666,7 @@ def _result(
     statuses.set("constant", out.pop("constant"))
     statuses.check_finite(~np.isfinite(out["decision_accuracy"]))
     statuses.blank(out, "duplicate_key")
-    shallow = np.zeros(n_groups, dtype=bool)
+    shallow = out.pop("noise_unknown")
     if score != "final":
         for side, chosen in ((a, in_a), (b, in_b)):
             short = side.series.columns["n"].astype(np.intp) < side.window
@@ -596,6 +681,8 @@ def _result(
         "missing_values": (encoded.n_missing + encoded.n_nan) > 0,
         "mixed_config": np.full(n_groups, "config" in encoded.joined),
     }
+    if "n_instances" in out:
+        flags["few_instances"] = out["n_instances"] < FEW_INSTANCES
     return encoded.groups.select(encoded.by).with_columns(
         *(result_column(name, values) for name, values in out.items()),
         statuses.column(),

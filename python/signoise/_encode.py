@@ -43,6 +43,11 @@ class Series:
     def __len__(self) -> int:
         return len(self.group)
 
+    def chosen(self, places: Ints) -> Series:
+        """Some of them."""
+        columns = {name: column[places] for name, column in self.columns.items()}
+        return Series(self.group[places], self.member[places], self.block[places], columns)
+
 
 @dataclass(frozen=True)
 class Encoded:
@@ -120,6 +125,18 @@ class Encoded:
             block=block,
             columns={name: np.ascontiguousarray(column[order]) for name, column in columns.items()},
         )
+
+    def window_rows(self, series: Series, mask: str | None = None, last: int | None = None) -> Ints:
+        """Places in `values` of what the windows of these series hold, of their `last` checkpoints alone if given."""
+        _, _, offsets, filled = self.select(mask)
+        ends = offsets[np.searchsorted(filled, series.block) + 1].astype(np.intp)
+        counts = series.columns["n"].astype(np.intp)
+        if last is not None:
+            counts = np.minimum(counts, last)
+        starts = np.cumsum(counts) - counts
+        return np.flatnonzero(self.rows(mask))[
+            np.arange(counts.sum()) + np.repeat(ends - counts - starts, counts)
+        ]
 
 
 def encode(

@@ -10,17 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ._autocorrelation import Autocorrelation
 from ._kernels import kernels
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
-
-#: Fewer values than this say nothing about autocorrelation.
-LEAST_VALUES = 30
-#: With this many values a group's own estimate is good enough (standard error below 0.2 for windows of 5).
-OWN_VALUES = 150
-#: A group that trends this surely is no witness for the autocorrelation of others.
-TREND_LEVEL = 0.999
 
 
 @dataclass(frozen=True)
@@ -35,49 +29,14 @@ class CheckpointError:
     """Lag-1 autocorrelation used."""
 
 
-def pooled_autocorrelation(
-    n: Floats, rho: Floats, group: Ints, stratum: Ints, trending: NDArray[np.bool_]
-) -> Floats:
-    """Lag-1 autocorrelation of each group, pooled over runs and corrected for the bias of short runs.
-
-    A run of n checkpoints underestimates: E[rho_hat] is about rho - (1 + 3 rho)/n. Inverted and averaged with weights
-    n - 3: sum(n rho_hat + 1) / sum(n - 3), clipped to [0, .95]. A group with at least 150 values stands on its own;
-    a smaller one shares the estimate of all groups of its stratum (one metric), those with a plain trend left out,
-    since a trend looks like autocorrelation. NaN below 30 values.
-
-    Parameters
-    ----------
-    n, rho, group
-        Checkpoints, raw lag-1 autocorrelation and group of each run.
-    stratum, trending
-        Stratum of each group, and whether it trends beyond doubt.
-    """
-    own, values = _corrected(n, rho, group, len(stratum))
-    n_strata = int(stratum.max(initial=-1)) + 1
-    steady = ~trending[group]
-    shared, total = _corrected(n[steady], rho[steady], stratum[group[steady]], n_strata)
-    everything, all_values = _corrected(n, rho, stratum[group], n_strata)
-    shared = np.where(total >= LEAST_VALUES, shared, everything)
-    total = np.maximum(total, all_values)
-    pooled = np.where(total >= LEAST_VALUES, shared, np.nan)[stratum]
-    return np.where((values >= OWN_VALUES) & ~trending, own, pooled)
-
-
-def _corrected(n: Floats, rho: Floats, label: Ints, labels: int) -> tuple[Floats, Floats]:
-    """Bias-corrected pooled estimate and number of values by label."""
-    usable = (n >= 4) & np.isfinite(rho)
-    n, rho, label = n[usable], rho[usable], label[usable]
-    top = np.bincount(label, weights=n * rho + 1, minlength=labels)
-    bottom = np.bincount(label, weights=n - 3, minlength=labels)
-    with np.errstate(all="ignore"):
-        values: Floats = np.bincount(label, weights=n, minlength=labels).astype(float)
-        return np.clip(top / bottom, 0.0, 0.95), values
-
-
 def checkpoint_error(
-    variance: Floats, run_n: Floats, run_group: Ints, rho: Floats, *, detrended: bool
+    variance: Floats, run_n: Floats, run_group: Ints, autocorrelation: Autocorrelation, *, detrended: bool
 ) -> CheckpointError:
     """Correct the mean within-run variance of each group for the autocorrelation of its checkpoints.
+
+    Where that is estimated, sigma^2 given rho is S(rho)/nu with nu degrees of freedom, and rho is as likely as its
+    weights say: log sigma^2 has the mean of log(S/nu) over them, and its variance beside 2/nu, which together are worth
+    2/variance degrees of freedom. (Short runs know rho badly, and sigma with it.)
 
     Parameters
     ----------
@@ -85,12 +44,13 @@ def checkpoint_error(
         Unweighted mean over runs of their unbiased variances, by group.
     run_n, run_group
         Checkpoints and group of each run that entered it.
-    rho
-        Lag-1 autocorrelation by group (0: independent).
+    autocorrelation
+        By group; unknown ones are taken for 0.
     detrended
-        Each run also lost a slope.
+        Each run also lost a slope; an estimated autocorrelation is then taken for the true one.
     """
     groups = len(variance)
+    rho = np.nan_to_num(autocorrelation.rho, nan=0.0)
     factors = kernels().autocorrelation_factors(run_n, rho[run_group])
     f, nu = factors["f"], factors["nu"]
     if detrended:
@@ -100,7 +60,16 @@ def checkpoint_error(
     with np.errstate(all="ignore"):
         # Satterthwaite over the runs; J runs of one length give J times the degrees of freedom of one.
         df = total**2 / np.bincount(run_group, weights=f**2 / nu, minlength=groups)
-        return CheckpointError(variance / (total / runs), df, rho)
+        corrected = variance / (total / runs)
+        weights, squares, own = autocorrelation.weights, autocorrelation.squares, autocorrelation.df
+        if weights is not None and squares is not None and own is not None and not detrended:
+            logs = np.log(np.maximum(squares, np.finfo(float).tiny) / own[:, None])
+            mean = (weights * logs).sum(axis=1)
+            spread = (weights * (logs - mean[:, None]) ** 2).sum(axis=1)
+            likely = np.isfinite(autocorrelation.rho) & (variance > 0)
+            corrected = np.where(likely, np.exp(mean), corrected)
+            df = np.where(likely, 2 / (2 / own + spread), df)
+        return CheckpointError(corrected, df, rho)
 
 
 def effective_checkpoints(n: Floats, rho: Floats) -> Floats:

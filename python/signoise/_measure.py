@@ -11,8 +11,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from . import _intervals
+from ._autocorrelation import TREND_LEVEL, Autocorrelation, RunForms, pooled_autocorrelation
 from ._encode import Encoded, Series
 from ._errors import OptionError
+from ._instance_intervals import FEW_INSTANCES, Draws, Limits, Windows, instance_limits
 from ._kernels import kernels
 from ._options import as_columns, check_choice, check_count, check_level, signature
 from ._scores import Filter
@@ -61,8 +63,8 @@ class Settings:
             return None
         return "detrended" if self.noise == "detrended" else "within"
 
-    def signature(self) -> str:
-        """The settings as they travel with a result."""
+    def signature(self, draws: Draws | None = None) -> str:
+        """The settings as they travel with a result, and how instances were drawn."""
         settings: dict[str, Any] = {}
         if self.verb != "noise":
             settings |= {"signal": self.signal, "score": self.score}
@@ -75,6 +77,8 @@ class Settings:
             ]
             settings |= {"interval": f"normal_theory_{estimand}", "level": self.confidence_level}
             settings |= {"autocorrelation": self.autocorrelation}
+        if draws is not None:
+            settings |= {"level": self.confidence_level, **draws.settings()}
         return signature(self.verb, **settings)
 
 
@@ -193,20 +197,19 @@ def _noise_side(encoded: Encoded, settings: Settings, mask: str | None, threads:
     n_groups = len(encoded.groups)
     offsets = _group_offsets(series.group, n_groups)
     columns = series.columns
-    inputs = [columns[name] for name in ("n", "mean", "m2", "slope", "sxx", "residual", "successive")]
-    combined = kernels().group_noise(*inputs, offsets, settings.noise, settings.ddof, threads=threads)
+    combined = combined_noise(series, settings.noise, settings.ddof, n_groups, threads)
     run_n = columns["n"].astype(float)
-    rho = group_autocorrelation(encoded, series, combined, settings.autocorrelation)
+    autocorrelation = group_autocorrelation(encoded, series, combined, settings.autocorrelation, mask)
     error = None
     if settings.interval_noise is not None:
         detrended = settings.interval_noise == "detrended"
-        unbiased = kernels().group_noise(*inputs, offsets, settings.interval_noise, 1, threads=threads)
+        unbiased = combined_noise(series, settings.interval_noise, 1, n_groups, threads)
         usable = run_n >= (3 if detrended else 2)
         error = _intervals.checkpoint_error(
             unbiased["absolute"] ** 2,
             run_n[usable],
             series.group[usable],
-            np.nan_to_num(rho, nan=0.0),
+            autocorrelation,
             detrended=detrended,
         )
     return _NoiseSide(
@@ -218,31 +221,46 @@ def _noise_side(encoded: Encoded, settings: Settings, mask: str | None, threads:
         trend=combined["trend"],
         trend_t=combined["trend_t"],
         trend_df=combined["trend_df"],
-        rho=rho,
+        rho=autocorrelation.rho,
         error=error,
     )
 
 
 def group_autocorrelation(
-    encoded: Encoded, series: Series, combined: Mapping[str, Floats], autocorrelation: float | str
-) -> Floats:
+    encoded: Encoded,
+    series: Series,
+    combined: Mapping[str, Floats],
+    autocorrelation: float | str,
+    mask: str | None = None,
+) -> Autocorrelation:
     """Lag-1 autocorrelation of checkpoints by group: the value given, or pooled over runs; NaN where too few."""
     if not isinstance(autocorrelation, str):
-        return np.full(len(encoded.groups), float(autocorrelation))
-    limit = _intervals.quantile_at("t_quantile", (1 + _intervals.TREND_LEVEL) / 2, combined["trend_df"])
+        return Autocorrelation(np.full(len(encoded.groups), float(autocorrelation)))
+    limit = _intervals.quantile_at("t_quantile", (1 + TREND_LEVEL) / 2, combined["trend_df"])
     with np.errstate(invalid="ignore"):
         trending = np.abs(combined["trend_t"]) > limit
     # Groups that are undefined for their duplicates must not speak for others.
-    lagged = np.where(encoded.conflicts[series.group], np.nan, series.columns["rho"])
-    n = series.columns["n"].astype(float)
-    return _intervals.pooled_autocorrelation(n, lagged, series.group, _metric_strata(encoded), trending)
+    columns = series.columns
+    squares = np.where(encoded.conflicts[series.group], np.nan, columns["m2"])
+    n = columns["n"].astype(np.intp)
+    first = encoded.values[encoded.window_rows(series, mask)[np.cumsum(n) - n]]
+    with np.errstate(all="ignore"):
+        runs = RunForms(
+            n=n.astype(float),
+            squares=squares,
+            lagged=np.nan_to_num(columns["rho"]) * squares,
+            first=first - columns["mean"],
+            last=columns["last"] - columns["mean"],
+            group=series.group,
+        )
+    return pooled_autocorrelation(runs, metric_strata(encoded.groups), trending)
 
 
-def _metric_strata(encoded: Encoded) -> Ints:
+def metric_strata(groups: pl.DataFrame) -> Ints:
     """Groups that share a metric share an autocorrelation estimate."""
-    if "metric" not in encoded.groups.columns:
-        return np.zeros(encoded.groups.height, dtype=np.intp)
-    return encoded.groups["metric"].rank("dense").fill_null(0).to_numpy().astype(np.intp)
+    if "metric" not in groups.columns:
+        return np.zeros(groups.height, dtype=np.intp)
+    return groups["metric"].rank("dense").fill_null(0).to_numpy().astype(np.intp)
 
 
 def member_scores(
@@ -362,15 +380,9 @@ def _window_values(
     encoded: Encoded, series: Series, mask: str | None, n_groups: int
 ) -> tuple[Floats, NDArray[np.uintp]]:
     """All values in the windows of a group's series, in canonical order."""
-    values, _, offsets, filled = encoded.select(mask)
-    place = np.searchsorted(filled, series.block)
-    ends = offsets[place + 1].astype(np.intp)
-    counts = series.columns["n"].astype(np.intp)
-    rows = np.concatenate(
-        [np.arange(end - n, end) for end, n in zip(ends, counts, strict=True)] or [np.zeros(0, int)]
-    )
-    per_group = np.bincount(series.group, weights=counts, minlength=n_groups).astype(np.intp)
-    return np.ascontiguousarray(values[rows]), np.concatenate([[0], np.cumsum(per_group)]).astype(np.uintp)
+    rows = encoded.window_rows(series, mask)
+    per_group = np.bincount(series.group, weights=series.columns["n"], minlength=n_groups).astype(np.intp)
+    return encoded.values[rows], np.concatenate([[0], np.cumsum(per_group)]).astype(np.uintp)
 
 
 def measure(
@@ -378,19 +390,23 @@ def measure(
     settings: Settings,
     *,
     chance: Mapping[str, float] | None = None,
+    frame: pl.DataFrame | None = None,
+    draws: Draws | None = None,
     strict: bool = False,
     threads: int | None = None,
 ) -> pl.DataFrame:
-    """The result table of `snr`, `signal` or `noise` on encoded scores."""
+    """The result table of `snr`, `signal` or `noise` on encoded scores; `draws` are of the instances behind `frame`."""
     # Infinite scores and zero noise make undefined numbers; they become null with a status, not NumPy's warnings.
     with np.errstate(all="ignore"):
-        return _measured(encoded, settings, chance, strict=strict, threads=threads)
+        return _measured(encoded, settings, chance, frame, draws, strict=strict, threads=threads)
 
 
 def _measured(
     encoded: Encoded,
     settings: Settings,
     chance: Mapping[str, float] | None,
+    frame: pl.DataFrame | None,
+    draws: Draws | None,
     *,
     strict: bool,
     threads: int | None,
@@ -408,13 +424,83 @@ def _measured(
             members = noise.series
         side = _signal_side(encoded, settings, members, threads)
         columns, undefined, flags = _signal_columns(encoded, side, noise, settings, statuses, threads)
+        if draws is not None and frame is not None:
+            limits = _over_instances(encoded, settings, members, noise.series, columns["snr"], frame, draws)
+            columns |= limits.columns()
+            flags["few_instances"] = limits.n_instances < FEW_INSTANCES
         flags["near_chance"] = _near_chance(encoded, side, chance, settings.confidence_level)
     statuses.check_finite(undefined)
     statuses.blank(columns, "duplicate_key")
     flags |= _common_flags(encoded, noise, columns, settings)
-    table = _table(encoded, columns, statuses, flags, settings.signature())
+    table = _table(encoded, columns, statuses, flags, settings.signature(draws))
     check_strict(table, encoded.by, strict=strict)
     return table
+
+
+def _over_instances(
+    encoded: Encoded,
+    settings: Settings,
+    members: Series,
+    noise_runs: Series,
+    estimate: Floats,
+    frame: pl.DataFrame,
+    draws: Draws,
+) -> Limits:
+    """Limits of the SNR when other instances of the same kind are asked."""
+    masks = [name if name in encoded.masks else None for name in ("population", "noise_runs")]
+    sides = [
+        Windows(encoded, series, mask) for series, mask in zip((members, noise_runs), masks, strict=True)
+    ]
+
+    def again(group: int, rows: Ints, replicates: Floats) -> Floats:
+        """The SNR of each replicate: replicates stand for groups."""
+        n = replicates.shape[1]
+        signal_runs, noise_runs = (
+            _replicated(encoded, side, group, rows, replicates, settings.window, draws.threads)
+            for side in sides
+        )
+        scores, _, _, offsets, _ = member_scores(signal_runs, settings.score, n, draws.threads)
+        moments = kernels().segment_moments(scores, offsets, threads=draws.threads)
+        combined = combined_noise(noise_runs, settings.noise, settings.ddof, n, draws.threads)
+        signal = (moments["max"] - moments["min"]) / _relative_to(moments["mean"], relative=settings.relative)
+        return signal / (combined["absolute"] / _relative_to(combined["mean"], relative=settings.relative))
+
+    return instance_limits(encoded, frame, sides, again, estimate, draws, logarithm=True)
+
+
+def _replicated(
+    encoded: Encoded,
+    side: Windows,
+    group: int,
+    rows: Ints,
+    replicates: Floats,
+    window: int,
+    threads: int | None,
+) -> Series:
+    """The series of a group in each replicate of its scores, replicates as groups."""
+    chosen, own, counts = side.of(group)
+    n = replicates.shape[1]
+    values = np.ascontiguousarray(replicates[np.searchsorted(rows, own)].T)
+    offsets = np.concatenate([[0], np.cumsum(np.tile(counts, n))]).astype(np.uintp)
+    positions = np.tile(encoded.positions[own], n)
+    columns = kernels().window_summary(values.ravel(), positions, offsets, window, threads=threads)
+    return Series(
+        group=np.repeat(np.arange(n), len(counts)),
+        member=np.tile(side.series.member[chosen], n),
+        block=np.tile(side.series.block[chosen], n),
+        columns=columns,
+    )
+
+
+def combined_noise(
+    series: Series, estimator: str, ddof: int, n_groups: int, threads: int | None
+) -> dict[str, NDArray[Any]]:
+    """Noise of the runs of each group by one estimator."""
+    names = ("n", "mean", "m2", "slope", "sxx", "residual", "successive")
+    inputs = [series.columns[name] for name in names]
+    return kernels().group_noise(
+        *inputs, _group_offsets(series.group, n_groups), estimator, ddof, threads=threads
+    )
 
 
 def _too_short(noise: _NoiseSide, settings: Settings) -> NDArray[np.bool_]:

@@ -40,6 +40,13 @@ def check_count(argument: str, value: object, least: int = 1) -> None:
         raise OptionError(f"{argument} must be a whole number of at least {least}, got {value!r}")
 
 
+def check_seed(rng_seed: object) -> None:
+    """Raise ``OptionError`` where a seed of draws is not a whole number of 64 bits."""
+    check_count("rng_seed", rng_seed, 0)
+    if isinstance(rng_seed, int) and rng_seed >= 2**64:
+        raise OptionError(f"rng_seed must be below 2**64, got {rng_seed}")
+
+
 def check_threads(threads: int | None) -> None:
     """Raise ``OptionError`` where a number of threads is given and is not one."""
     if threads is not None:

@@ -259,7 +259,7 @@ def _split(
     offsets = np.searchsorted(series.group, np.arange(n_groups + 1)).astype(np.uintp)
     inputs = [columns[name] for name in ("n", "mean", "m2", "slope", "sxx", "residual", "successive")]
     combined = kernels().group_noise(*inputs, offsets, noise, 1, threads=threads)
-    rho = group_autocorrelation(encoded, series, combined, autocorrelation)
+    rho = group_autocorrelation(encoded, series, combined, autocorrelation).rho
     known = np.nan_to_num(rho, nan=0.0)
     labels = encoded.heads[series.block].select(_cell_columns(encoded, list(encoded.members.columns)))
     cell = (

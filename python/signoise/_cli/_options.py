@@ -267,7 +267,23 @@ rng_seed = click.option(
     "--rng-seed", type=click.IntRange(min=0), metavar="N", help="Chooses the random draws.  [0]"
 )
 n_resamples = click.option(
-    "--n-resamples", type=click.IntRange(min=1), metavar="N", help="Random trials.  [1000]"
+    "--n-resamples", type=click.IntRange(min=1), metavar="N", help="Random draws.  [1000]"
+)
+cluster = click.option(
+    "--cluster",
+    metavar="COLUMN",
+    help="What makes instances dependent; instance_id: nothing.  [cluster, where it is filled]",
+)
+instances = together(
+    click.option(
+        "--instances",
+        is_flag=True,
+        default=None,
+        help="Add an interval over instances, which are drawn again and again.",
+    ),
+    cluster,
+    rng_seed,
+    n_resamples,
 )
 threads = click.option(
     "--threads", type=click.IntRange(min=1), metavar="N", help="Number of threads; does not change a result."

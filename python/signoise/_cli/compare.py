@@ -34,11 +34,7 @@ metric = click.option(
     "--metric", multiple=True, metavar="NAMES", callback=option.words, help="Metrics to compare.  [all]"
 )
 clusters = option.together(
-    click.option(
-        "--cluster",
-        metavar="COLUMN",
-        help="What makes instances dependent; instance_id: nothing.  [cluster, where it is filled]",
-    ),
+    option.cluster,
     click.option(
         "--cluster-error",
         type=click.Choice(["CR0", "CR1", "CR3"]),

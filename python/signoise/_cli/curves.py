@@ -24,6 +24,9 @@ from ._source import run_verb
 @option.direction_or_raw
 @option.across
 @option.order
+@option.autocorrelation
+@option.rng_seed
+@option.n_resamples
 @option.groups
 @option.duplicates
 @option.writing
@@ -33,8 +36,8 @@ def smoothness(session: Session, **options: Any) -> None:
     """Does each run's learning curve rise steadily, or does it wander?
 
     monotonicity_sign and _tau run from -1 (falls) to 1 (rises), _p is the probability of such a tau by
-    chance; total_variation is the mean step between checkpoints, in score units, normalised by the range,
-    and beyond the improvement.
+    chance in any order of the checkpoints, _p_ar1 if they are as autocorrelated as seen; total_variation is
+    the mean step between checkpoints, in score units, normalised by the range, and beyond the improvement.
     """
     run_verb(session, "smoothness", options)
 

@@ -55,8 +55,8 @@ _COUNT = click.IntRange(min=1)
 @option.direction
 @option.order
 @option.confidence_level
-@option.rng_seed
-@option.n_resamples
+@option.autocorrelation
+@option.instances
 @option.groups
 @option.duplicates
 @option.writing
@@ -66,7 +66,8 @@ def decisions(session: Session, **options: Any) -> None:
     """Decision accuracy: does the order at small scale hold at the target?
 
     decision_accuracy is the share of pairs of members that both sides order alike (0.5 is chance), low and
-    high bound it; expected is what to expect if the checkpoint noise were added once more; tau_a and tau_b
-    are Kendall's.
+    high bound it for other members like these, checkpoint_low and checkpoint_high for these at other
+    checkpoints; expected is what to expect if the checkpoint noise were added once more; tau_a and tau_b are
+    Kendall's.
     """
     run_verb(session, "decision_accuracy", options)

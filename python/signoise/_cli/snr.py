@@ -37,6 +37,7 @@ from ._source import run_verb
 @option.ddof
 @option.confidence_level
 @option.autocorrelation
+@option.instances
 @option.groups
 @option.chance
 @option.duplicates

@@ -24,10 +24,12 @@ from ._bootstrap import (
 )
 from ._checkpoints import trailing_ema, trailing_mean
 from ._decisions import (
+    agreement_columns,
     agreement_decidable,
     agreement_weighted,
     expected_agreement,
     jackknife_interval,
+    noisy_agreement,
     pair_agreement,
     sampled_agreement,
 )
@@ -52,7 +54,7 @@ from ._moments import segment_moments, segment_weighted_mean
 from ._permutation import label_permutation_test, max_t_quantiles, max_t_test, sign_flip_test
 from ._random import philox_uint64, wide_uint32
 from ._scan import aggregate_parquet, parquet_rows
-from ._smoothness import smoothness_groups
+from ._smoothness import monotonicity_ar1, smoothness_groups
 from ._snr import group_noise, window_summary
 
 if TYPE_CHECKING:
@@ -81,6 +83,7 @@ if TYPE_CHECKING:
 __all__ = [
     "aggregate",
     "aggregate_parquet",
+    "agreement_columns",
     "agreement_decidable",
     "agreement_weighted",
     "archive_names",
@@ -119,7 +122,9 @@ __all__ = [
     "max_t_quantiles",
     "max_t_test",
     "mixed_effects",
+    "monotonicity_ar1",
     "noise",
+    "noisy_agreement",
     "normal_cdf",
     "normal_quantile",
     "pair_agreement",

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 from itertools import combinations
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._errors import OptionError
-from ._random import CHECKPOINT_DRAW, below, philox_uint64
+from .._errors import OptionError, ShapeError
+from ._random import CHECKPOINT_DRAW, CHECKPOINT_NOISE, Words
 from ._segments import Floats, Offsets, check_length, check_positive, segments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+
+#: Trials that share a stream of draws.
+_TRIALS = 64
 
 
 def pair_agreement(
@@ -117,6 +121,54 @@ def expected_agreement(
     return {"expected": np.array(out, dtype=float)}
 
 
+def agreement_columns(small: Floats, target: Floats, *, threads: int | None = None) -> Floats:
+    """Decision accuracy, ties one half, of each column; a row is a member."""
+    del threads
+    if small.shape != target.shape:
+        raise ShapeError(f"target must have the shape of small, {small.shape}, got {target.shape}")
+    _check_no_nan("small", small.ravel())
+    _check_no_nan("target", target.ravel())
+    if len(small) < 2:
+        return np.full(small.shape[1], math.nan)
+    return np.array([_half_agreement(a, b) for a, b in zip(small.T, target.T, strict=True)])
+
+
+def noisy_agreement(
+    small: Floats,
+    target: Floats,
+    sd_small: Floats,
+    sd_target: Floats,
+    offsets: Offsets,
+    group_units: NDArray[np.uint64],
+    n_resamples: int,
+    rng_seed: int,
+    *,
+    threads: int | None = None,
+) -> dict[str, Floats]:
+    """Mean and sd of the decision accuracy of scores with independent normal noise added, ``n_resamples`` times.
+
+    A word stands for the normal quantile at the middle of its 2**-32. ``group_units`` is each group's own address.
+    """
+    del threads
+    groups = list(_matched(small, target, offsets))
+    for name, given in (("sd_small", sd_small), ("sd_target", sd_target)):
+        check_length(name, len(given), len(small))
+        _check_not_negative(name, given)
+    check_length("group_units", len(group_units), len(groups))
+    check_positive("n_resamples", n_resamples)
+    draws = np.full((len(groups), n_resamples), math.nan)
+    for group, (start, a, b) in enumerate(groups):
+        members = slice(start, start + len(a))
+        sds = sd_small[members], sd_target[members]
+        if len(a) < 2 or np.isnan(sds).any():
+            continue
+        words = _trial_words(rng_seed, CHECKPOINT_NOISE, int(group_units[group]), len(a), n_resamples)
+        normal = np.vectorize(NormalDist().inv_cdf, otypes=[float])((words + 0.5) / 2**32)
+        for trial, z in enumerate(normal):
+            draws[group, trial] = _half_agreement(a + sds[0] * z[:, 0], b + sds[1] * z[:, 1])
+    return {"mean": draws.mean(axis=1), "sd": _sd(draws)}
+
+
 def sampled_agreement(
     small_values: Floats,
     small_offsets: Offsets,
@@ -148,19 +200,16 @@ def sampled_agreement(
         sides = [side[start : start + len(members)] for side in (small, target)]
         if len(members) < 2 or any(len(window) == 0 for side in sides for window in side):
             continue
-        for trial in range(n_resamples):
-            raw = philox_uint64(rng_seed, CHECKPOINT_DRAW, trial, int(group_units[group]), 2 * len(members))
+        words = _trial_words(
+            rng_seed, CHECKPOINT_DRAW, int(group_units[group]), len(members), n_resamples
+        ).astype(int)
+        for trial, chosen in enumerate(words):
             a, b = (
-                [
-                    window[below(raw[2 * position + side], len(window))]
-                    for position, window in enumerate(sides[side])
-                ]
-                for side in (0, 1)
+                np.array([window[word * len(window) >> 32] for word, window in zip(row, side, strict=True)])
+                for row, side in zip(chosen.T.tolist(), sides, strict=True)
             )
-            scores = [_score(a[i], a[j], b[i], b[j]) for i, j in combinations(range(len(a)), 2)]
-            draws[group, trial] = _mean(scores)
-    sd = draws.std(axis=1, ddof=1) if n_resamples > 1 else np.full(len(groups), math.nan)
-    return {"mean": draws.mean(axis=1), "sd": sd, "draws": draws.ravel()}
+            draws[group, trial] = _half_agreement(a, b)
+    return {"mean": draws.mean(axis=1), "sd": _sd(draws), "draws": draws.ravel()}
 
 
 def jackknife_interval(
@@ -221,6 +270,26 @@ def _kind(a_i: float, a_j: float, b_i: float, b_j: float) -> str:
 def _score(a_i: float, a_j: float, b_i: float, b_j: float) -> float:
     """``(1 + sign(a_i - a_j) sign(b_i - b_j)) / 2``."""
     return {"concordant": 1.0, "discordant": 0.0}.get(_kind(a_i, a_j, b_i, b_j), 0.5)
+
+
+def _trial_words(rng_seed: int, purpose: int, unit: int, members: int, trials: int) -> NDArray[np.uint32]:
+    """A word for each trial, member and side: 64 trials share a stream, which goes from member to member."""
+    blocks = []
+    for block in range(-(-trials // _TRIALS)):
+        stream = Words(rng_seed, purpose, block, unit)
+        rows = [[stream.step() for _ in range(_TRIALS // 16)] for _ in range(2 * members)]
+        blocks.append(np.array(rows).reshape(members, 2, _TRIALS))
+    return np.concatenate(blocks, axis=2).transpose(2, 0, 1)[:trials]
+
+
+def _half_agreement(a: Floats, b: Floats) -> float:
+    """Decision accuracy with ties one half."""
+    i, j = np.triu_indices(len(a), 1)
+    return float(np.mean((1 + np.sign(a[i] - a[j]) * np.sign(b[i] - b[j])) / 2))
+
+
+def _sd(draws: Floats) -> Floats:
+    return draws.std(axis=1, ddof=1) if draws.shape[1] > 1 else np.full(len(draws), math.nan)
 
 
 def _exceeds(x: float, y: float, sd_x: float, sd_y: float) -> float:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from itertools import combinations, pairwise
+from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ._segments import Floats, Offsets, segments
+from ._random import AR1_SURROGATE, Words
+from ._segments import Floats, Offsets, check_length, check_positive, segments
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -112,3 +114,44 @@ def smoothness_groups(
     for name in names:
         columns[name] = np.array([_finite_or_nan(row.get(name, math.nan)) for row in found], dtype=np.float64)
     return columns
+
+
+def monotonicity_ar1(
+    tau: Floats,
+    n: NDArray[np.uint64],
+    rho: Floats,
+    n_resamples: int,
+    rng_seed: int,
+    *,
+    threads: int | None = None,
+) -> Floats:
+    """Share of trendless normal series of n values with lag-1 autocorrelation rho whose tau is as far from 0."""
+    del threads
+    check_length("n", len(n), len(tau))
+    check_length("rho", len(rho), len(tau))
+    check_positive("n_resamples", n_resamples)
+    out = np.full(len(tau), math.nan)
+    laws: dict[tuple[int, float], Floats] = {}
+    for at, (own, length, correlation) in enumerate(zip(tau, n.tolist(), rho.tolist(), strict=True)):
+        if math.isnan(own) or length < 2 or not abs(correlation) < 1:
+            continue
+        law = (length, correlation)
+        if law not in laws:
+            laws[law] = _surrogate_taus(*law, n_resamples, rng_seed)
+        out[at] = (1 + np.count_nonzero(laws[law] >= abs(own) - 1e-12)) / (n_resamples + 1)
+    return out
+
+
+def _surrogate_taus(n: int, rho: float, n_resamples: int, rng_seed: int) -> Floats:
+    """Absolute taus of surrogates: sixteen share a stream, whose step t is z_t of each."""
+    found = []
+    i, j = np.triu_indices(n, 1)
+    quantile = np.vectorize(NormalDist().inv_cdf, otypes=[float])
+    for block in range(-(-n_resamples // 16)):
+        stream = Words(rng_seed, AR1_SURROGATE, block, n)
+        z = quantile((np.array([stream.step() for _ in range(n)]) + 0.5) / 2**32)
+        x = z.copy()
+        for t in range(1, n):
+            x[t] = rho * x[t - 1] + math.sqrt(1 - rho**2) * z[t]
+        found.append(np.abs(np.sign(x[j] - x[i]).mean(axis=0)))
+    return np.concatenate(found)[:n_resamples]

@@ -5,18 +5,24 @@
 //!   a_i -> small, b_i -> target, J -> members of the group, pairs i < j
 //!   DA = mean over pairs of (1 + sign(a_i - a_j) sign(b_i - b_j)) / 2     a tie counts 1/2
 //! One file a question: `counts` (pairs by how they compare), `scores` (weighted and decidable pairs), `noise`
-//! (agreement under noise), `interval` (delete-one-recipe interval). A group of fewer than 2 members has no pairs, so
-//! counts of 0 and a score of NaN.
+//! (agreement under noise), `sampled` (agreement of drawn checkpoints), `interval` (delete-one-recipe interval),
+//! `columns` (replicates side by side); `trials` is what those that compare many trials at once share. A group of fewer
+//! than 2 members has no pairs, so counts of 0 and a score of NaN.
 //! Twin: python/signoise/reference/_decisions.py
 
+mod columns;
 mod counts;
 mod interval;
 mod noise;
+mod sampled;
 mod scores;
+mod trials;
 
+pub use columns::agreement_columns;
 pub use counts::{PairCounts, pair_agreement};
 pub use interval::{Interval, jackknife_interval};
-pub use noise::{SampledAgreement, expected_agreement, sampled_agreement};
+pub use noise::{NoisyAgreement, expected_agreement, noisy_agreement};
+pub use sampled::{SampledAgreement, sampled_agreement};
 pub use scores::{DecidableAgreement, agreement_decidable, agreement_weighted};
 
 use crate::error::{Error, Result};
@@ -44,20 +50,6 @@ fn matched<'a>(small: &[f64], target: &[f64], offsets: &'a [usize]) -> Result<Se
 const fn n_pairs(n: usize) -> i64 {
     let n = n as i64;
     n * (n - 1) / 2
-}
-
-/// Sum over pairs of sign(a_i - a_j) sign(b_i - b_j): concordant pairs less discordant ones.
-fn net_concordance(small: &[f64], target: &[f64]) -> i64 {
-    let (mut small, mut target, mut net) = (small, target, 0);
-    while let ([a, rest_a @ ..], [b, rest_b @ ..]) = (small, target) {
-        // Without branches, and over plain slices, the compiler compares several members at once.
-        for (c, d) in rest_a.iter().zip(rest_b) {
-            net += i64::from(((a < c) & (b < d)) | ((a > c) & (b > d)));
-            net -= i64::from(((a < c) & (b > d)) | ((a > c) & (b < d)));
-        }
-        (small, target) = (rest_a, rest_b);
-    }
-    net
 }
 
 /// (pairs + net concordance) / (2 pairs): exact but for one rounding; NaN without a pair.

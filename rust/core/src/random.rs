@@ -13,6 +13,7 @@
 //! Cost: about 20 widening multiplications for four outputs.
 //! Twin: python/signoise/reference/_random.py
 
+pub mod normal;
 pub mod wide;
 
 use crate::error::Result;
@@ -32,6 +33,10 @@ pub mod purpose {
     pub const SIGN_FLIP: u64 = 5;
     /// Which values a permutation puts into the first group.
     pub const LABEL_PERMUTATION: u64 = 6;
+    /// Checkpoint noise of each member on each side ([`crate::decisions::noisy_agreement`]).
+    pub const CHECKPOINT_NOISE: u64 = 8;
+    /// Trendless series of a given autocorrelation ([`crate::smoothness::monotonicity_ar1`]).
+    pub const AR1_SURROGATE: u64 = 9;
 }
 
 const MULTIPLIERS: [u64; 2] = [0xD2E7_470E_E14C_6C93, 0xCA5A_8263_9512_1157];

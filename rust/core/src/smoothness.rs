@@ -8,7 +8,8 @@
 //!                  arrangements with D discordant pairs is the coefficient of q^D in the q-multinomial
 //!                  (n)!_q / prod_k (m_k)!_q, m_k the multiplicities of the values. Above: normal, variance
 //!                  (n (n - 1) (2n + 5) - sum_k m_k (m_k - 1) (2 m_k + 5)) / 18, no continuity correction.
-//! The null of p is exchangeability: autocorrelated checkpoints without a trend reject it too often.
+//! The null of p is exchangeability: autocorrelated checkpoints without a trend reject it too often; `surrogates` has a
+//! null for them.
 //! D -> discordant, n0 - n1 -> untied, m -> ties; cost O(n log n), and O(n^4) additions for each new tie pattern
 //! with n <= 50 (under a millisecond; shared by all series of a call that have it).
 //! NaN: fewer than 2 values, a NaN; for a constant series all but TV and improvement.
@@ -18,6 +19,9 @@ use crate::error::Result;
 use crate::parallel::{Interrupt, Segments, map_groups};
 
 mod permutation;
+mod surrogates;
+
+pub use surrogates::monotonicity_ar1;
 
 /// Longest series whose p is counted instead of approximated.
 const EXACT_UP_TO: usize = 50;

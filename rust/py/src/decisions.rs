@@ -1,12 +1,14 @@
 //! Agreement of two scales about the order of recipes.
 
-use numpy::PyReadonlyArray1;
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use signoise_core::decisions;
 
-use crate::convert::{Columns, Floats, Offsets, slice};
+use crate::convert::{Columns, Floats, Offsets, row_major, slice};
 use crate::door::run;
+
+pyo3::import_exception!(signoise._errors, ShapeError);
 
 /// Pairs by how they compare on the two sides, a group and a member.
 #[pyfunction]
@@ -92,6 +94,51 @@ fn expected_agreement<'py>(
     Ok(Columns::new(py).with("expected", expected)?.finish())
 }
 
+/// Agreement of replicates in columns.
+#[pyfunction]
+#[pyo3(signature = (small, target, *, threads=None))]
+fn agreement_columns<'py>(
+    py: Python<'py>,
+    small: PyReadonlyArray2<'py, f64>,
+    target: PyReadonlyArray2<'py, f64>,
+    threads: Option<usize>,
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    let replicates = small.shape().get(1).copied().unwrap_or_default();
+    if small.shape() != target.shape() {
+        let (a, b) = (small.shape(), target.shape());
+        return Err(ShapeError::new_err(format!("target must have the shape of small, {a:?}, got {b:?}")));
+    }
+    let (small, target) = (row_major("small", &small)?, row_major("target", &target)?);
+    let values = run(py, threads, |interrupt| decisions::agreement_columns(small, target, replicates, interrupt))?;
+    Ok(values.into_pyarray(py))
+}
+
+/// Agreement over draws of independent normal noise.
+#[pyfunction]
+#[pyo3(signature = (
+    small, target, sd_small, sd_target, offsets, group_units, n_resamples, rng_seed, *, threads=None
+))]
+fn noisy_agreement<'py>(
+    py: Python<'py>,
+    small: Floats<'py>,
+    target: Floats<'py>,
+    sd_small: Floats<'py>,
+    sd_target: Floats<'py>,
+    offsets: Offsets<'py>,
+    group_units: PyReadonlyArray1<'py, u64>,
+    n_resamples: usize,
+    rng_seed: u64,
+    threads: Option<usize>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let (small, target) = (slice("small", &small)?, slice("target", &target)?);
+    let (sd_small, sd_target) = (slice("sd_small", &sd_small)?, slice("sd_target", &sd_target)?);
+    let (offsets, units) = (slice("offsets", &offsets)?, slice("group_units", &group_units)?);
+    let found = run(py, threads, |interrupt| {
+        decisions::noisy_agreement(small, target, sd_small, sd_target, offsets, units, n_resamples, rng_seed, interrupt)
+    })?;
+    Ok(Columns::new(py).with("mean", found.mean)?.with("sd", found.sd)?.finish())
+}
+
 /// Agreement of randomly drawn checkpoints.
 #[pyfunction]
 #[pyo3(signature = (
@@ -157,6 +204,8 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(agreement_weighted, module)?)?;
     module.add_function(wrap_pyfunction!(agreement_decidable, module)?)?;
     module.add_function(wrap_pyfunction!(expected_agreement, module)?)?;
+    module.add_function(wrap_pyfunction!(agreement_columns, module)?)?;
+    module.add_function(wrap_pyfunction!(noisy_agreement, module)?)?;
     module.add_function(wrap_pyfunction!(sampled_agreement, module)?)?;
     module.add_function(wrap_pyfunction!(jackknife_interval, module)?)
 }

@@ -1,5 +1,6 @@
 //! Smoothness of score series along checkpoints.
 
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use signoise_core::smoothness;
@@ -30,6 +31,25 @@ fn smoothness_groups<'py>(
         .finish())
 }
 
+/// p of monotonicity among trendless autocorrelated series.
+#[pyfunction]
+#[pyo3(signature = (tau, n, rho, n_resamples, rng_seed, *, threads=None))]
+fn monotonicity_ar1<'py>(
+    py: Python<'py>,
+    tau: Floats<'py>,
+    n: PyReadonlyArray1<'py, u64>,
+    rho: Floats<'py>,
+    n_resamples: usize,
+    rng_seed: u64,
+    threads: Option<usize>,
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    let (tau, n, rho) = (slice("tau", &tau)?, slice("n", &n)?, slice("rho", &rho)?);
+    let values =
+        run(py, threads, |interrupt| smoothness::monotonicity_ar1(tau, n, rho, n_resamples, rng_seed, interrupt))?;
+    Ok(values.into_pyarray(py))
+}
+
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(monotonicity_ar1, module)?)?;
     module.add_function(wrap_pyfunction!(smoothness_groups, module)?)
 }

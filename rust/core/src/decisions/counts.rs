@@ -141,18 +141,18 @@ fn add_ascending(members: &mut [Member], tied: &Ranks, other: &Ranks) {
 }
 
 /// Dense ranks from 0: equal values share one.
-struct Ranks {
+pub(super) struct Ranks {
     /// Rank of each value.
-    rank: Vec<usize>,
+    pub(super) rank: Vec<usize>,
     /// How many values hold each rank.
-    count: Vec<i64>,
+    pub(super) count: Vec<i64>,
     /// How many values lie below each rank.
     below: Vec<i64>,
 }
 
 impl Ranks {
     /// Of values without NaN; -0 and 0 are equal.
-    fn of<T: PartialOrd>(values: &[T]) -> Self {
+    pub(super) fn of<T: PartialOrd>(values: &[T]) -> Self {
         let mut order: Vec<usize> = (0..values.len()).collect();
         order.sort_by(|&i, &j| values[i].partial_cmp(&values[j]).unwrap_or(std::cmp::Ordering::Equal));
         let mut ranks = Self { rank: vec![0; values.len()], count: Vec::new(), below: Vec::new() };

@@ -1,0 +1,167 @@
+"""Limits of SNR and decision accuracy over instances: every score of a group recomputed on the same drawn instances.
+
+Only the instances are drawn: runs and checkpoints are the given ones. The limits are estimate -+ z sd over the
+replicates (of the logarithm for a ratio), never their percentiles: a replicate carries the noise of instances twice,
+which pulls noise up and decision accuracy towards one half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ._addresses import group_addresses
+from ._encode import Encoded, Series
+from ._instance_cells import Cells, Source
+from ._intervals import quantile_at
+from ._kernels import kernels
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+
+#: Intervals over fewer instances than this are rough.
+FEW_INSTANCES = 30
+
+
+@dataclass(frozen=True)
+class Draws:
+    """How instances are drawn."""
+
+    source: Source
+    cluster: str | None
+    n_resamples: int
+    rng_seed: int
+    level: float
+    threads: int | None
+
+    def settings(self) -> dict[str, Any]:
+        """For signatures."""
+        return {
+            "instance_interval": "normal",
+            "cluster": self.cluster,
+            "n_resamples": self.n_resamples,
+            "rng": self.rng_seed,
+        }
+
+
+@dataclass(frozen=True)
+class Limits:
+    """One entry a group; NaN where undefined."""
+
+    low: Floats
+    high: Floats
+    n_instances: Ints
+    """Instances that all checkpoints of the group have."""
+
+    def columns(self) -> dict[str, Any]:
+        """As they stand in tables."""
+        return {"instance_low": self.low, "instance_high": self.high, "n_instances": self.n_instances}
+
+
+class Windows:
+    """Scores in the windows of some series, which are sorted by group."""
+
+    def __init__(
+        self, encoded: Encoded, series: Series, mask: str | None = None, *, last: int | None = None
+    ) -> None:
+        self.series = series
+        self.rows = encoded.window_rows(series, mask, last)
+        n = series.columns["n"].astype(np.intp)
+        self._counts = n if last is None else np.minimum(n, last)
+        self._starts = np.concatenate([[0], np.cumsum(self._counts)])
+
+    def of(self, group: int) -> tuple[slice, Ints, Ints]:
+        """Series of a group, their rows of `Encoded.values`, and how many each has."""
+        first, end = np.searchsorted(self.series.group, [group, group + 1]).tolist()
+        return slice(first, end), self.rows[self._starts[first] : self._starts[end]], self._counts[first:end]
+
+
+def instance_limits(
+    encoded: Encoded,
+    frame: pl.DataFrame,
+    windows: Sequence[Windows],
+    statistic: Callable[[int, Ints, Floats], Floats],
+    estimate: Floats,
+    draws: Draws,
+    *,
+    logarithm: bool,
+) -> Limits:
+    """Limits of a statistic of each group.
+
+    Parameters
+    ----------
+    frame
+        The rows that were encoded, with the key that their instances have.
+    windows
+        What the statistic is made of.
+    statistic
+        From the number of a group, its rows of `encoded.values` in rising order and their replicates (a row each) to
+        the statistic of each replicate.
+    estimate
+        The statistic of each group, which the limits are put about.
+    logarithm
+        On the scale of logarithms; else on its own, which ends at 0 and 1.
+    """
+    n_groups = len(encoded.groups)
+    rows = np.unique(np.concatenate([side.rows for side in windows]))
+    group = np.repeat(encoded.group_of, np.diff(encoded.starts))[rows]
+    rows, group = rows[order := np.argsort(group, kind="stable")], group[order]
+    bounds = np.searchsorted(group, np.arange(n_groups + 1)).tolist()
+    needed = frame[rows if encoded.row is None else encoded.row[rows]]
+    # Metrics of the same instances share their draws.
+    units = group_addresses(
+        encoded.groups.select(name for name in encoded.by if name not in ("metric", "filter"))
+    )
+    spread, n_instances = np.full(n_groups, np.nan), np.zeros(n_groups, dtype=np.intp)
+    for at, cells in enumerate(draws.source.cells(needed, bounds)):
+        if cells is None:
+            continue
+        n_instances[at] = cells.values.shape[1]
+        if len(cells.clusters) < 2 or not (
+            np.isfinite(cells.values).all() and np.isfinite(cells.weights).all()
+        ):
+            continue
+        replicates = _replicates(cells, units[at : at + 1], draws)
+        values = statistic(at, rows[bounds[at] : bounds[at + 1]], replicates)
+        with np.errstate(all="ignore"):
+            spread[at] = np.std(np.log(values) if logarithm else values, ddof=1)
+    margin = quantile_at("t_quantile", (1 + draws.level) / 2, np.full(n_groups, np.inf)) * spread
+    with np.errstate(all="ignore"):
+        if logarithm:
+            return Limits(estimate * np.exp(-margin), estimate * np.exp(margin), n_instances)
+        return Limits(np.maximum(estimate - margin, 0.0), np.minimum(estimate + margin, 1.0), n_instances)
+
+
+def _replicates(cells: Cells, unit: NDArray[np.uint64], draws: Draws) -> Floats:
+    """Scores of every row (rows) on every draw of instances (columns)."""
+    n = cells.values.shape[1]
+    clustered = len(cells.clusters) < n
+    strata = np.array([0, len(cells.clusters)], dtype=np.uintp)
+    replicates = np.empty((len(cells.values), draws.n_resamples))
+    for rows in _alike(cells.weights):
+        weights = cells.weights[rows[0]]
+        sizes, totals = (None if (weights == 1).all() else weights), cells.values[rows]
+        totals = totals if sizes is None else totals * sizes
+        if clustered:
+            totals = np.add.reduceat(totals, cells.clusters, axis=1)
+            sizes = np.add.reduceat(weights, cells.clusters)
+        replicates[rows] = kernels().bootstrap_means(
+            totals, sizes, strata, unit, draws.n_resamples, draws.rng_seed, threads=draws.threads
+        )
+    replicates[cells.logs] = np.exp(replicates[cells.logs])
+    return replicates
+
+
+def _alike(weights: Floats) -> Iterator[Ints]:
+    """Rows that have the same weights."""
+    if (weights == weights[:1]).all():
+        yield np.arange(len(weights))
+        return
+    number = np.unique(weights, axis=0, return_inverse=True)[1].ravel()
+    for one in range(int(number.max()) + 1):
+        yield np.flatnonzero(number == one)
