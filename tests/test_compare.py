@@ -447,6 +447,20 @@ def test_few_instances(n: int) -> None:
     assert "few_instances" in row["flags"]
 
 
+def test_skewed_differences() -> None:
+    rng = np.random.default_rng(4)
+    base = rng.normal(0.5, 0.1, 200)
+    runs = {"a": base + rng.lognormal(0, 1.5, 200), "b": base, "c": base + rng.normal(0, 0.1, 200)}
+    flags = dict(sn.compare(instances(runs), baseline="b").select("run_a", "flags").iter_rows())
+    assert flags == {"a": ["skewed"], "c": []}
+    # The mean over subtasks keeps what skewness its parts leave it.
+    parts = [instances(runs).with_columns(subtask=pl.lit(name)) for name in ("s", "t")]
+    macro = sn.compare(pl.concat(parts), a="a", b="b", subtasks="macro")
+    assert macro["flags"].to_list() == [["skewed"]]
+    apart = instances(runs).with_columns(instance_id=pl.col("run") + pl.col("instance_id"))
+    assert row_of(apart, a="a", b="b")["flags"] == ["skewed", "unpaired"]
+
+
 def test_nothing_but_gaps_keeps_its_row(two: Any) -> None:
     frame = instances({"a": two[0], "b": two[1]})
     row = row_of(frame.with_columns(value=pl.when(pl.col("run") == "a").then("value")))

@@ -223,6 +223,37 @@ def test_clustered_coverage_where_few_clusters_is_down() -> None:
     assert 0.93 <= np.mean((low <= 0) & (high >= 0)) <= 0.965
 
 
+def test_skewness_of_estimates() -> None:
+    rng = np.random.default_rng(9)
+    x, y, n = rng.exponential(size=80), rng.gamma(4, size=50), 80
+    mean = mi.mean_estimate(x, offsets(n))
+    assert mean.skewness[0] == pytest.approx(stats.skew(x) / np.sqrt(n))
+    # Sums of clusters take the place of instances, and a mean of one sign change its negative.
+    clusters = np.repeat(np.arange(20), 4)
+    sums = (x - x.mean()).reshape(20, 4).sum(axis=1)
+    clustered = mi.mean_estimate(x, offsets(n), clusters=clusters)
+    assert clustered.skewness[0] == pytest.approx((sums**3).sum() / (sums**2).sum() ** 1.5)
+    assert mi.mean_estimate(-x, offsets(n)).skewness[0] == pytest.approx(-mean.skewness[0])
+    # Third central moments of independent means add up.
+    other = mi.mean_estimate(y, offsets(50))
+    both = mi.unpaired_difference(mean, other)
+    third = mean.skewness * mean.stderr**3 - other.skewness * other.stderr**3
+    assert both.skewness[0] == pytest.approx((third / both.stderr**3)[0])
+    paired = mi.paired_difference(x, np.zeros(n), offsets(n)).difference
+    assert paired.skewness[0] == pytest.approx(mean.skewness[0])
+    assert np.isnan(mi.mean_estimate(np.ones(5), offsets(5)).skewness[0])
+
+
+def test_skewed_means_30_times_the_squared_skewness() -> None:
+    def rare(ones: int, n: int) -> bool:
+        found = mi.mean_estimate((np.arange(n) < ones).astype(float), offsets(n))
+        return bool(found.skewed[0])
+
+    # 50 ones of 1,000: g^2 = (1 - 2p)^2/(p (1 - p)) = 17.05, 30 g^2 = 512.
+    assert [rare(25, 500), rare(26, 520)] == [True, False]
+    assert not rare(1, 29)  # few instances are flagged as such
+
+
 @pytest.mark.parametrize(
     ("seeds", "items", "sd"),
     [(5, 60, (0.5, 1, 1)), (10, 30, (0, 1, 2)), (8, 8, (1, 1, 0.5)), (20, 200, (0.1, 0.1, 1))],

@@ -288,6 +288,14 @@ def test_infinite_and_single_scores() -> None:
     assert one["status"].to_list() == ["too_few"] * 2
 
 
+def test_skewed_scores() -> None:
+    rng = np.random.default_rng(8)
+    table = sn.rank(instances({"a": rng.lognormal(0, 1.5, 200), "b": rng.normal(size=200)}))
+    assert dict(table.select("run", "flags").iter_rows()) == {"a": ["skewed"], "b": []}
+    rare = {"a": (np.arange(100) < 3).astype(float), "b": (np.arange(100) < 4).astype(float)}
+    assert sn.rank(instances(rare))["flags"].to_list() == [[], []]  # Wilson's intervals
+
+
 def test_clusters_widen_the_sets() -> None:
     rng = np.random.default_rng(8)
     shift = np.repeat(rng.normal(0, 0.5, (2, 20)), 10, axis=1)

@@ -14,18 +14,20 @@ from ._addresses import group_addresses
 from ._bootstrap_crossed import Crossed, Nested, crossed, nested, sister_intervals
 from ._bootstrap_options import BLOCKS, as_statistic, check_combination, design_of
 from ._bootstrap_replicates import Found, Plan, intervals, too_few
-from ._bootstrap_samples import Samples, Sisters, load_samples
+from ._bootstrap_samples import Sample, Samples, Sisters, load_samples
 from ._bootstrap_series import bootstrap_series
 from ._duplicates import Duplicates
 from ._errors import OptionError
-from ._mean_intervals import FEW_CLUSTERS
+from ._mean_intervals import FEW_CLUSTERS, too_skewed
 from ._options import as_columns, check_choice, check_count, check_level, signature
 from ._schema import SCORE_IDENTITY
 from ._scores import Filter, Scores
 from ._status import Statuses, check_strict, flag_lists, result_column
 
 #: Percentile intervals of means over fewer instances than this are too short.
-FEW_INSTANCES = 30
+FEW_INSTANCES = 50
+#: The same inside each of several strata: variances of n instances come out smaller by (n - 1)/n.
+FEW_IN_STRATUM = 20
 #: Runs or checkpoints that are drawn: with fewer, percentile intervals are too short.
 FEW_SISTERS = 5
 
@@ -40,6 +42,7 @@ class _Drawn:
     n_strata: NDArray[np.intp]
     effective_clusters: NDArray[np.float64]
     too_few: NDArray[np.bool_]
+    few_in_stratum: NDArray[np.bool_]
 
 
 def bootstrap(
@@ -141,9 +144,11 @@ def bootstrap(
     scores is binomial, so their means are drawn from that law, exactly (but for ``"studentised"``); ``draws`` in
     the signature says ``binomial_law``, ``instances`` or ``clusters``. BCa: acceleration by leaving out one instance
     (or cluster) at a time; where it or the bias is undefined the percentile interval stands, flag
-    ``percentile_fallback``. Other flags: ``few_instances`` (fewer than 30), ``few_clusters`` (fewer than 30 effective
-    clusters), ``few_seeds`` and ``few_checkpoints`` (fewer than 5 are drawn), ``unmatched`` (instances that not all of
-    them have were left out), ``missing_values``, ``mixed_config``.
+    ``percentile_fallback``. Other flags: ``few_instances`` (fewer than 50, or than 20 in one of several strata),
+    ``skewed`` (of means: 30 or more, but fewer than 30 g^2 with g the skewness of their scores), ``few_clusters``
+    (fewer than 30 effective clusters), ``few_seeds`` and ``few_checkpoints`` (fewer than 5 are drawn), ``unmatched``
+    (instances that not all of them have were left out), ``poor_coverage`` (basic intervals of quantiles, .85 to .88),
+    ``missing_values``, ``mixed_config``; docs/calibration.md has coverages.
 
     The design ``"instances"`` speaks of this checkpoint on other instances, ``"crossed"`` of other seeds too; these are
     drawn at the address of `across` (or the run), so that tasks share them. Its variance holds the interaction three
@@ -237,12 +242,15 @@ def bootstrap(
     flags = {
         "missing_values": left_out,
         "mixed_config": np.full(len(samples), "config" in loaded.joined),
-        "few_instances": drawn.n < FEW_INSTANCES,
+        "few_instances": (drawn.n < FEW_INSTANCES) | drawn.few_in_stratum,
         "few_clusters": (drawn.n_clusters < drawn.n) & (drawn.effective_clusters < FEW_CLUSTERS),
         "few_seeds": (loaded.inside < FEW_SISTERS) & (over == "seed"),
         "few_checkpoints": (loaded.inside < FEW_SISTERS) & (over == "step"),
         "unmatched": loaded.unmatched > 0,
+        "skewed": too_skewed(found.skewness, drawn.effective_clusters),
         "percentile_fallback": found.fallback,
+        # Replicates of a quantile are a few sample values, whose mirror image about the estimate says nothing.
+        "poor_coverage": np.full(len(samples), method == "basic" and probability is not None),
     }
     # One half of an interval would be taken for the whole.
     low, high = (np.where(defined, limit, np.nan) for limit in (found.low, found.high))
@@ -287,6 +295,7 @@ def _drawn(loaded: Samples, plan: Plan, sisters: Sisters | None) -> _Drawn:
             np.array([len(sample.units) for sample in samples], dtype=np.intp),
             _effective_clusters([np.diff(sample.members) for sample in samples]),
             np.array([too_few(sample) for sample in samples], dtype=bool),
+            _few_in_stratum(samples),
         )
     labels = loaded.labels
     tables: list[Crossed | Nested]
@@ -311,7 +320,14 @@ def _drawn(loaded: Samples, plan: Plan, sisters: Sisters | None) -> _Drawn:
         np.array([table.n_strata for table in tables], dtype=np.intp),
         _effective_clusters([table.cluster_sizes for table in tables]),
         np.array([table.too_few for table in tables], dtype=bool),
+        np.zeros(len(tables), dtype=bool),
     )
+
+
+def _few_in_stratum(samples: Sequence[Sample]) -> NDArray[np.bool_]:
+    smallest = (np.diff(sample.strata).min(initial=FEW_IN_STRATUM) for sample in samples)
+    several = (len(sample.strata) > 2 for sample in samples)
+    return np.fromiter(several, dtype=bool) & (np.fromiter(smallest, dtype=np.intp) < FEW_IN_STRATUM)
 
 
 def _effective_clusters(sizes: Sequence[NDArray[Any]]) -> NDArray[np.float64]:

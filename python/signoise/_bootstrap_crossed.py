@@ -211,7 +211,8 @@ def sister_intervals(tables: Sequence[Crossed | Nested], plan: Plan) -> Found:
             value[row] = np.exp(value[row])
     low, high = (np.where(constant, np.nan, limit) for limit in (low, high))
     draws = ["clusters" if len(table.cluster_sizes) < table.n else "instances" for table in tables]
-    return Found(value, stderr, low, high, constant, np.zeros(count, dtype=bool), draws)
+    unknown = np.full(count, np.nan)
+    return Found(value, stderr, low, high, constant, np.zeros(count, dtype=bool), unknown, draws)
 
 
 def _interval(table: Crossed | Nested, estimate: float, plan: Plan) -> tuple[float, float, float, bool]:

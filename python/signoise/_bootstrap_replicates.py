@@ -52,6 +52,8 @@ class Found:
     constant: NDArray[np.bool_]
     """The limits coincide."""
     fallback: NDArray[np.bool_]
+    skewness: Floats
+    """Of the value, where the acceleration of BCa is known; else NaN."""
     draws: list[str]
     """What was drawn: ``"binomial_law"``, ``"instances"`` or ``"clusters"``."""
 
@@ -70,7 +72,7 @@ class _Replicates:
 def intervals(samples: Sequence[Sample], plan: Plan) -> Found:
     """Estimate and interval of each sample that has two clusters in each stratum."""
     count = len(samples)
-    value, stderr, low, high = np.full((4, count), np.nan)
+    value, stderr, low, high, skewness = np.full((5, count), np.nan)
     constant, fallback = np.zeros((2, count), dtype=bool)
     draws = [_draws_of(sample, plan) for sample in samples]
     for rows in _batches(samples, draws, plan):
@@ -85,10 +87,11 @@ def intervals(samples: Sequence[Sample], plan: Plan) -> Found:
         value[rows], constant[rows] = estimates, same | one
         low[rows], high[rows] = (np.where(same | one, np.nan, end) for end in ends)
         fallback[rows] = np.logical_and(limits["fallback"], ~same)
+        skewness[rows] = 6 * drawn.accelerations
     for row, sample in enumerate(samples):
         if np.isnan(value[row]) and len(sample.values):
             value[row] = _estimate(sample, plan)
-    return Found(value, stderr, low, high, constant, fallback, draws)
+    return Found(value, stderr, low, high, constant, fallback, skewness, draws)
 
 
 def spreads(

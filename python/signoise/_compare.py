@@ -131,9 +131,10 @@ def compare(
     degrees of freedom; in clusters ``stderr^2 = G/(G - 1) sum_g (sum of residuals of g)^2 / n^2`` with G - 1. Weighted
     metrics are ratios of sums and perplexities exp of mean logarithms, both to first order. The interval for 0/1 scores
     is Student's, so that it may disagree with McNemar's p near the level. Flags: ``few_clusters`` (fewer than 30
-    effective clusters: a 95 % interval covers .88 to .92), ``few_instances`` (fewer than 30), ``unpaired``,
-    ``unmatched``, ``missing_values``, ``mixed_config``. It is these two checkpoints that are compared, on instances
-    like these: what another seed or step would give is for `variance`.
+    effective clusters: a 95 % interval covers .88 to .92), ``few_instances`` (fewer than 30), ``skewed`` (30 or more,
+    but fewer than 30 g^2 with g the skewness of their differences: an interval covers .78 to .93),
+    ``unpaired``, ``unmatched``, ``missing_values``, ``mixed_config``. It is these two checkpoints that are compared,
+    on instances like these: what another seed or step would give is for `variance`.
 
     References
     ----------
@@ -327,6 +328,7 @@ def _result(
         "mixed_config": np.full(size, "config" in sides.joined),
         "few_instances": pairs.n < FEW_INSTANCES,
         "few_clusters": (pairs.n_clusters < pairs.n) & (pairs.effective_clusters < FEW_CLUSTERS),
+        "skewed": pairs.estimate().skewed,
         "unpaired": ~pairs.paired,
         "unmatched": pairs.paired & (pairs.unmatched_a + pairs.unmatched_b > 0),
     }

@@ -26,6 +26,9 @@ ClusterError = Literal["CR0", "CR1", "CR3"]
 
 #: With fewer effective clusters than this, cluster-robust intervals fall short of their level.
 FEW_CLUSTERS = 30
+#: With an estimate more skewed than this, normal-theory and bootstrap intervals fall short: of n instances whose scores
+#: have skewness g the mean has g / sqrt(n), so that n >= 30 max(1, g^2) is wanted.
+SKEWED = 30**-0.5
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,16 @@ class Estimate:
     """G* = 1 / sum of squared shares: clusters of equal size that these are worth."""
     design_effect: Floats
     """stderr^2 over that of independent instances; NaN where the latter is 0."""
+    skewness: Floats
+    """Of the estimate, from its independent instances or clusters; NaN where unknown or without spread."""
+
+    @property
+    def skewed(self) -> NDArray[np.bool_]:
+        """Too few instances (or clusters) for how skewed their scores are: with exponential scores (skewness 2) the
+        simulated coverage of a 95 % interval is .93 for 30 instances and .95 for 164, with 0/1 scores of 5 % .78
+        and .91.
+        """
+        return too_skewed(self.skewness, self.effective_clusters)
 
     @property
     def few_clusters(self) -> NDArray[np.bool_]:
@@ -51,6 +64,11 @@ class Estimate:
         interval (CR1, t) is .88 for 10, .90 for 20 and .92 for 50 clusters; CR3 .92 to .94.
         """
         return (self.n_clusters < self.n) & (self.effective_clusters < FEW_CLUSTERS)
+
+
+def too_skewed(skewness: Floats, effective_clusters: Floats) -> NDArray[np.bool_]:
+    """Whether an estimate is too skewed for its interval; few clusters say little of it, and are few already."""
+    return (np.abs(skewness) > SKEWED) & (effective_clusters >= FEW_CLUSTERS)
 
 
 @dataclass(frozen=True)
@@ -160,6 +178,10 @@ def unpaired_difference(a: Estimate, b: Estimate) -> Estimate:
         df = np.where(total == 0, np.minimum(a.df, b.df), df)
         independent = variance_a / a.design_effect + variance_b / b.design_effect
         effect = np.where(independent > 0, total / independent, np.nan)
+        third_a, third_b = (
+            np.where(side.stderr == 0, 0.0, side.stderr**3 * side.skewness) for side in (a, b)
+        )
+        skewness = np.where(total > 0, (third_a - third_b) / total**1.5, np.nan)
     return Estimate(
         value=a.value - b.value,
         stderr=np.sqrt(total),
@@ -168,6 +190,7 @@ def unpaired_difference(a: Estimate, b: Estimate) -> Estimate:
         n_clusters=np.minimum(a.n_clusters, b.n_clusters),
         effective_clusters=np.minimum(a.effective_clusters, b.effective_clusters),
         design_effect=effect,
+        skewness=skewness,
     )
 
 
@@ -222,6 +245,7 @@ def crossed_mean(table: Floats) -> Estimate:
         n_clusters=smaller,
         effective_clusters=smaller.astype(float),
         design_effect=np.array([float(effect)]),
+        skewness=np.array([np.nan]),
     )
 
 
@@ -323,6 +347,20 @@ class _Layout:
             total = np.bincount(self.cluster_group, weights=product, minlength=len(n))
             return np.where(g >= 2, factor * total / n**2, np.nan)
 
+    def skewness(self, r: Floats) -> Floats:
+        """Of the mean with these residuals: sum R^3 / (sum R^2)^1.5 over instances or sums of clusters."""
+        parts, owner = r, self.group
+        if self.clustered:
+            owner = self.cluster_group
+            parts = np.bincount(self._code, weights=r, minlength=len(owner)).astype(np.float64)
+        with np.errstate(all="ignore"):
+            squares = parts * parts
+            second, third = (
+                np.bincount(owner, weights=power, minlength=len(self.n))
+                for power in (squares, squares * parts)
+            )
+            return np.where(second > 0, third / second**1.5, np.nan)
+
     def estimate(self, value: Floats, residual: Floats) -> Estimate:
         """Estimate with these residuals."""
         variance = self.covariance(residual, residual)
@@ -338,6 +376,7 @@ class _Layout:
             n_clusters=clusters,
             effective_clusters=self.effective_clusters,
             design_effect=effect,
+            skewness=self.skewness(residual),
         )
 
 

@@ -51,6 +51,7 @@ class Pairs:
     n_clusters: Floats
     effective_clusters: Floats
     design_effect: Floats
+    skewness: Floats
     correlation: Floats
     variance_reduction: Floats
     unmatched_a: Floats
@@ -86,6 +87,7 @@ class Pairs:
             n_clusters=np.nan_to_num(self.n_clusters).astype(np.intp),
             effective_clusters=self.effective_clusters,
             design_effect=self.design_effect,
+            skewness=self.skewness,
         )
 
     def tested(self, test: Test) -> tuple[Floats, list[str]]:
@@ -117,6 +119,7 @@ class Estimates:
     n_clusters: Floats
     effective_clusters: Floats
     design_effect: Floats
+    skewness: Floats
     solved: Floats
     """Instances with score 1, of 0/1 scores of independent instances; NaN for other scores."""
     unmatched: Floats
@@ -137,6 +140,7 @@ class Estimates:
             n_clusters=np.nan_to_num(self.n_clusters[rows]).astype(np.intp),
             effective_clusters=self.effective_clusters[rows],
             design_effect=self.design_effect[rows],
+            skewness=self.skewness[rows],
         )
 
 
@@ -350,7 +354,14 @@ def _estimate(sides: Sides, batch: Sequence[_Job], error: ClusterError) -> Estim
     # The error of exp(x) is exp(x) times that of x.
     stderr = np.where(stack.logs, value * found.stderr, found.stderr)
     return Estimate(
-        value, stderr, found.df, found.n, found.n_clusters, found.effective_clusters, found.design_effect
+        value,
+        stderr,
+        found.df,
+        found.n,
+        found.n_clusters,
+        found.effective_clusters,
+        found.design_effect,
+        found.skewness,
     )
 
 
@@ -386,6 +397,7 @@ def _fill_paired(sides: Sides, out: Pairs, batch: Sequence[_Job], error: Cluster
     out.n_clusters[rows] = found.difference.n_clusters
     out.effective_clusters[rows] = found.difference.effective_clusters
     out.design_effect[rows] = found.difference.design_effect
+    out.skewness[rows] = found.difference.skewness
     out.correlation[rows] = found.correlation
 
 
@@ -452,6 +464,7 @@ def _fill_unpaired(sides: Sides, out: Pairs, rows: Ints, error: ClusterError, *,
     out.covariance[rows] = np.where(np.isnan(found.stderr), np.nan, 0.0)
     out.stderr[rows], out.df[rows] = found.stderr, found.df
     out.design_effect[rows] = found.design_effect
+    out.skewness[rows] = found.skewness
     smaller = np.fmin(estimates.n[at_a], estimates.n[at_b])
     out.n[rows] = smaller
     out.n_clusters[rows] = np.fmin(estimates.n_clusters[at_a], estimates.n_clusters[at_b])

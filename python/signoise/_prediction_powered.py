@@ -130,7 +130,14 @@ def prediction_powered_mean(
     df = np.where(np.isnan(variance), np.nan, df)
     return PredictionPowered(
         estimate=Estimate(
-            value, stderr, df, alone.n, alone.n_clusters, alone.effective_clusters, design_effect=effect
+            value,
+            stderr,
+            df,
+            alone.n,
+            alone.n_clusters,
+            alone.effective_clusters,
+            design_effect=effect,
+            skewness=np.full(len(n), np.nan),
         ),
         labels_alone=alone,
         weight=np.where(enough, used, np.nan),

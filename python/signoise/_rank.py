@@ -367,6 +367,8 @@ def _result(sides: Sides, estimates: Estimates, standing: _Standing, level: floa
         "mixed_config": np.full(size, "config" in sides.joined),
         "few_instances": estimates.n < FEW_INSTANCES,
         "few_clusters": (estimates.n_clusters < estimates.n) & (estimates.effective_clusters < FEW_CLUSTERS),
+        # Wilson's interval is for skewed scores as well.
+        "skewed": ~binary & estimates.at(np.arange(size)).skewed,
         "unpaired": unpaired,
         "unmatched": np.nan_to_num(estimates.unmatched) > 0,
     }

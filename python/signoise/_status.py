@@ -43,10 +43,12 @@ FLAGS = (
     "no_seeds",
     "few_instances",
     "few_clusters",
+    "skewed",
     "clustered",
     "unpaired",
     "unmatched",
     "percentile_fallback",
+    "poor_coverage",
 )
 
 

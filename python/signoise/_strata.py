@@ -79,6 +79,7 @@ def average_pairs(pairs: Pairs, task: Ints) -> Pairs:
         n_clusters=mean.sum(pairs.n_clusters),
         effective_clusters=mean.sum(pairs.effective_clusters),
         design_effect=mean.design_effect(pairs.stderr, pairs.design_effect),
+        skewness=mean.skewness(pairs.stderr, pairs.skewness),
         correlation=np.where(paired, correlation, np.nan),
         variance_reduction=reduction,
         unmatched_a=mean.sum(pairs.unmatched_a),
@@ -106,6 +107,7 @@ def average_estimates(estimates: Estimates, sides: Sides, task: Ints) -> Estimat
     out["stderr"] = mean.stderr(estimates.stderr)
     out["df"] = mean.df(estimates.stderr, estimates.df)
     out["design_effect"] = mean.design_effect(estimates.stderr, estimates.design_effect)
+    out["skewness"] = mean.skewness(estimates.stderr, estimates.skewness)
     out["solved"] = np.where(mean.parts == 1, out["solved"], np.nan)
     return Estimates(**out, from_instances=mean.all(estimates.from_instances))
 
@@ -141,6 +143,12 @@ class _Mean:
         with np.errstate(all="ignore"):
             found = self.sum(stderr**2) ** 2 / self.sum(np.where(stderr > 0, stderr**4 / df, stderr * 0.0))
         return np.where(self.sum(stderr) == 0, self.sum(df), found)
+
+    def skewness(self, stderr: Floats, skewness: Floats) -> Floats:
+        """Of a mean of independent parts: third moments add up; a part without spread has none."""
+        with np.errstate(all="ignore"):
+            third = np.where(stderr == 0, 0.0, stderr**3 * skewness)
+            return self.sum(third) / self.sum(stderr**2) ** 1.5
 
     def design_effect(self, stderr: Floats, effect: Floats) -> Floats:
         """Variance over that of independent instances; subtasks without variance have none of either."""
