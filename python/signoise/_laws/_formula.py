@@ -75,7 +75,9 @@ def parse(
     try:
         tree = ast.parse(formula, mode="eval").body
     except SyntaxError as error:
-        raise OptionError(f"formula {formula!r} cannot be read: {error.msg} at character {error.offset}") from None
+        raise OptionError(
+            f"formula {formula!r} cannot be read: {error.msg} at character {error.offset}"
+        ) from None
     names: dict[str, Node] = {name: ("variable", name) for name in variables}
     made: dict[str, Callable[[Node], Node]] = {"log": _exp, "logit": _sigmoid, "softplus": _softplus}
     for index, (name, transform) in enumerate(zip(parameters, transforms, strict=True)):
@@ -83,7 +85,9 @@ def parse(
     root = _read(tree, names, formula)
     unused = [name for index, name in enumerate(parameters) if not _uses(root, ("parameter", index))]
     if unused:
-        raise OptionError(f"formula {formula!r} does not use the parameter {unused[0]!r}; take it out or write it in")
+        raise OptionError(
+            f"formula {formula!r} does not use the parameter {unused[0]!r}; take it out or write it in"
+        )
     return _program(root, len(parameters))
 
 

@@ -126,7 +126,9 @@ class Law:
         names = [*self.variables, *self.names]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
-            raise OptionError(f"law {self.name!r} names {twice!r} twice; give each variable and parameter its own name")
+            raise OptionError(
+                f"law {self.name!r} names {twice!r} twice; give each variable and parameter its own name"
+            )
         if self.objective not in OBJECTIVES:
             raise OptionError(
                 f"law {self.name!r}: objective {self.objective!r} is not one of {', '.join(OBJECTIVES)}"
@@ -158,7 +160,9 @@ class Law:
                 )
             low, high = _limits(pair)
             if not low <= high:
-                raise OptionError(f"bounds of {name!r} are ({low:g}, {high:g}); the first must be the lower one")
+                raise OptionError(
+                    f"bounds of {name!r} are ({low:g}, {high:g}); the first must be the lower one"
+                )
         changed = []
         for parameter in self.parameters:
             if parameter.name in bounds:

@@ -18,7 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from .._errors import DroppedRowsWarning, OptionError, SchemaError
-from .._options import as_columns, check_choice
+from .._options import check_choice
 from .._readers._plain import read_plain
 from .._readers._report import ReadReport
 from .._schema import COLUMNS, SYNONYMS, did_you_mean, predicate
@@ -39,7 +39,11 @@ _PLAUSIBLE = {
 _DERIVED = {
     "flops": (("params", "tokens"), 6 * pl.col("params") * pl.col("tokens"), "6 x params x tokens"),
     "tokens_per_param": (("params", "tokens"), pl.col("tokens") / pl.col("params"), "tokens / params"),
-    "tokens": (("params", "tokens_per_param"), pl.col("params") * pl.col("tokens_per_param"), "params x ratio"),
+    "tokens": (
+        ("params", "tokens_per_param"),
+        pl.col("params") * pl.col("tokens_per_param"),
+        "params x ratio",
+    ),
 }
 _OTHER_NAMES = {"learning_rate": ("lr",), "tokens_per_param": ("token_multiplier",), "loss": ()}
 #: Two values at the same place whose ratio is 1/ln 2 are the same loss in bits and in nats.
@@ -146,7 +150,9 @@ def points_of(
     parts.sort(key=lambda part: tuple((value is None, value) for value in part[0]))
     groups = [_group(label, part, law, xs, told=source.cluster is not None) for label, part in parts]
     schema = {name: frame.schema[name] for name in by}
-    labels = pl.DataFrame([group.label for group in groups], schema=schema, orient="row") if by else pl.DataFrame()
+    labels = (
+        pl.DataFrame([group.label for group in groups], schema=schema, orient="row") if by else pl.DataFrame()
+    )
     return Grouped(by, groups, labels, notes)
 
 
@@ -283,9 +289,9 @@ def _plain(source: Source) -> pl.DataFrame | None:
                 f"{', '.join(frame.columns)})"
             )
         renamed[theirs] = ours
-    return frame.drop([ours for ours in renamed.values() if ours in frame.columns and ours not in renamed]).rename(
-        renamed
-    )
+    return frame.drop(
+        [ours for ours in renamed.values() if ours in frame.columns and ours not in renamed]
+    ).rename(renamed)
 
 
 def _find(frame: pl.DataFrame, name: str) -> str | None:
@@ -306,7 +312,10 @@ def _column(frame: pl.DataFrame, name: str, notes: list[str]) -> pl.Series:
         places = [_find(frame, part) for part in parts]
         if all(places):
             notes.append(f"{name} was computed as {text}")
-            made = [_numbers(frame, str(place), sizes=part == "params").alias(part) for part, place in zip(parts, places, strict=True)]
+            made = [
+                _numbers(frame, str(place), sizes=part == "params").alias(part)
+                for part, place in zip(parts, places, strict=True)
+            ]
             return pl.DataFrame(made).select(formula.alias(name))[name]
     raise SchemaError(
         f"x: the table has no column {name!r}{did_you_mean(name, frame.columns)} (it has {', '.join(frame.columns)}); "
@@ -320,7 +329,9 @@ def _numbers(frame: pl.DataFrame, name: str, *, sizes: bool = False) -> pl.Serie
     if column.dtype.is_numeric() or column.dtype == pl.Boolean:
         return column.cast(pl.Float64)
     if column.dtype != pl.String:
-        raise SchemaError(f"column {name!r} holds {column.dtype}, not numbers; cast it first or name another one")
+        raise SchemaError(
+            f"column {name!r} holds {column.dtype}, not numbers; cast it first or name another one"
+        )
     if sizes:
         from .._schema import sizes_or_raise
 
@@ -406,11 +417,7 @@ def _sound(frame: pl.DataFrame, law: Law, notes: list[str]) -> pl.DataFrame:
 def _settle(frame: pl.DataFrame, key: Sequence[str], source: Source, notes: list[str]) -> pl.DataFrame:
     """What to do with several values at one place."""
     y = pl.col("__y")
-    repeated = (
-        frame.group_by(key)
-        .agg(pl.len().alias("n"), low=y.min(), high=y.max())
-        .filter(pl.col("n") > 1)
-    )
+    repeated = frame.group_by(key).agg(pl.len().alias("n"), low=y.min(), high=y.max()).filter(pl.col("n") > 1)
     if not repeated.height:
         return frame
     ratios = repeated.filter(pl.col("n") == 2).select((pl.col("high") / pl.col("low")).alias("r"))["r"]
@@ -426,7 +433,9 @@ def _settle(frame: pl.DataFrame, key: Sequence[str], source: Source, notes: list
         frame = frame.filter(y == y.min().over(key)).unique([*key, "__y"])
         notes.append(f"{repeated.height} places have several values: the lowest of each was taken")
     elif source.repeats == "mean":
-        frame = frame.group_by(key).agg(y.mean(), pl.col("__run").min(), pl.col("__scale").first(), pl.col("__place").max())
+        frame = frame.group_by(key).agg(
+            y.mean(), pl.col("__run").min(), pl.col("__scale").first(), pl.col("__place").max()
+        )
         notes.append(f"{repeated.height} places have several values: their means were taken")
     elif widest is not None and widest > 0.05:
         notes.append(

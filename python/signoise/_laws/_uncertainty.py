@@ -199,7 +199,9 @@ def _residual_variances(fit: Fit, cluster: NDArray[np.int64]) -> tuple[float, fl
 def _parametric(fit: Fit, variance: float, label: pl.DataFrame, n_resamples: int, rng_seed: int) -> Floats:
     """Refits to the fitted values with normal errors of the residual variance."""
     points = fit.points
-    words = kernels().philox_uint64(rng_seed, _NORMAL_ERRORS, 0, int(address(label)[0]), n_resamples * points.n)
+    words = kernels().philox_uint64(
+        rng_seed, _NORMAL_ERRORS, 0, int(address(label)[0]), n_resamples * points.n
+    )
     uniform = (np.asarray(words >> np.uint64(11), dtype=np.float64) + 0.5) * 2.0**-53
     normal = kernels().normal_quantile(uniform).reshape(n_resamples, points.n)
     fitted = fit.fitted()

@@ -510,4 +510,6 @@ def _check_strict(table: pl.DataFrame, by: Sequence[str], *, strict: bool) -> No
     if strict and bad.height:
         row = bad.row(0, named=True)
         where = ", ".join(f"{name}={row[name]}" for name in by)
-        raise FitError(f"the fit{' of ' * bool(where)}{where} is {row['status']!r}: {REMEDIES[row['status']]}")
+        raise FitError(
+            f"the fit{' of ' * bool(where)}{where} is {row['status']!r}: {REMEDIES[row['status']]}"
+        )

@@ -72,7 +72,9 @@ def read_table(
             return read_raw(file, kind, report, document)
         converted = _converted(file, kind, columns, spool)
         # What is damaged, and where, the way through memory can tell.
-        return spool.keep(file.path, read_raw(file, kind, report, document)) if converted is None else converted
+        return (
+            spool.keep(file.path, read_raw(file, kind, report, document)) if converted is None else converted
+        )
 
     if kind == "parquet" and layouts is not None:
         return _of_known_layout(file, columns, report, layouts)

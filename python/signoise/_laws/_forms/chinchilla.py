@@ -26,7 +26,9 @@ LAWS = (
             Parameter("B", powers_of_e(range(0, 30, 5)), 0.0, transform="log", meaning="gain by tokens"),
             Parameter("alpha", (0.0, 0.5, 1.0, 1.5, 2.0), meaning="exponent of parameters"),
             Parameter("beta", (0.0, 0.5, 1.0, 1.5, 2.0), meaning="exponent of tokens"),
-            Parameter("E", powers_of_e((-1, -0.5, 0, 0.5, 1)), 0.0, transform="log", meaning="irreducible loss"),
+            Parameter(
+                "E", powers_of_e((-1, -0.5, 0, 0.5, 1)), 0.0, transform="log", meaning="irreducible loss"
+            ),
         ),
         question="What loss do N parameters and D tokens reach, and how should compute be split between them?",
         source="Hoffmann et al. 2022, arXiv 2203.15556, section 3.3 and appendix D.2 (4,500 starts)",
@@ -36,8 +38,12 @@ LAWS = (
         formula=FORMULA,
         variables=VARIABLES,
         parameters=(
-            Parameter("A", powers_of_e((2.0, 6.255414, 12.0)), 0.0, transform="log", meaning="gain by parameters"),
-            Parameter("B", powers_of_e((2.0, 7.3049974, 12.0)), 0.0, transform="log", meaning="gain by tokens"),
+            Parameter(
+                "A", powers_of_e((2.0, 6.255414, 12.0)), 0.0, transform="log", meaning="gain by parameters"
+            ),
+            Parameter(
+                "B", powers_of_e((2.0, 7.3049974, 12.0)), 0.0, transform="log", meaning="gain by tokens"
+            ),
             Parameter("alpha", (0.1, 0.3526596, 0.7), 0.0, meaning="exponent of parameters"),
             Parameter("beta", (0.1, 0.3526596, 0.7), 0.0, meaning="exponent of tokens"),
             Parameter("E", powers_of_e((-1.0, 0.6254804)), 0.0, transform="log", meaning="irreducible loss"),

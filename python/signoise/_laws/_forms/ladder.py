@@ -101,7 +101,9 @@ LAWS = (
         formula="A * flops**-alpha",
         variables=_COMPUTE,
         parameters=(
-            Parameter("A", powers_of_e((1.0, 3.0, 6.0, 10.0)), 1.0, transform="log", meaning="gain by compute"),
+            Parameter(
+                "A", powers_of_e((1.0, 3.0, 6.0, 10.0)), 1.0, transform="log", meaning="gain by compute"
+            ),
             Parameter("alpha", (0.02, 0.05, 0.1, 0.4), 0.0, 1.0, meaning="exponent of compute"),
         ),
         y="bits_per_byte",
@@ -114,7 +116,9 @@ LAWS = (
         formula="E - A * params**-alpha - B * tokens**-beta",
         variables=VARIABLES,
         parameters=(
-            Parameter("A", powers_of_e((1.0, 2.0, 5.0)), 1.0, transform="log", meaning="loss by few parameters"),
+            Parameter(
+                "A", powers_of_e((1.0, 2.0, 5.0)), 1.0, transform="log", meaning="loss by few parameters"
+            ),
             Parameter("B", powers_of_e((1.0, 2.0, 5.0)), 1.0, transform="log", meaning="loss by few tokens"),
             Parameter("alpha", (0.1, 0.2, 0.4), 0.0, meaning="exponent of parameters"),
             Parameter("beta", (0.1, 0.2, 0.4), meaning="exponent of tokens"),
