@@ -38,9 +38,12 @@ __all__ = [
     "expected_range",
     "f_quantile",
     "file_checksums",
+    "fit_laws",
     "group_noise",
     "jackknife_interval",
     "label_permutation_test",
+    "law_derivatives",
+    "law_values",
     "matrix_moments",
     "matrix_weighted_means",
     "max_t_quantiles",
@@ -331,6 +334,35 @@ def max_t_quantiles(
     n_resamples: int,
     rng_seed: int,
     *,
+    threads: int | None = None,
+) -> dict[str, NDArray[Any]]: ...
+
+# laws
+_Steps = tuple[NDArray[np.uint8], NDArray[np.uint32], NDArray[np.uint32], _Floats]
+
+def law_values(
+    steps: _Steps, columns: _Floats, parameters: _Floats, *, threads: int | None = None
+) -> NDArray[np.float64]: ...
+def law_derivatives(
+    steps: _Steps, columns: _Floats, parameters: _Floats, *, threads: int | None = None
+) -> NDArray[np.float64]: ...
+def fit_laws(
+    steps: _Steps,
+    columns: _Floats,
+    observed: _Floats,
+    weights: _Floats,
+    offsets: _Offsets,
+    starts: _Floats,
+    start_offsets: _Offsets,
+    lower: _Floats,
+    upper: _Floats,
+    linear: NDArray[np.bool_],
+    *,
+    loss: str = "huber",
+    delta: float = 1e-3,
+    log: bool = True,
+    overestimate_penalty: float = 1.0,
+    max_steps: int = 500,
     threads: int | None = None,
 ) -> dict[str, NDArray[Any]]: ...
 

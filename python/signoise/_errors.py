@@ -41,6 +41,10 @@ class InsufficientDataError(SignoiseError, ValueError):
     """Raised with ``strict=True`` where a statistic is undefined; the message gives group and status."""
 
 
+class FitError(SignoiseError, RuntimeError):
+    """Raised with ``strict=True`` where a fit failed; the message gives status and remedy."""
+
+
 class InternalError(SignoiseError, RuntimeError):
     """A bug in signoise worth reporting."""
 

@@ -220,7 +220,7 @@ def _unpivot_metrics(
 def _cast(our: str, theirs: str, dtype: pl.DataType) -> pl.Expr:
     column = pl.col(theirs)
     if our in ("params", "params_nonembedding") and dtype == pl.String:
-        return column.map_batches(_sizes_or_raise, return_dtype=pl.Int64, is_elementwise=True).alias(our)
+        return column.map_batches(sizes_or_raise, return_dtype=pl.Int64, is_elementwise=True).alias(our)
     if our == "seed" and dtype == pl.String:
         # A seed may be a name: `default` is 1 and `small-aux-2` is 2, as in revisions; other names are ranked.
         number = (
@@ -256,7 +256,7 @@ def _whole_or_raise(numbers: pl.Series, *, our: str, theirs: str) -> pl.Series:
     return numbers.cast(pl.Int64)
 
 
-def _sizes_or_raise(texts: pl.Series) -> pl.Series:
+def sizes_or_raise(texts: pl.Series) -> pl.Series:
     """A table of millions of rows has a handful of sizes: each is read once."""
     known = {text: _size_or_raise(text) for text in texts.unique().drop_nulls()}
     return texts.replace_strict(known, default=None, return_dtype=pl.Int64)

@@ -69,10 +69,12 @@ def read_table(
 
     def opened() -> pl.LazyFrame:
         if spool is None or kind == "parquet":
-            return _raw(file, kind, report, document)
+            return read_raw(file, kind, report, document)
         converted = _converted(file, kind, columns, spool)
         # What is damaged, and where, the way through memory can tell.
-        return spool.keep(file.path, _raw(file, kind, report, document)) if converted is None else converted
+        return (
+            spool.keep(file.path, read_raw(file, kind, report, document)) if converted is None else converted
+        )
 
     if kind == "parquet" and layouts is not None:
         return _of_known_layout(file, columns, report, layouts)
@@ -192,7 +194,8 @@ def _converted(
     return None
 
 
-def _raw(file: Found, kind: Kind, report: ReadReport, document: Any) -> pl.LazyFrame:
+def read_raw(file: Found, kind: Kind, report: ReadReport, document: Any) -> pl.LazyFrame:
+    """A table as the file has it."""
     if kind == "parquet":
         return pl.scan_parquet(file.path, glob=False)
     if kind == "ipc":

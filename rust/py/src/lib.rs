@@ -13,6 +13,7 @@ mod dispersion;
 mod distributions;
 mod door;
 mod json;
+mod laws;
 mod matrix;
 mod moments;
 mod permutation;
@@ -35,6 +36,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     dispersion::register(module)?;
     distributions::register(module)?;
     json::register(module)?;
+    laws::register(module)?;
     matrix::register(module)?;
     moments::register(module)?;
     smoothness::register(module)?;

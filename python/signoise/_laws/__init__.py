@@ -1,0 +1,6 @@
+"""Scaling laws: the registry of forms, their fits, and what they predict."""
+
+from ._law import Law, Parameter, register_law
+from ._verbs import fit_scaling_law, laws, predict
+
+__all__ = ["Law", "Parameter", "fit_scaling_law", "laws", "predict", "register_law"]
