@@ -78,7 +78,7 @@ pub struct Progress {
 }
 
 /// Rows of a round, at least, for each thread: enough to keep it busy, and little memory.
-const ROUND_ROWS: usize = 1 << 19;
+const ROUND_ROWS: usize = 1 << 18;
 
 /// Moments of the groups of a request.
 ///

@@ -49,6 +49,9 @@ thread_local! {
     static VALUES: RefCell<Vec<f64>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Rows from which on the columns of a row group are shared among threads.
+const LARGE: usize = 1 << 17;
+
 /// Where the runs or rows of a row group go.
 struct Places<'a> {
     layout: &'a Arc<Layout>,
@@ -86,12 +89,16 @@ impl Share {
             (first - length, length)
         });
         let places = Places { layout, runs: runs.collect(), places: cells, spare: &scan.spare };
-        // Side by side, as row groups may be few and large.
         let Request { values, identity, .. } = scan.request;
-        let (scores, seen) = rayon::join(
-            || values.par_iter().map(|column| places.read_scores(group, column)).collect::<Result<_>>(),
-            || identity.as_ref().map_or(Ok(Seen::Unknown), |column| places.read_identities(group, column, &scan.known)),
-        );
+        let scores = |column: &String| places.read_scores(group, column);
+        let seen =
+            || identity.as_ref().map_or(Ok(Seen::Unknown), |column| places.read_identities(group, column, &scan.known));
+        // Side by side where row groups are large, as these may be few.
+        let (scores, seen): (Result<_>, _) = if group.rows < LARGE {
+            (values.iter().map(scores).collect(), seen())
+        } else {
+            rayon::join(|| values.par_iter().map(scores).collect(), seen)
+        };
         scan.spare.codes.give(places.places);
         Ok(Self { cells: dealt, starts, scores: scores?, seen: seen? })
     }
