@@ -126,7 +126,7 @@ pub fn aggregate(request: &Request, progress: &Progress, interrupt: &Interrupt) 
 
 fn next_round(groups: &mut RowGroups, threads: usize) -> Result<Vec<RowGroup>> {
     let (mut round, mut rows) = (Vec::new(), 0);
-    while rows < threads * ROUND_ROWS || round.len() < threads {
+    while rows < threads * ROUND_ROWS {
         let Some(group) = groups.next()? else { break };
         rows += group.rows();
         if group.rows() > 0 {
