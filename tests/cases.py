@@ -458,6 +458,15 @@ def parquet_files(rng: np.random.Generator, n: int) -> Arguments:
     return paths, ["run", "step", "task"], ["acc", "loss"]
 
 
+def some_parquet(rng: np.random.Generator, n: int) -> Arguments:
+    """Two tables with the same columns, one with others, and a file that is none."""
+    paths = parquet_files(rng, n)[0]
+    other, none = Path(FILES.name, "other.parquet"), Path(FILES.name, "none.parquet")
+    pl.read_parquet(paths[0]).drop("task").write_parquet(other)
+    none.write_bytes(b"PAR1 and no footer PAR1")
+    return ([paths[0], str(other), str(none), paths[1]],)
+
+
 CASES: list[Case] = [
     Case(
         "aggregate_parquet",
@@ -478,7 +487,7 @@ CASES: list[Case] = [
     ),
     Case("law_values", formed, rtol=1e-12, atol=1e-13),
     Case("law_derivatives", formed, rtol=1e-11, atol=1e-12),
-    Case("parquet_rows", lambda rng, n: (parquet_files(rng, n)[0][0],)),
+    Case("parquet_footers", some_parquet),
     Case("read_json_lines", json_files),
     Case("read_json_lines", json_files, label="odd", options={"odd": ["doc", "elsewhere"]}),
     Case("read_json_lines", json_files, label="skip", options={"skip": ["doc", "elsewhere"]}),

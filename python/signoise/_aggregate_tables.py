@@ -88,7 +88,7 @@ def _one_layout(opened: Opened) -> bool:
     """Whether all files have the same columns, of the same dtypes."""
     written = [] if opened.spool is None else opened.spool.parquet.values()
     layouts = {frozenset(pl.read_parquet_schema(path).items()) for path in written}
-    return len(layouts | opened.layouts.keys()) == 1
+    return len(layouts | opened.layouts.seen) == 1
 
 
 def _as_in_memory(

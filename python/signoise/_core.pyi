@@ -53,7 +53,7 @@ __all__ = [
     "normal_cdf",
     "normal_quantile",
     "pair_agreement",
-    "parquet_rows",
+    "parquet_footers",
     "philox_uint64",
     "read_json_lines",
     "sampled_agreement",
@@ -96,7 +96,9 @@ def aggregate_parquet(
     progress: Callable[[int, int], object] | None = None,
     threads: int | None = None,
 ) -> dict[str, Any]: ...
-def parquet_rows(path: str | os.PathLike[str], *, threads: int | None = None) -> int: ...
+def parquet_footers(
+    paths: Sequence[str | os.PathLike[str]], *, threads: int | None = None
+) -> dict[str, NDArray[Any]]: ...
 
 # checkpoints
 def trailing_mean(

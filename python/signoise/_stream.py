@@ -108,7 +108,7 @@ def stream_parquet(
     labelled = _labels(found, plan, schema, columns)
     if labelled is None:
         return None
-    doubtful = _doubtful(found, plan)
+    doubtful = _doubtful(found, plan) if found["doubtful"].any() else pl.DataFrame()
     frame = _frame(found, plan, labelled)
     if doubtful.height:
         again = [settle(rows, plan.by) for rows in _read_again(paths, sources, doubtful, plan, columns)]
@@ -157,7 +157,9 @@ def _plan(
         if is_signal_and_noise(schema):
             bits = metric_columns(schema)
             labels = {name: bits.get(name, name) for name in every if name in bits or name not in BITS}
-        wide = [name for name, label in labels.items() if metrics is None or label in metrics]
+        # In the order of their labels, in which the result is sorted.
+        wide = [name for name in labels if metrics is None or labels[name] in metrics]
+        wide.sort(key=lambda name: labels[name])
         if not wide or "metric" in found:
             return None
     elif metrics is not None:
@@ -210,7 +212,7 @@ def _labels(
         table = _label_frame(theirs, labels, schema, plan.values[0])
         series = table[theirs] if name == theirs and name not in COLUMNS else None
         if series is None:
-            series = recognise(table.lazy(), columns).collect().get_column(name)
+            series = recognise(table.lazy(), columns).select(name).collect().to_series()
         if series.n_unique() < len(series):
             return None
         labelled[name] = series
@@ -237,60 +239,41 @@ def _label_frame(
     )
 
 
-def _frame(found: Mapping[str, Any], plan: _Plan, labelled: Mapping[str, pl.Series]) -> pl.DataFrame:
-    """The groups, sorted by the by-columns."""
-    groups = len(found["doubtful"])
-    codes = dict(zip(list(plan.keys)[: plan.n_by], found["codes"], strict=True))
-    sums = found["moments"]
-    if "metric" in codes:
-        names = labelled["metric"]
-        parts = [_finish(sums.pop(), names, codes["metric"], wide=False)]
-    else:
-        names = pl.Series("metric", plan.metrics or [plan.metric], dtype=pl.String)
-        one = np.zeros(groups, dtype=np.uint32)
-        wide = plan.metrics is not None
-        # One after the other: what a scan of hundreds of millions of rows leaves is as large as the scan itself.
-        parts = [_finish(sums.pop(0), names[i : i + 1], one, wide=wide) for i in range(len(sums))]
-    labels = {**labelled, "metric": names}
-    order = _order(plan.by, {name: _ranks(labels[name]) for name in plan.by}, codes, len(parts), groups)
-    if plan.metrics is not None:
+def _frame(found: dict[str, Any], plan: _Plan, labelled: Mapping[str, pl.Series]) -> pl.DataFrame:
+    """The groups, sorted by the by-columns; takes what was found apart, which may be as large."""
+    scores = len(plan.values)
+    codes = dict(zip(list(plan.keys)[: plan.n_by], found.pop("codes"), strict=True))
+    labels = dict(labelled)
+    wide = plan.metrics is not None
+    if "metric" not in codes:
+        labels["metric"] = pl.Series(plan.metrics or [plan.metric], dtype=pl.String)
+        codes = {name: np.repeat(code, scores) for name, code in codes.items()}
+        codes["metric"] = np.tile(np.arange(scores, dtype=np.uint32), len(found["doubtful"]))
+    columns = _finish(found.pop("moments"), labels["metric"], codes["metric"], wide=wide)
+    order = _order(plan.by, {name: _ranks(labels[name]) for name in plan.by}, codes)
+    if wide:
         # As in memory, a wide table drops cells without a score.
-        scored = np.concatenate([part["n"] + part["n_missing"] + part["n_nan"] > 0 for part in parts])
+        scored = columns["n"] + columns["n_missing"] + columns["n_nan"] > 0
         if not scored.all():
-            order = order[scored[order]]
+            order = np.flatnonzero(scored) if order is None else order[scored[order]]
     # Numbers first, which free what they were made of: labels are most of the table.
-    columns = {
-        name: _column(name, np.concatenate([part.pop(name) for part in parts])[order])
-        for name in list(parts[0])
-    }
-    at = order % groups if len(parts) > 1 else order
-    keys = {}
-    for name in plan.by:
-        code = order // max(groups, 1) if name not in codes else codes.pop(name)[at]
-        keys[name] = labels[name].gather(code).alias(name)
-    return pl.DataFrame({**keys, **columns})
+    numbers = {name: _column(name, _taken(columns.pop(name), order)) for name in list(columns)}
+    keys = {name: labels[name][pl.Series(_taken(codes.pop(name), order))].alias(name) for name in plan.by}
+    return pl.DataFrame({**keys, **numbers})
 
 
 def _order(
-    by: Sequence[str],
-    ranks: Mapping[str, NDArray[np.uint32]],
-    codes: Mapping[str, NDArray[np.uint32]],
-    parts: int,
-    groups: int,
-) -> NDArray[np.intp]:
-    """Where the rows of the sorted table stand: part after part (one for each metric), groups within them."""
-    own = [name for name in by if name in codes]
-    if own == list(codes) and all((ranks[name][1:] > ranks[name][:-1]).all() for name in own):
-        # The scan sorts by its labels, which is the order of ours as well unless names were parsed.
-        if parts == 1:
-            return np.arange(groups)
-        if by[-1] == "metric":
-            first = np.argsort(ranks["metric"]) * groups
-            return (np.arange(groups)[:, None] + first[None, :]).ravel()
-    rows = {name: np.tile(ranks[name][code], parts) for name, code in codes.items()}
-    if "metric" not in codes:
-        rows["metric"] = np.repeat(ranks["metric"], groups)
-    return np.lexsort([rows[name] for name in reversed(by)])
+    by: Sequence[str], ranks: Mapping[str, NDArray[np.uint32]], codes: Mapping[str, NDArray[np.uint32]]
+) -> NDArray[np.intp] | None:
+    """Where the rows of the sorted table stand; None where they are in order."""
+    # The scan sorts by its labels, which is the order of ours as well unless names were parsed.
+    if list(by) == list(codes) and all((ranks[name][1:] > ranks[name][:-1]).all() for name in by):
+        return None
+    return np.lexsort([ranks[name][codes[name]] for name in reversed(by)])
+
+
+def _taken(values: NDArray[Any], order: NDArray[np.intp] | None) -> NDArray[Any]:
+    return values if order is None else values[order]
 
 
 def _ranks(labels: pl.Series) -> NDArray[np.uint32]:
@@ -299,8 +282,7 @@ def _ranks(labels: pl.Series) -> NDArray[np.uint32]:
 
 
 def _column(name: str, values: NDArray[Any]) -> pl.Series:
-    series = pl.Series(name, values)
-    return series.fill_nan(None) if series.dtype == pl.Float64 else series
+    return pl.Series(name, values, nan_to_null=True)
 
 
 def _finish(
@@ -345,8 +327,8 @@ def _finish(
 def _doubtful(found: Mapping[str, Any], plan: _Plan) -> pl.DataFrame:
     """Keys of the groups to read again, in the table's own columns, and how many rows each has."""
     at = np.flatnonzero(found["doubtful"])
-    counts = found["moments"][0]
-    rows = sum(counts[name][at] for name in ("n", "n_null", "n_nan", "n_plus", "n_minus"))
+    counts, first = found["moments"], at * len(plan.values)
+    rows = sum(counts[name][first] for name in ("n", "n_null", "n_nan", "n_plus", "n_minus"))
     theirs = list(plan.keys.values())[: plan.n_by]
     return pl.DataFrame(
         [

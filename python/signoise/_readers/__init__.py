@@ -21,6 +21,7 @@ from ._documents import OTHER_LAYOUT, load_document
 from ._dump import Batch, Dump, Part
 from ._files import COMPRESSED, Found, Source, kind_of, reasons
 from ._formats import FORMATS, LOOKED_FOR, Format, claimed_by
+from ._layouts import Layouts
 from ._plan import IDENTITY, Planned, plan
 from ._remote import Localised, localise
 from ._report import CheckFailure, Dropped, Place, ReadReport, Rerun
@@ -73,8 +74,8 @@ class Opened:
         Where files of URLs were fetched to; `Localised.close` deletes them.
     spool : Spool, optional
         Temporary files that stand for large tables.
-    layouts : dict
-        The different layouts of the local Parquet files.
+    layouts : Layouts
+        Those of the local Parquet files.
     """
 
     source: Source | Sequence[Source]
@@ -89,7 +90,7 @@ class Opened:
     row_progress: Progress | None = None
     place: Localised | None = None
     spool: Spool | None = None
-    layouts: _tables.Layouts = field(default_factory=dict)
+    layouts: Layouts = field(default_factory=Layouts)
     _done: int = field(default=0)
 
     def batches(
@@ -219,6 +220,7 @@ def open_source(
     if spool is not None and not (place.tables or _is_large(files)):
         spool = None
     opened = Opened(source, files, [], [], [], None, [], report, progress, place=place, spool=spool)
+    opened.layouts = Layouts([file.path for file in files])
     opened.advance(0)
     claimed: dict[str, tuple[Format, list[Found]]] = {}
     for file in files:
@@ -285,7 +287,7 @@ def _read_table(
     columns: Mapping[str, str] | None,
     report: ReadReport,
     spool: Spool | None,
-    layouts: _tables.Layouts,
+    layouts: Layouts,
 ) -> Table | None:
     """A table, or None where the file was left out (and reported)."""
     kind, reason = kind_of(file, head)

@@ -80,6 +80,8 @@ def claimed_by(file: Found) -> tuple[Format | None, bytes]:
     start = head_of(file, _START)
     if _lm_eval_samples.is_samples(file, start):
         return _SAMPLES, start
+    if start.startswith(b"PAR1"):
+        return _claimed(file, start), start
     head = head_of(file)
     if not head:
         return None, head

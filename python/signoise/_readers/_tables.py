@@ -11,13 +11,12 @@ import csv
 import io
 import json
 import zlib
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
 from .._errors import ReadError, SchemaError
-from .._kernels import kernels
 from .._schema import find_columns, recognise
 from . import _convert, _signal_and_noise, _wide
 from ._files import INSTANCE_ROWS, Found, Kind, clean, is_instance_row
@@ -28,18 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from ._layouts import Layouts
     from ._remote import RemoteTable
     from ._report import ReadReport
     from ._spool import Spool
 
 
 _BLOCK = 1 << 16
-
-
-Layout: TypeAlias = "frozenset[tuple[str, pl.DataType]]"
-"""Names and dtypes of the columns of a table."""
-Layouts: TypeAlias = "dict[Layout, bool]"
-"""Of each layout whether all tables of it are alike to their reader, so that one look is enough."""
 
 
 class NotATable(Exception):
@@ -57,9 +51,8 @@ def read_table(
 ) -> pl.LazyFrame | Callable[[], pl.LazyFrame] | None:
     """One table with canonical column names, or None after reporting why not.
 
-    With a `spool` no table need fit in memory, as long as nothing in it is damaged. With `layouts`, those of tables
-    read before, another Parquet table of the same layout may come as a call that gives it: thousands of files have
-    one layout, and most are never looked at in this form.
+    With a `spool` no table need fit in memory, as long as nothing in it is damaged. With `layouts`, another Parquet
+    table of one that was read before may come as a call that gives it: most are never looked at in this form.
 
     Raises
     ------
@@ -84,16 +77,11 @@ def read_table(
 def _of_known_layout(
     file: Found, columns: Mapping[str, str] | None, report: ReadReport, layouts: Layouts
 ) -> pl.LazyFrame | Callable[[], pl.LazyFrame] | None:
-    raw = pl.scan_parquet(file.path, glob=False)
-    try:
-        layout = frozenset(raw.collect_schema().items())
-        rows = kernels().parquet_rows(file.path) if layouts.get(layout, False) else 0
-    except (PanicException, PolarsError, ReadError, OSError):  # told of below
-        rows = 0
-    if rows:
+    if rows := layouts.rows_if_known(file.path):
         report.files["table"] += 1
         report.rows += rows
-        return lambda: _recognised(raw, columns, file.label)
+        return lambda: _recognised(pl.scan_parquet(file.path, glob=False), columns, file.label)
+    raw = pl.scan_parquet(file.path, glob=False)
     table = _understood(file.label, "parquet", lambda: raw, columns, report)
     if table is not None:
         schema = raw.collect_schema()
@@ -101,7 +89,7 @@ def _of_known_layout(
         alike = (
             "value" not in find_columns(schema, columns) and _wide.checkpoint_columns(raw, columns) is None
         )
-        layouts[frozenset(schema.items())] = alike
+        layouts.keep(file.path, schema, alike=alike)
     return table
 
 

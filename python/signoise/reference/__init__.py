@@ -55,7 +55,7 @@ from ._matrix import bit_matrix_counts, bit_matrix_moments, matrix_moments, matr
 from ._moments import segment_moments, segment_weighted_mean
 from ._permutation import label_permutation_test, max_t_quantiles, max_t_test, sign_flip_test
 from ._random import philox_uint64, wide_uint32
-from ._scan import aggregate_parquet, parquet_rows
+from ._scan import aggregate_parquet, parquet_footers
 from ._smoothness import monotonicity_ar1, smoothness_groups
 from ._snr import group_noise, window_summary
 
@@ -134,7 +134,7 @@ __all__ = [
     "normal_cdf",
     "normal_quantile",
     "pair_agreement",
-    "parquet_rows",
+    "parquet_footers",
     "permutation_test",
     "philox_uint64",
     "prediction_powered",

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
+from polars.exceptions import PolarsError
 
 
 def aggregate_parquet(
@@ -39,10 +41,9 @@ def aggregate_parquet(
     Returns
     -------
     dict
-        ``labels`` of each by-column (sorted), ``codes`` into them for each group (uint32), ``moments`` of each score
-        column (``n`` uint64; ``n_null, n_nan, n_plus, n_minus`` uint32; ``mean, m2, min, max`` of the finite scores
-        float64),
-        ``doubtful`` (bool) and ``rows``. Groups stand in the order of their labels.
+        ``labels`` of each by-column (sorted), ``codes`` into them for each group (uint32), ``moments`` of each group,
+        its score columns one after the other (``n`` uint64; ``n_null, n_nan, n_plus, n_minus`` uint32; ``mean, m2, min,
+        max`` of the finite scores float64), ``doubtful`` (bool) and ``rows``. Groups are in the order of their labels.
     """
     del inner, progress, threads
     columns = list(dict.fromkeys([*keys, *values, *([identity] if identity else []), *(constant or [])]))
@@ -57,7 +58,7 @@ def aggregate_parquet(
         for at, name in enumerate(keys[:by])
     ]
     doubtful: list[bool] = []
-    sums: list[list[dict[str, Any]]] = [[] for _ in values]
+    sums: list[dict[str, Any]] = []
     for key in groups.iter_rows():
         rows = frame.filter(
             pl.all_horizontal(
@@ -68,16 +69,12 @@ def aggregate_parquet(
         doubtful.append(
             bool(seen.is_duplicated().any() or (identity is not None and rows[identity].null_count() > 0))
         )
-        for column, found in zip(values, sums, strict=True):
-            found.append(_moments(rows[column].cast(pl.Float64)))
+        sums += [_moments(rows[column].cast(pl.Float64)) for column in values]
     return {
         "doubtful": np.array(doubtful, dtype=bool),
         "labels": labels,
         "codes": codes,
-        "moments": [
-            {name: np.array([row[name] for row in found], dtype=_DTYPES[name]) for name in _DTYPES}
-            for found in sums
-        ],
+        "moments": {name: np.array([row[name] for row in sums], dtype=_DTYPES[name]) for name in _DTYPES},
         "rows": frame.height,
     }
 
@@ -109,18 +106,31 @@ def _moments(column: pl.Series) -> dict[str, Any]:
     }
 
 
-def parquet_rows(path: str, *, threads: int | None = None) -> int:
-    """Rows of a Parquet file.
+def parquet_footers(paths: Sequence[str], *, threads: int | None = None) -> dict[str, NDArray[Any]]:
+    """Rows and layouts of Parquet files.
 
     Parameters
     ----------
-    path : str
+    paths : sequence of str
     threads : int, optional
         Without effect.
 
     Returns
     -------
-    int
+    dict
+        ``rows`` of each file, 0 where it is none, and its ``layout``: equal numbers where the columns are the same,
+        -1 where it is none.
     """
     del threads
-    return int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
+    numbers: dict[Any, int] = {}
+    rows, layouts = [], []
+    for path in paths:
+        try:
+            table = pl.scan_parquet(path, glob=False)
+            layout = tuple(table.collect_schema().items())
+            height = int(table.select(pl.len()).collect().item())
+        except (PolarsError, OSError):
+            layout, height = None, 0
+        rows.append(height)
+        layouts.append(-1 if layout is None else numbers.setdefault(layout, len(numbers)))
+    return {"rows": np.array(rows, dtype=np.uint64), "layout": np.array(layouts, dtype=np.int64)}

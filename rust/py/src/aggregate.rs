@@ -55,22 +55,18 @@ fn aggregate_parquet<'py>(
     for column in groups.codes {
         codes.append(column.into_pyarray(py))?;
     }
-    let moments = PyList::empty(py);
-    for score in groups.scores {
-        moments.append(
-            Columns::new(py)
-                .with("n", score.n)?
-                .with("n_null", score.nulls)?
-                .with("n_nan", score.nans)?
-                .with("n_plus", score.plus)?
-                .with("n_minus", score.minus)?
-                .with("mean", score.mean)?
-                .with("m2", score.m2)?
-                .with("min", score.min)?
-                .with("max", score.max)?
-                .finish(),
-        )?;
-    }
+    let found = groups.moments;
+    let moments = Columns::new(py)
+        .with("n", found.n)?
+        .with("n_null", found.nulls)?
+        .with("n_nan", found.nans)?
+        .with("n_plus", found.plus)?
+        .with("n_minus", found.minus)?
+        .with("mean", found.mean)?
+        .with("m2", found.m2)?
+        .with("min", found.min)?
+        .with("max", found.max)?
+        .finish();
     let result = Columns::new(py).with("doubtful", groups.doubtful)?.finish();
     result.set_item("labels", labels)?;
     result.set_item("codes", codes)?;
@@ -79,14 +75,15 @@ fn aggregate_parquet<'py>(
     Ok(result)
 }
 
-/// Rows of a Parquet file, by its footer.
+/// Rows and layouts of Parquet files, by their footers.
 #[pyfunction]
-#[pyo3(signature = (path, *, threads=None))]
-fn parquet_rows(py: Python<'_>, path: PathBuf, threads: Option<usize>) -> PyResult<u64> {
-    run(py, threads, |_| signoise_scan::parquet_rows(&path))
+#[pyo3(signature = (paths, *, threads=None))]
+fn parquet_footers<'py>(py: Python<'py>, paths: Vec<PathBuf>, threads: Option<usize>) -> PyResult<Bound<'py, PyDict>> {
+    let footers = run::<_, signoise_scan::Error, _>(py, threads, |_| Ok(signoise_scan::parquet_footers(&paths)))?;
+    Ok(Columns::new(py).with("rows", footers.rows)?.with("layout", footers.layouts)?.finish())
 }
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_function(wrap_pyfunction!(parquet_rows, module)?)?;
+    module.add_function(wrap_pyfunction!(parquet_footers, module)?)?;
     module.add_function(wrap_pyfunction!(aggregate_parquet, module)?)
 }

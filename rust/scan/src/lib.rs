@@ -11,4 +11,4 @@ pub mod store;
 pub mod text;
 
 pub use error::{Error, Result};
-pub use parquet::{Label, parquet_rows};
+pub use parquet::{Footers, Label, parquet_footers};

@@ -1,47 +1,32 @@
-//! The grid of groups, and what each row group adds to it.
+//! The grid of groups: which cell a row belongs to.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rayon::prelude::*;
-
-use super::identity::{Counted, Instances};
+use super::Request;
+use super::buckets::Room;
 use super::keyed::Keyed;
 use super::layout::Layout;
-use super::share::{Scores, Seen, Share};
-use super::sums::Sums;
-use super::{Groups, Moments, Request};
+use super::spare::Spare;
 use crate::parquet::Label;
-
-/// Groups are dealt to this many buckets: threads add to different ones, and one bucket fits in a core's cache.
-pub(crate) const BUCKETS: usize = 64;
 
 /// Cells whose checkpoint is one of the first few keep all their instances: the others are compared with them.
 const KEPT: u32 = 4;
 
 /// Every group seen so far.
 pub(crate) struct Cells {
-    inner: Vec<bool>,
+    pub(super) inner: Vec<bool>,
     /// Labels of each key, numbered in order of appearance.
-    labels: Vec<HashMap<Label, u32>>,
+    pub(super) labels: Vec<HashMap<Label, u32>>,
     /// Numbers of the last row group's inner tuples, and of which labels they are.
     last: Option<(Keyed, Arc<[u32]>)>,
-    outer_tuples: HashMap<Vec<u32>, u32>,
-    inner_tuples: HashMap<Vec<u32>, u32>,
+    pub(super) outer_tuples: HashMap<Vec<u32>, u32>,
+    pub(super) inner_tuples: HashMap<Vec<u32>, u32>,
     /// 1 + number of the cell; 0 = not seen.
-    grid: Vec<AtomicU32>,
-    stride: usize,
-    count: AtomicU32,
-    buckets: Vec<Bucket>,
-}
-
-#[derive(Default)]
-struct Bucket {
-    /// Sums of each score, cell by cell.
-    sums: Vec<Vec<Sums>>,
-    instances: Vec<Counted>,
-    kept: HashMap<u32, Instances>,
+    pub(super) grid: Vec<AtomicU32>,
+    pub(super) stride: usize,
+    pub(super) count: AtomicU32,
 }
 
 /// Numbers of the outer and inner tuples of a row group.
@@ -61,9 +46,6 @@ impl Cells {
             grid: Vec::new(),
             stride: 0,
             count: AtomicU32::new(0),
-            buckets: (0..BUCKETS)
-                .map(|_| Bucket { sums: vec![Vec::new(); request.values.len()], ..Bucket::default() })
-                .collect(),
         }
     }
 
@@ -154,41 +136,19 @@ impl Cells {
         }
     }
 
-    /// Deals the runs or rows of a row group to the buckets.
-    pub(crate) fn share(&self, layout: Arc<Layout>, numbers: &Numbers) -> Share {
+    /// The cell of each run or row.
+    pub(crate) fn of(&self, layout: &Layout, numbers: &Numbers, spare: &Spare) -> Vec<u32> {
         let number = |numbers: &[u32], code: u32| numbers.get(code as usize).copied().unwrap_or(0);
-        let cells = layout
-            .outer
-            .codes
-            .iter()
-            .zip(&layout.inner.codes)
-            .map(|(&outer, &inner)| self.cell(number(&numbers.outer, outer), number(&numbers.inner, inner)))
-            .collect();
-        Share::new(layout, cells)
+        let mut cells = spare.codes.get(layout.outer.codes.len());
+        for ((cell, &outer), &inner) in cells.iter_mut().zip(&layout.outer.codes).zip(&layout.inner.codes) {
+            *cell = self.cell(number(&numbers.outer, outer), number(&numbers.inner, inner));
+        }
+        cells
     }
 
-    /// Adds what row groups brought, in their order.
-    pub(crate) fn add(&mut self, shares: &[Share]) {
-        let cells = self.count.load(Ordering::Relaxed) as usize;
-        let identified = shares.iter().any(|share| !matches!(share.seen, Seen::Unknown));
-        let room = cells.div_ceil(BUCKETS);
-        let kept = self.kept_cells();
-        self.buckets.par_iter_mut().enumerate().for_each(|(at, bucket)| {
-            for sums in &mut bucket.sums {
-                sums.resize(room, Sums::default());
-            }
-            if identified {
-                bucket.instances.resize(room, Counted::default());
-                for cell in kept.iter().filter(|&&cell| cell as usize % BUCKETS == at) {
-                    if let Some(counted) = bucket.instances.get_mut(*cell as usize / BUCKETS) {
-                        counted.keep();
-                    }
-                }
-            }
-            for share in shares {
-                bucket.add(share, at);
-            }
-        });
+    /// What the buckets need to know of the cells seen so far.
+    pub(crate) fn room(&self) -> Room {
+        Room { cells: self.count.load(Ordering::Relaxed) as usize, kept: self.kept_cells() }
     }
 
     /// Cells that keep their instances: those of the first checkpoints.
@@ -196,201 +156,4 @@ impl Cells {
         let first = self.grid.iter().take(KEPT as usize * self.stride);
         first.filter_map(|slot| slot.load(Ordering::Relaxed).checked_sub(1)).collect()
     }
-
-    /// Groups in the order of their labels.
-    pub(crate) fn finish(mut self, request: &Request, rows: u64) -> Groups {
-        let ranked: Vec<(Vec<Label>, Vec<u32>)> = std::mem::take(&mut self.labels).into_iter().map(rank).collect();
-        let found = self.in_order(&ranked);
-        let sound = self.sound(&found);
-        // Cells of one group differ in the parts of their keys behind the first `by`.
-        let parts = ranked.iter().skip(request.by).map(|(labels, _)| labels.len().max(1) as u128).product::<u128>();
-        let mut starts: Vec<usize> = Vec::new();
-        let mut last = None;
-        for (at, one) in found.iter().enumerate() {
-            let group = one.key / parts;
-            if last != Some(group) {
-                starts.push(at);
-                last = Some(group);
-            }
-        }
-        let doubtful = starts
-            .iter()
-            .enumerate()
-            .map(|(group, &start)| {
-                let end = starts.get(group + 1).copied().unwrap_or(found.len());
-                !sound.get(start..end).unwrap_or_default().iter().all(|&sound| sound)
-            })
-            .collect();
-        let mut codes = Vec::with_capacity(request.by);
-        let mut below = parts;
-        for (labels, _) in ranked.iter().take(request.by).rev() {
-            let size = labels.len().max(1) as u128;
-            codes.push(
-                starts.iter().filter_map(|&at| found.get(at)).map(|one| (one.key / below % size) as u32).collect(),
-            );
-            below *= size;
-        }
-        codes.reverse();
-        for bucket in &mut self.buckets {
-            bucket.instances = Vec::new();
-        }
-        let scores = (0..request.values.len()).map(|score| self.moments(score, &found, &starts)).collect();
-        let labels = ranked.into_iter().take(request.by).map(|(labels, _)| labels).collect();
-        Groups { labels, codes, scores, doubtful, rows }
-    }
-
-    /// Every cell, in the order of its labels.
-    fn in_order(&mut self, ranked: &[(Vec<Label>, Vec<u32>)]) -> Vec<Found> {
-        let (outer, inner) = (tuples(&self.outer_tuples), tuples(&self.inner_tuples));
-        // Half and place of each key, and what a step in its rank counts.
-        let mut places = Vec::with_capacity(ranked.len());
-        let mut next = [0usize; 2];
-        for &is_inner in &self.inner {
-            let seat = &mut next[usize::from(is_inner)];
-            places.push((is_inner, *seat));
-            *seat += 1;
-        }
-        let mut found = Vec::with_capacity(self.count.load(Ordering::Relaxed) as usize);
-        for (o, row) in self.grid.chunks(self.stride.max(1)).enumerate() {
-            for (i, slot) in row.iter().enumerate() {
-                let Some(cell) = slot.load(Ordering::Relaxed).checked_sub(1) else { continue };
-                let key = places.iter().zip(ranked).fold(0u128, |key, ((is_inner, seat), (labels, ranks))| {
-                    let tuple = if *is_inner { inner.get(i) } else { outer.get(o) };
-                    let number = tuple.and_then(|tuple| tuple.get(*seat)).copied().unwrap_or(0);
-                    let rank = ranks.get(number as usize).copied().unwrap_or(0);
-                    key * labels.len().max(1) as u128 + u128::from(rank)
-                });
-                found.push(Found { key, cell, inner: i as u32 });
-            }
-        }
-        self.grid = Vec::new();
-        found.par_sort_unstable_by_key(|one| one.key);
-        found
-    }
-
-    /// Moments of one score for each group of cells; its sums are let go.
-    fn moments(&mut self, score: usize, found: &[Found], starts: &[usize]) -> Moments {
-        let mut moments = Moments::with_capacity(starts.len());
-        for (group, &start) in starts.iter().enumerate() {
-            let end = starts.get(group + 1).copied().unwrap_or(found.len());
-            let mut sums = Sums::default();
-            for one in found.get(start..end).unwrap_or_default() {
-                let bucket = self.buckets.get(one.cell as usize % BUCKETS).and_then(|bucket| bucket.sums.get(score));
-                if let Some(part) = bucket.and_then(|sums| sums.get(one.cell as usize / BUCKETS)) {
-                    sums.combine(part);
-                }
-            }
-            moments.push(&sums);
-        }
-        for sums in self.buckets.iter_mut().filter_map(|bucket| bucket.sums.get_mut(score)) {
-            *sums = Vec::new();
-        }
-        moments
-    }
-
-    /// Whether the instances of each cell are known to differ.
-    fn sound(&self, found: &[Found]) -> Vec<bool> {
-        let of = |cell: u32| {
-            let bucket = &self.buckets[cell as usize % BUCKETS];
-            let at = cell / BUCKETS as u32;
-            (bucket.instances.get(at as usize).copied().unwrap_or_default(), bucket.kept.get(&at))
-        };
-        let mut proven = std::collections::HashSet::new();
-        for one in found {
-            let (counted, kept) = of(one.cell);
-            if kept.is_some_and(|kept| kept.differ(&counted)) {
-                proven.insert((one.inner, counted.fingerprint()));
-            }
-        }
-        found
-            .iter()
-            .map(|one| {
-                let (counted, kept) = of(one.cell);
-                counted.is_sound(kept, |fingerprint| proven.contains(&(one.inner, fingerprint)))
-            })
-            .collect()
-    }
-}
-
-/// A cell in the order of labels: ranks of all labels as one number.
-struct Found {
-    key: u128,
-    cell: u32,
-    inner: u32,
-}
-
-impl Bucket {
-    fn add(&mut self, share: &Share, at: usize) {
-        let range = share.starts[at]..share.starts[at + 1];
-        let cells = share.cells.get(range.clone()).unwrap_or_default();
-        let place = |cell: u32| cell as usize / BUCKETS;
-        for (groups, scores) in self.sums.iter_mut().zip(&share.scores) {
-            match scores {
-                Scores::Sums(sums) => {
-                    for (&cell, sums) in cells.iter().zip(sums.get(range.clone()).unwrap_or_default()) {
-                        if let Some(group) = groups.get_mut(place(cell)) {
-                            group.combine(sums);
-                        }
-                    }
-                }
-                Scores::Values(values) => {
-                    for (&cell, &x) in cells.iter().zip(values.get(range.clone()).unwrap_or_default()) {
-                        if let Some(group) = groups.get_mut(place(cell)) {
-                            group.add(x);
-                        }
-                    }
-                }
-                Scores::Bits(bits) => {
-                    for (&cell, &one) in cells.iter().zip(bits.get(range.clone()).unwrap_or_default()) {
-                        if let Some(group) = groups.get_mut(place(cell)) {
-                            group.add_bit(one);
-                        }
-                    }
-                }
-            }
-        }
-        match &share.seen {
-            Seen::Unknown => {}
-            Seen::Runs(differ) => {
-                for (&cell, &differ) in cells.iter().zip(differ.get(range).unwrap_or_default()) {
-                    if let Some(counted) = self.instances.get_mut(place(cell)) {
-                        counted.add_run(differ);
-                    }
-                }
-            }
-            Seen::Rows(hashes) => {
-                for (&cell, &hash) in cells.iter().zip(hashes.get(range).unwrap_or_default()) {
-                    if let Some(counted) = self.instances.get_mut(place(cell))
-                        && counted.add(hash)
-                    {
-                        self.kept.entry(place(cell) as u32).or_default().add(hash);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Labels in order, and the rank of each number.
-fn rank(labels: HashMap<Label, u32>) -> (Vec<Label>, Vec<u32>) {
-    let mut sorted: Vec<(Label, u32)> = labels.into_iter().collect();
-    sorted.sort_unstable();
-    let mut ranks = vec![0; sorted.len()];
-    for (rank, (_, number)) in sorted.iter().enumerate() {
-        if let Some(slot) = ranks.get_mut(*number as usize) {
-            *slot = rank as u32;
-        }
-    }
-    (sorted.into_iter().map(|(label, _)| label).collect(), ranks)
-}
-
-/// Tuples by their number.
-fn tuples(known: &HashMap<Vec<u32>, u32>) -> Vec<&[u32]> {
-    let mut by_number: Vec<&[u32]> = vec![&[]; known.len()];
-    for (tuple, &number) in known {
-        if let Some(slot) = by_number.get_mut(number as usize) {
-            *slot = tuple;
-        }
-    }
-    by_number
 }

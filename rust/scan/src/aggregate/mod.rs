@@ -1,16 +1,19 @@
 //! Moments of groups of rows over Parquet files of any size, in one pass and bounded memory.
 //!
-//! Row groups are read ahead by a thread of their own (unless there is to be one alone) and worked on in rounds: keys and scores are decoded in
-//! parallel, then added to the groups in row-group order, each thread taking its share of the groups. So the bits do
-//! not depend on how many threads there are.
+//! Row groups are read ahead by a thread of their own (unless there is to be one alone) and worked on in rounds: keys
+//! and scores are decoded in parallel, then added to the groups in row-group order, each thread taking its share of the
+//! groups. So the bits do not depend on how many threads there are.
 //!
 //! Twin: python/signoise/reference/_scan.py
 
+mod buckets;
 mod cells;
+mod finish;
 mod identity;
 mod keyed;
 pub(crate) mod layout;
 mod share;
+mod spare;
 mod sums;
 
 use std::path::PathBuf;
@@ -20,12 +23,15 @@ use std::sync::mpsc::sync_channel;
 use rayon::prelude::*;
 use signoise_core::parallel::Interrupt;
 
+use self::buckets::Buckets;
 use self::cells::{Cells, Numbers};
+use self::finish::finish;
 use self::keyed::{Keyed, Known};
 use self::share::Share;
+use self::spare::Spare;
 pub use self::sums::Moments;
-use crate::error::Result;
-use crate::parquet::{Label, Needed, RowGroup, RowGroups};
+use crate::error::{Error, Result};
+use crate::parquet::{Label, Needed, RowGroup, RowGroups, Unread};
 
 /// What to aggregate.
 #[derive(Debug, Clone, Default)]
@@ -54,8 +60,8 @@ pub struct Groups {
     pub labels: Vec<Vec<Label>>,
     /// For each `by` column the label of each group.
     pub codes: Vec<Vec<u32>>,
-    /// For each score column the moments of each group.
-    pub scores: Vec<Moments>,
+    /// Moments of each group, one score column after the other.
+    pub moments: Moments,
     /// For each group whether an instance may occur in it more than once.
     pub doubtful: Vec<bool>,
     /// Rows read.
@@ -72,7 +78,7 @@ pub struct Progress {
 }
 
 /// Rows of a round, at least, for each thread: enough to keep it busy, and little memory.
-const ROUND_ROWS: usize = 1 << 19;
+const ROUND_ROWS: usize = 1 << 18;
 
 /// Moments of the groups of a request.
 ///
@@ -87,20 +93,20 @@ pub fn aggregate(request: &Request, progress: &Progress, interrupt: &Interrupt) 
     };
     let threads = rayon::current_num_threads();
     let mut groups = RowGroups::new(request.files.clone(), needed);
-    let mut cells = Cells::new(request);
-    let known = Known::default();
-    let mut add = |round: &[RowGroup]| add_round(round, request, &known, &mut cells, progress, interrupt);
+    let mut scan = Scan {
+        request,
+        progress,
+        interrupt,
+        known: Known::default(),
+        cells: Cells::new(request),
+        spare: Spare::default(),
+    };
+    let mut line = Line { keyed: Round::default(), shares: Vec::new(), buckets: Buckets::new(request) };
     if threads == 1 {
-        loop {
-            let round = next_round(&mut groups, threads)?;
-            if round.is_empty() {
-                break;
-            }
-            add(&round)?;
-        }
+        while line.takes(next_round(&mut groups, threads)?, &mut scan)? {}
     } else {
         std::thread::scope(|scope| {
-            // One round waits while another is worked on.
+            // One round waits while others are worked on.
             let (sender, rounds) = sync_channel::<Result<Vec<RowGroup>>>(0);
             scope.spawn(move || {
                 loop {
@@ -111,62 +117,94 @@ pub fn aggregate(request: &Request, progress: &Progress, interrupt: &Interrupt) 
                     }
                 }
             });
-            rounds.into_iter().try_for_each(|round| add(&round?))
+            while line.takes(rounds.recv().unwrap_or_else(|_| Ok(Vec::new()))?, &mut scan)? {}
+            Ok::<_, Error>(())
         })?;
     }
-    Ok(cells.finish(request, progress.rows.load(Ordering::Relaxed)))
+    Ok(finish(scan.cells, line.buckets, request, progress.rows.load(Ordering::Relaxed)))
 }
 
 fn next_round(groups: &mut RowGroups, threads: usize) -> Result<Vec<RowGroup>> {
     let (mut round, mut rows) = (Vec::new(), 0);
-    while rows < threads * ROUND_ROWS || round.len() < threads {
+    while rows < threads * ROUND_ROWS {
         let Some(group) = groups.next()? else { break };
-        rows += group.rows;
-        if group.rows > 0 {
+        rows += group.rows();
+        if group.rows() > 0 {
             round.push(group);
         }
     }
-    Ok(round)
+    if threads == 1 { round.into_iter().map(Unread::read).collect() } else { Unread::read_all(round) }
 }
 
-fn add_round(
-    round: &[RowGroup],
-    request: &Request,
-    known: &Known,
-    cells: &mut Cells,
-    progress: &Progress,
-    interrupt: &Interrupt,
-) -> Result<()> {
-    let keyed: Vec<Keyed> = round
-        .par_iter()
-        .with_max_len(1)
-        .map(|group| {
-            interrupt.check()?;
-            known.keys(group, request)
-        })
-        .collect::<Result<_>>()?;
-    // In row-group order, so that the numbers do not depend on threads.
-    let placed: Vec<Numbers> = keyed.iter().map(|keyed| cells.place(keyed)).collect();
-    cells.grow();
-    let shares: Vec<Share> = round
-        .par_iter()
-        .zip(keyed)
-        .zip(&placed)
-        .with_max_len(1)
-        .map(|((group, keyed), numbers)| {
-            interrupt.check()?;
-            let mut share = cells.share(keyed.layout, numbers);
-            if let Some(column) = &request.identity {
-                share.read_identities(group, column, known)?;
-            }
-            for column in &request.values {
-                share.read_scores(group, column)?;
-            }
-            progress.rows.fetch_add(group.rows as u64, Ordering::Relaxed);
-            progress.bytes.fetch_add(group.fetched() as u64, Ordering::Relaxed);
+/// What all row groups have in common.
+struct Scan<'a> {
+    request: &'a Request,
+    progress: &'a Progress,
+    interrupt: &'a Interrupt,
+    known: Known,
+    cells: Cells,
+    spare: Spare,
+}
+
+/// Rounds on their way. Of one the keys are read, while the one before is decoded and the one before that is added, so
+/// that threads which have nothing left to do in one help with another.
+struct Line {
+    keyed: Round,
+    /// Of the round before.
+    shares: Vec<Share>,
+    buckets: Buckets,
+}
+
+/// Row groups whose keys are read, and numbers of those.
+#[derive(Default)]
+struct Round {
+    groups: Vec<(RowGroup, Keyed, Numbers)>,
+}
+
+impl Line {
+    /// Takes the next round, empty at the end; whether anything is left to be done.
+    fn takes(&mut self, round: Vec<RowGroup>, scan: &mut Scan<'_>) -> Result<bool> {
+        let keyed = std::mem::take(&mut self.keyed);
+        let shares = std::mem::take(&mut self.shares);
+        let room = scan.cells.room();
+        let (decoded, (read, ())) = rayon::join(
+            || scan.decode(keyed),
+            || rayon::join(|| scan.read_keys(round), || self.buckets.add(&shares, &room)),
+        );
+        shares.into_iter().for_each(|share| scan.spare.take_share(share));
+        self.shares = decoded?;
+        // In row-group order, so that the numbers do not depend on threads.
+        self.keyed.groups = read?
+            .into_iter()
+            .map(|(group, keyed)| {
+                let numbers = scan.cells.place(&keyed);
+                (group, keyed, numbers)
+            })
+            .collect();
+        scan.cells.grow();
+        Ok(!(self.keyed.groups.is_empty() && self.shares.is_empty()))
+    }
+}
+
+impl Scan<'_> {
+    fn read_keys(&self, round: Vec<RowGroup>) -> Result<Vec<(RowGroup, Keyed)>> {
+        let keys = |group: RowGroup| {
+            self.interrupt.check()?;
+            let keyed = self.known.keys(&group, self.request)?;
+            Ok((group, keyed))
+        };
+        round.into_par_iter().with_max_len(1).map(keys).collect()
+    }
+
+    fn decode(&self, round: Round) -> Result<Vec<Share>> {
+        let share = |(group, keyed, numbers): (RowGroup, Keyed, Numbers)| {
+            self.interrupt.check()?;
+            let cells = self.cells.of(&keyed.layout, &numbers, &self.spare);
+            let share = Share::read(&group, self, &keyed.layout, cells)?;
+            self.progress.rows.fetch_add(group.rows as u64, Ordering::Relaxed);
+            self.progress.bytes.fetch_add(group.fetched() as u64, Ordering::Relaxed);
             Ok(share)
-        })
-        .collect::<Result<_>>()?;
-    cells.add(&shares);
-    Ok(())
+        };
+        round.groups.into_par_iter().with_max_len(1).map(share).collect()
+    }
 }

@@ -3,10 +3,14 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use super::cells::BUCKETS;
+use rayon::prelude::*;
+
+use super::buckets::BUCKETS;
 use super::keyed::Known;
 use super::layout::Layout;
+use super::spare::{Shelf, Spare};
 use super::sums::{Sums, of_runs};
+use super::{Request, Scan};
 use crate::error::Result;
 use crate::parquet::{RowGroup, read_all_values, read_bits, read_identities, read_values};
 
@@ -19,11 +23,6 @@ pub(crate) struct Share {
     /// For each score column.
     pub(crate) scores: Vec<Scores>,
     pub(crate) seen: Seen,
-    layout: Arc<Layout>,
-    /// First row and length of each run, in row order.
-    runs: Vec<(u32, u32)>,
-    /// For each run or row its place in bucket order.
-    places: Vec<u32>,
 }
 
 /// Scores in bucket order.
@@ -50,9 +49,22 @@ thread_local! {
     static VALUES: RefCell<Vec<f64>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Rows from which on the columns of a row group are shared among threads.
+const LARGE: usize = 1 << 17;
+
+/// Where the runs or rows of a row group go.
+struct Places<'a> {
+    layout: &'a Arc<Layout>,
+    /// First row and length of each run, in row order.
+    runs: Vec<(u32, u32)>,
+    /// For each run or row its place in bucket order.
+    places: Vec<u32>,
+    spare: &'a Spare,
+}
+
 impl Share {
-    /// From the cell of each run or row.
-    pub(crate) fn new(layout: Arc<Layout>, cells: Vec<u32>) -> Self {
+    /// Reads the scores and instances of a row group, whose runs or rows are in these cells.
+    pub(crate) fn read(group: &RowGroup, scan: &Scan<'_>, layout: &Arc<Layout>, mut cells: Vec<u32>) -> Result<Self> {
         let mut starts = [0; BUCKETS + 1];
         for cell in &cells {
             starts[*cell as usize % BUCKETS + 1] += 1;
@@ -61,32 +73,45 @@ impl Share {
             starts[bucket + 1] += starts[bucket];
         }
         let mut next = starts;
-        let places: Vec<u32> = cells
-            .iter()
-            .map(|cell| {
-                let place = &mut next[*cell as usize % BUCKETS];
-                *place += 1;
-                *place as u32 - 1
-            })
-            .collect();
+        let mut dealt = scan.spare.codes.get(cells.len());
+        // Each cell gives way to its place.
+        for cell in &mut cells {
+            let place = &mut next[*cell as usize % BUCKETS];
+            if let Some(slot) = dealt.get_mut(*place) {
+                *slot = *cell;
+            }
+            *cell = *place as u32;
+            *place += 1;
+        }
         let mut first = 0;
         let runs = layout.lengths.iter().flatten().map(|&length| {
             first += length;
             (first - length, length)
         });
-        let runs = runs.collect();
-        let cells = deal(cells, &places);
-        Self { cells, starts, scores: Vec::new(), seen: Seen::Unknown, layout, runs, places }
+        let places = Places { layout, runs: runs.collect(), places: cells, spare: &scan.spare };
+        let Request { values, identity, .. } = scan.request;
+        let scores = |column: &String| places.read_scores(group, column);
+        let seen =
+            || identity.as_ref().map_or(Ok(Seen::Unknown), |column| places.read_identities(group, column, &scan.known));
+        // Side by side where row groups are large, as these may be few.
+        let (scores, seen): (Result<_>, _) = if group.rows < LARGE {
+            (values.iter().map(scores).collect(), seen())
+        } else {
+            rayon::join(|| values.par_iter().map(scores).collect(), seen)
+        };
+        scan.spare.codes.give(places.places);
+        Ok(Self { cells: dealt, starts, scores: scores?, seen: seen? })
     }
+}
 
+impl Places<'_> {
     fn is_runs(&self) -> bool {
         self.layout.lengths.is_some()
     }
 
-    /// Reads a column of scores.
-    pub(crate) fn read_scores(&mut self, group: &RowGroup, column: &str) -> Result<()> {
+    fn read_scores(&self, group: &RowGroup, column: &str) -> Result<Scores> {
         let bits = read_bits(group, column)?;
-        self.scores.push(match bits {
+        Ok(match bits {
             Some(bits) if self.is_runs() => {
                 let sums = self.runs.iter().map(|&(first, length)| {
                     Sums::of_bits(bits.count(first as usize, length as usize), u64::from(length))
@@ -102,25 +127,21 @@ impl Share {
                 Scores::Sums(deal(sums, &self.places))
             }
             None => {
-                let mut dealt = Dealt::new(&self.places);
+                let mut dealt = Dealt::new(&self.places, &self.spare.values);
                 read_values(group, column, &mut |page| dealt.extend(page))?;
                 Scores::Values(dealt.values)
             }
-        });
-        Ok(())
+        })
     }
 
-    /// Reads the column that identifies instances.
-    pub(crate) fn read_identities(&mut self, group: &RowGroup, column: &str, known: &Known) -> Result<()> {
-        self.seen = if self.is_runs() {
-            let differ = known.differ(group, column, &self.layout, &self.runs)?;
-            Seen::Runs(deal(differ.iter().copied(), &self.places))
-        } else {
-            let mut dealt = Dealt::new(&self.places);
-            read_identities(group, column, true, &mut |hashes| dealt.extend(hashes))?;
-            Seen::Rows(dealt.values)
-        };
-        Ok(())
+    fn read_identities(&self, group: &RowGroup, column: &str, known: &Known) -> Result<Seen> {
+        if self.is_runs() {
+            let differ = known.differ(group, column, self.layout, &self.runs)?;
+            return Ok(Seen::Runs(deal(differ.iter().copied(), &self.places)));
+        }
+        let mut dealt = Dealt::new(&self.places, &self.spare.hashes);
+        read_identities(group, column, true, &mut |hashes| dealt.extend(hashes))?;
+        Ok(Seen::Rows(dealt.values))
     }
 }
 
@@ -131,8 +152,8 @@ struct Dealt<'a, T> {
 }
 
 impl<'a, T: Copy + Default> Dealt<'a, T> {
-    fn new(places: &'a [u32]) -> Self {
-        Self { places: places.iter(), values: vec![T::default(); places.len()] }
+    fn new(places: &'a [u32], spare: &Shelf<T>) -> Self {
+        Self { places: places.iter(), values: spare.get(places.len()) }
     }
 
     fn extend(&mut self, values: &[T]) {

@@ -8,8 +8,9 @@ use fearless_simd::{Level, Simd, dispatch};
 
 use crate::parquet::NULL;
 
-/// Sums of one group and one score.
+/// Sums of one group and one score; in one line of the cache, as they are added to in any order.
 #[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
 pub(crate) struct Sums {
     /// Finite scores.
     n: u64,

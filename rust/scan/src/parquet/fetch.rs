@@ -17,6 +17,7 @@ use parquet::file::serialized_reader::SerializedPageReader;
 use rayon::prelude::*;
 
 use super::pages::Pages;
+use super::readers::side_by_side;
 use crate::error::{Error, Result};
 
 /// An open file and what its footer says.
@@ -49,6 +50,23 @@ pub(crate) struct Written {
 }
 
 impl RowGroup {
+    /// A row group of a file, nothing of it read; None where the file has none with this number.
+    fn new(file: &Arc<Opened>, index: usize) -> Option<Self> {
+        let metadata = file.metadata.row_groups().get(index)?;
+        let rows = usize::try_from(metadata.num_rows()).unwrap_or(0);
+        Some(Self { file: Arc::clone(file), index, rows, bytes: Vec::new() })
+    }
+
+    fn read(&mut self, part: &Part) -> Result<()> {
+        let bytes = usize::try_from(part.end - part.start)
+            .map_err(std::io::Error::other)
+            .and_then(|length| read_range(&self.file.file, part.start, length))
+            .map_err(|source| Error::Io { file: self.file.name.clone(), source })?;
+        let of = |one: &Wanted| bytes.slice((one.start - part.start) as usize..(one.end - part.start) as usize);
+        self.bytes.extend(part.chunks.iter().map(|one| (one.leaf, one.start, of(one))));
+        Ok(())
+    }
+
     pub(crate) fn damaged(&self, column: &str, reason: impl std::fmt::Display) -> Error {
         Error::Damaged {
             file: self.file.name.clone(),
@@ -199,6 +217,42 @@ pub(crate) struct Needed {
     pub(crate) constant: Vec<String>,
 }
 
+/// A row group of which nothing is read yet.
+pub(crate) struct Unread {
+    group: RowGroup,
+    parts: Vec<Part>,
+}
+
+impl Unread {
+    pub(crate) const fn rows(&self) -> usize {
+        self.group.rows
+    }
+
+    /// The row group with the bytes of the needed columns.
+    pub(crate) fn read(mut self) -> Result<RowGroup> {
+        for part in &self.parts {
+            self.group.read(part)?;
+        }
+        Ok(self.group)
+    }
+
+    /// The same for row groups in the order of their files, several files at once.
+    pub(crate) fn read_all(mut groups: Vec<Self>) -> Result<Vec<RowGroup>> {
+        let mut files = Vec::new();
+        while let Some(first) = groups.first() {
+            let file = Arc::clone(&first.group.file);
+            let end = groups.iter().position(|one| !Arc::ptr_eq(&one.group.file, &file)).unwrap_or(groups.len());
+            let rest = groups.split_off(end);
+            files.push(std::mem::replace(&mut groups, rest));
+        }
+        let mut read = Vec::new();
+        for file in side_by_side(files, |file| file.into_iter().map(Self::read).collect::<Result<Vec<_>>>()) {
+            read.append(&mut file?);
+        }
+        Ok(read)
+    }
+}
+
 /// Iterator over the row groups of many files, in order.
 pub(crate) struct RowGroups {
     files: std::vec::IntoIter<PathBuf>,
@@ -213,8 +267,8 @@ impl RowGroups {
         Self { files: files.into_iter(), needed, current: None, leaves: HashMap::new() }
     }
 
-    /// The next row group with its bytes; None at the end.
-    pub(crate) fn next(&mut self) -> Result<Option<RowGroup>> {
+    /// The next row group; None at the end.
+    pub(crate) fn next(&mut self) -> Result<Option<Unread>> {
         loop {
             if self.current.is_none() {
                 let Some(path) = self.files.next() else { return Ok(None) };
@@ -223,15 +277,15 @@ impl RowGroups {
                 self.current = Some((Arc::new(opened), 0));
             }
             let Some((file, index)) = &mut self.current else { continue };
-            if *index >= file.metadata.num_row_groups() {
-                self.current = None;
-                continue;
-            }
-            let rows = usize::try_from(file.metadata.row_group(*index).num_rows()).unwrap_or(0);
-            let mut group = RowGroup { file: Arc::clone(file), index: *index, rows, bytes: Vec::new() };
+            let group = RowGroup::new(file, *index);
             *index += 1;
-            self.needed.fetch(&mut group)?;
-            return Ok(Some(group));
+            match group {
+                Some(group) => {
+                    let parts = self.needed.parts(&group)?;
+                    return Ok(Some(Unread { group, parts }));
+                }
+                None => self.current = None,
+            }
         }
     }
 }
@@ -256,19 +310,15 @@ impl Files {
 
     /// A row group with the bytes of the needed columns; None where there is no such row group.
     pub(crate) fn read(&self, file: usize, index: usize, needed: &Needed) -> Result<Option<RowGroup>> {
-        let Some(file) = self.0.get(file) else { return Ok(None) };
-        if index >= file.metadata.num_row_groups() {
-            return Ok(None);
-        }
-        let rows = usize::try_from(file.metadata.row_group(index).num_rows()).unwrap_or(0);
-        let mut group = RowGroup { file: Arc::clone(file), index, rows, bytes: Vec::new() };
-        needed.fetch(&mut group)?;
-        Ok(Some(group))
+        let Some(group) = self.0.get(file).and_then(|file| RowGroup::new(file, index)) else { return Ok(None) };
+        let parts = needed.parts(&group)?;
+        Unread { group, parts }.read().map(Some)
     }
 }
 
 impl Needed {
-    fn fetch(&self, group: &mut RowGroup) -> Result<()> {
+    /// Which parts of its file a row group needs.
+    fn parts(&self, group: &RowGroup) -> Result<Vec<Part>> {
         for column in &self.constant {
             if super::column::constant(group, column)?.is_none() {
                 return Err(group.unsupported(column, "several values"));
@@ -294,28 +344,35 @@ impl Needed {
             }
             let end = start.checked_add(length).filter(|&end| end <= group.file.length);
             let end = end.ok_or_else(|| group.damaged(column, "it reaches beyond the end of the file"))?;
-            wanted.push(Wanted { leaf, start, end, column });
+            wanted.push(Wanted { leaf, start, end });
         }
         wanted.sort_unstable_by_key(|one| one.start);
-        let near = |a: &Wanted, b: &Wanted| b.start <= a.end.saturating_add(NEAR);
-        for together in wanted.chunk_by(near) {
-            let start = together.first().map_or(0, |one| one.start);
-            let end = together.iter().map(|one| one.end).max().unwrap_or(start);
-            let damaged = |error| group.damaged(together.first().map_or("", |one| one.column), error);
-            let bytes = read_range(&group.file.file, start, (end - start) as usize).map_err(damaged)?;
-            let of = |one: &Wanted| bytes.slice((one.start - start) as usize..(one.end - start) as usize);
-            group.bytes.extend(together.iter().map(|one| (one.leaf, one.start, of(one))));
+        let mut parts: Vec<Part> = Vec::new();
+        for one in wanted {
+            match parts.last_mut() {
+                Some(part) if one.start <= part.end.saturating_add(NEAR) => {
+                    part.end = part.end.max(one.end);
+                    part.chunks.push(one);
+                }
+                _ => parts.push(Part { start: one.start, end: one.end, chunks: vec![one] }),
+            }
         }
-        Ok(())
+        Ok(parts)
     }
 }
 
-/// Bytes of a column chunk that are to be read.
-struct Wanted<'a> {
+/// A part of a file that is read at once.
+struct Part {
+    start: u64,
+    end: u64,
+    chunks: Vec<Wanted>,
+}
+
+/// Bytes of one column chunk that are to be read.
+struct Wanted {
     leaf: usize,
     start: u64,
     end: u64,
-    column: &'a str,
 }
 
 /// Bytes nobody asked for that are read all the same, rather than ask the disk twice.

@@ -7,11 +7,12 @@ mod footer;
 mod hybrid;
 mod library;
 mod pages;
+mod readers;
 mod thrift;
 mod values;
 
 pub use column::Label;
 pub(crate) use column::{Codes, constant, differs, read_keys};
-pub(crate) use fetch::{Files, Needed, RowGroup, RowGroups, Written};
-pub use footer::parquet_rows;
+pub(crate) use fetch::{Files, Needed, RowGroup, RowGroups, Unread, Written};
+pub use footer::{Footers, parquet_footers};
 pub(crate) use values::{NULL, read_all_values, read_bits, read_identities, read_values};
