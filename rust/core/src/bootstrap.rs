@@ -7,8 +7,9 @@
 //! A ratio over nothing is NaN. Counts of stratum h come from the stream (rng_seed, BOOTSTRAP, replicate, its unit).
 //!   y -> totals, s -> sizes, strata -> offsets, theta* -> values, B -> n_resamples
 //! Cost O(B n rows) in memory of as many replicates as fit, whatever B is.
-//! `tables`, `bits`: sums under counts. `bayesian`: weights in place of counts. `crossed`: rows drawn too. `quantiles`: another statistic. `law`: 0/1 scores of one model
-//! or two, whose replicates need no instances. `studentised`, `estimates`, `interval`: intervals.
+//! `tables`, `bits`: sums under counts. `bayesian`: weights in place of counts. `crossed`: rows drawn too. `quantiles`:
+//! another statistic. `law`: 0/1 scores of one model or two, whose replicates need no instances. `studentised`,
+//! `estimates`, `interval`: intervals.
 //! Twin: python/signoise/reference/_bootstrap.py
 
 mod bayesian;

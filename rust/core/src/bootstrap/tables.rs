@@ -5,8 +5,9 @@
 //!   T(c0, c1, c2) = (c0 x0 + c1 x1) + c2 x2, counts above 3 taken for 3; a quad adds (T0 + T1) + (T2 + T3)
 //! Quads add up in order, 40 of them (480 instances) before their sum is added to that of the others; at the end comes
 //! the sum of (c_i - 3) x_i over counts above 3, in order. A table of 64 sums serves all replicates, so a triple costs one
-//! addition a replicate and row; a few rows are multiplied, which gives the same. The order is the same for one row and for many, one replicate and many, whatever the
-//! machine: a model's replicates have the same bits whoever stands beside it. Zeros and ones are counted (`bits`).
+//! addition a replicate and row; a few rows are multiplied, which gives the same. The order is the same for one row and
+//! for many, one replicate and many, whatever the machine: a model's replicates have the same bits whoever stands beside
+//! it. Zeros and ones are counted (`bits`).
 //! c -> counts, x -> rows; cost O(n rows (64 / 3 + B / 3)).
 
 use std::ops::Add;
