@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ._compare import compare
     from ._decisions import decision_accuracy
     from ._examples import example_scores
-    from ._laws import Law, Parameter, fit_scaling_law, laws, predict, register_law
+    from ._laws import Law, Parameter, compute_optimal, fit_scaling_law, laws, predict, register_law
     from ._options import version as _version
     from ._permutation_test import permutation_test
     from ._power import power
@@ -69,6 +69,7 @@ __all__ = [
     "average_checkpoints",
     "bootstrap",
     "compare",
+    "compute_optimal",
     "decision_accuracy",
     "example_scores",
     "fit_scaling_law",
@@ -98,6 +99,7 @@ _HOMES = {
     "average_checkpoints": "_checkpoints",
     "bootstrap": "_bootstrap",
     "compare": "_compare",
+    "compute_optimal": "_laws",
     "decision_accuracy": "_decisions",
     "ScoreStore": "_store",
     "Law": "_laws",

@@ -178,6 +178,16 @@ def _codes(runs: pl.Series) -> NDArray[np.int64]:
     return np.unique(codes, return_inverse=True)[1].astype(np.int64)
 
 
+def extrapolation(points: Points, variables: Mapping[str, Floats], n: int) -> Floats:
+    """How many times beyond the points' range the farthest variable of each of n places lies; 1 inside."""
+    ratio = np.ones(n)
+    for name, fitted in points.variables.items():
+        with np.errstate(all="ignore"):
+            for far in (variables[name] / fitted.max(), fitted.min() / variables[name]):
+                ratio = np.fmax(ratio, np.where(np.isfinite(far), far, 1.0))
+    return ratio
+
+
 def variables_of(law: Law, inputs: Mapping[str, Floats], run: NDArray[np.int64]) -> dict[str, Floats]:
     """What the formula speaks of, at points with these inputs."""
     return dict(inputs) if law.prepare is None else law.prepare(inputs, run)

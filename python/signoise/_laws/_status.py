@@ -12,6 +12,8 @@ REMEDIES = {
     "too_few": "there are fewer distinct points than parameters; add runs, or hold parameters with bounds",
     "not_converged": "no start reached a stable optimum; look at units, give bounds, or try another law",
     "at_bound": "a parameter ended at its bound; widen it with bounds={'name': (None, None)}, or take a simpler law",
+    "no_optimum": "the law gets better towards one end of the budget; look at the exponents, or bound them above 0",
+    "no_crossing": "the curves do not meet in the range; widen it with within=(low, high)",
 }
 #: Flags in the order in which they are listed.
 FLAGS = (
