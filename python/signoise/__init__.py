@@ -31,7 +31,16 @@ if TYPE_CHECKING:
     from ._compare import compare
     from ._decisions import decision_accuracy
     from ._examples import example_scores
-    from ._laws import Law, Parameter, compute_optimal, fit_scaling_law, laws, predict, register_law
+    from ._laws import (
+        Law,
+        Parameter,
+        compute_optimal,
+        fit_scaling_law,
+        laws,
+        predict,
+        register_law,
+        validate_law,
+    )
     from ._options import version as _version
     from ._permutation_test import permutation_test
     from ._power import power
@@ -90,6 +99,7 @@ __all__ = [
     "simulate",
     "smoothness",
     "snr",
+    "validate_law",
     "variance",
 ]
 
@@ -122,6 +132,7 @@ _HOMES = {
     "simulate": "_simulate",
     "smoothness": "_smoothness",
     "snr": "_snr",
+    "validate_law": "_laws",
     "variance": "_variance",
 }
 

@@ -2,6 +2,16 @@
 
 from ._law import Law, Parameter, register_law
 from ._optimal import compute_optimal
+from ._validate import validate_law
 from ._verbs import fit_scaling_law, laws, predict
 
-__all__ = ["Law", "Parameter", "compute_optimal", "fit_scaling_law", "laws", "predict", "register_law"]
+__all__ = [
+    "Law",
+    "Parameter",
+    "compute_optimal",
+    "fit_scaling_law",
+    "laws",
+    "predict",
+    "register_law",
+    "validate_law",
+]

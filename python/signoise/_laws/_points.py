@@ -10,7 +10,7 @@ import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -68,11 +68,26 @@ class Points:
     """What the user calls what is observed."""
     told: bool = False
     """Whether the caller has said what depends on what: then nothing else is looked for."""
+    rungs: Floats = field(default_factory=lambda: np.empty(0))
+    """The amount that each rung stands for, lowest first."""
 
     @property
     def n(self) -> int:
         """Number of points."""
         return len(self.y)
+
+    def take(self, rows: NDArray[np.intp]) -> Points:
+        """Some of the points; runs and rungs are numbered anew."""
+        stands, scale = np.unique(self.scale[rows], return_inverse=True)
+        return replace(
+            self,
+            inputs={name: column[rows] for name, column in self.inputs.items()},
+            variables={name: column[rows] for name, column in self.variables.items()},
+            y=self.y[rows],
+            cluster=np.unique(self.cluster[rows], return_inverse=True)[1].astype(np.int64),
+            scale=scale.astype(np.int64),
+            rungs=self.rungs[stands] if len(self.rungs) else self.rungs,
+        )
 
 
 @dataclass(frozen=True)
@@ -166,7 +181,8 @@ def _group(
     cluster = _codes(part["__run"])
     scale = part["__scale"].rank("dense").to_numpy().astype(np.int64) - 1
     variables = variables_of(law, inputs, cluster)
-    return Points(label, inputs, variables, part["__y"].to_numpy(), cluster, scale, y_name, told)
+    y, rungs = part["__y"].to_numpy(), np.unique(part["__scale"].to_numpy())
+    return Points(label, inputs, variables, y, cluster, scale, y_name, told, rungs)
 
 
 def _codes(runs: pl.Series) -> NDArray[np.int64]:
