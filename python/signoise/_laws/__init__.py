@@ -1,5 +1,6 @@
 """Scaling laws: the registry of forms, their fits, and what they predict."""
 
+from ._crossover import crossover
 from ._law import Law, Parameter, register_law
 from ._optimal import compute_optimal
 from ._validate import validate_law
@@ -9,6 +10,7 @@ __all__ = [
     "Law",
     "Parameter",
     "compute_optimal",
+    "crossover",
     "fit_scaling_law",
     "laws",
     "predict",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
@@ -19,6 +18,7 @@ from ._fitted import Bounds, Fitted, beside, criteria, fit_all
 from ._law import Law, Objective, find_law
 from ._points import Checkpoints, Points, Repeats
 from ._splits import BASELINES, METHODS, Method, Outcome, baseline, outcomes, splits_of
+from ._told import Told
 from ._uncertainty import Interval
 
 #: Columns of the inputs: of one law or of all, or for each law that needs others.
@@ -136,8 +136,9 @@ def validate_law(
     own_bounds = _bounds_of(chosen, bounds)
     if scale is None and any("params" in one.inputs for one in chosen):
         scale = None if len(chosen) == 1 else "params"
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
+    # Every law reads the same table: what is to be said of it is said once.
+    told = Told()
+    with told.listen():
         fitted = [
             fit_all(
                 scores,
@@ -165,9 +166,7 @@ def validate_law(
             )
             for one in chosen
         ]
-    # Every law reads the same table: what is to be said of it is said once.
-    for text, category in dict.fromkeys((str(one.message), one.category) for one in told):
-        warnings.warn(text, category, stacklevel=2)
+    told.repeat()
 
     grouped = fitted[0].grouped
     tables = []
