@@ -22,8 +22,6 @@ mod objective;
 mod program;
 mod quasi_newton;
 mod tape;
-#[cfg(test)]
-mod timing;
 
 pub use objective::{Loss, Measure};
 use objective::{Objective, Points};
@@ -335,4 +333,86 @@ pub fn law_derivatives(
         Ok(rows)
     })?;
     Ok(rows.concat())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// E + exp(a - alpha x), x the one column.
+    fn power_law() -> Program {
+        let left = [0, 1, 2, 0, 2, 1, 5, 0];
+        Program::new(&[1, 1, 1, 2, 22, 21, 11, 20], &left, &[0, 0, 0, 0, 3, 4, 0, 6], &[0.0; 8], 3, 1).unwrap()
+    }
+
+    fn fit(y: &[f64], x: &[f64], weights: &[f64], loss: Loss, log: bool, upper: &[f64]) -> Fits {
+        let program = power_law();
+        let task = Task {
+            program: &program,
+            columns: x,
+            observed: y,
+            weights,
+            offsets: &[0, y.len()],
+            starts: &[0.5, 0.0, 0.5, 0.1, 1.0, 1.5],
+            start_offsets: &[0, 2],
+            lower: &[0.0, -9.0, 0.0],
+            upper,
+            linear: &[true, false, false],
+            measure: Measure { loss, log, overestimate_penalty: 1.0 },
+            max_steps: 500,
+        };
+        fit_laws(task, &Interrupt::new()).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn planted_parameters_are_found(e in 0.2..2.0_f64, a in -1.0..2.0_f64, alpha in 0.3..1.5_f64) {
+            let x: Vec<f64> = (0..30).map(|i| f64::from(i) * 0.15).collect();
+            let y: Vec<f64> = x.iter().map(|x| e + (a - alpha * x).exp()).collect();
+            for (loss, log) in [(Loss::Square, false), (Loss::Square, true), (Loss::Huber(1e-3), true), (Loss::Absolute, true)] {
+                let found = fit(&y, &x, &[1.0; 30], loss, log, &[9.0; 3]);
+                for (found, truth) in found.parameters.iter().zip([e, a, alpha]) {
+                    prop_assert!((found - truth).abs() < 1e-4, "{loss:?} {log} {found} {truth}");
+                }
+            }
+        }
+
+        #[test]
+        fn bounds_hold_and_nothing_nearby_is_lower(seed in 0_u64..1000, cap in 0.1..0.8_f64) {
+            let noise = |i: usize| ((seed * 31 + i as u64 * 7919) % 101) as f64 / 1010.0;
+            let x: Vec<f64> = (0..20).map(|i| f64::from(i) * 0.2).collect();
+            let y: Vec<f64> = x.iter().enumerate().map(|(i, x)| 1.0 + f64::exp(0.5 - x) + noise(i)).collect();
+            let found = fit(&y, &x, &[1.0; 20], Loss::Huber(0.05), true, &[9.0, 9.0, cap]);
+            prop_assert!(found.parameters[2] <= cap);
+            let program = power_law();
+            let sum = |parameters: &[f64]| {
+                let values = law_values(&program, &x, 20, parameters, &Interrupt::new()).unwrap();
+                values.iter().zip(&y).map(|(f, y)| {
+                    let r = (f / y).ln().abs();
+                    if r <= 0.05 { 0.5 * r * r } else { 0.05 * (r - 0.025) }
+                }).sum::<f64>()
+            };
+            let best = sum(&found.parameters);
+            prop_assert!((best - found.objective[0]).abs() < 1e-12);
+            for index in 0..3 {
+                for step in [-1e-3, 1e-3] {
+                    let mut near = found.parameters.clone();
+                    near[index] += step;
+                    if near[2] <= cap && near[0] >= 0.0 {
+                        prop_assert!(sum(&near) >= best - 1e-13);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn misuse_is_an_error() {
+        let program = power_law();
+        assert!(law_values(&program, &[1.0], 2, &[1.0; 3], &Interrupt::new()).is_err());
+        assert!(Loss::new("cubic", 1.0).is_err());
+        assert!(Loss::new("huber", 0.0).is_err());
+    }
 }

@@ -48,6 +48,7 @@ pub(super) fn dot(left: &[f64], right: &[f64]) -> f64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

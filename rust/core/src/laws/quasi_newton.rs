@@ -79,8 +79,6 @@ pub(super) struct Patience {
 }
 
 /// Steps in a row without a fall before B is made anew.
-#[cfg(test)]
-pub(super) static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
 const IDLE_STEPS: usize = 2;
 /// Trial points of one search.
 const TRIALS: usize = 25;
@@ -218,8 +216,6 @@ fn search(
             *x = side.get(index).copied().unwrap_or(*x);
         }
         let mut gradient = vec![0.0; x.len()];
-        #[cfg(test)]
-        COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let found = objective.gradient(&trial, &mut gradient);
         if found.is_finite() && found <= f + 1e-4 * t * slope {
             let flat = dot(&gradient, direction) >= 0.9 * slope;
