@@ -132,7 +132,7 @@ def fit_all(
         spread_of(fit, grouped.label(index), interval, n_resamples, rng_seed)
         for index, fit in enumerate(fits)
     ]
-    told = {
+    told: dict[str, object] = {
         "law": chosen.name,
         "objective": settings.objective,
         "delta": settings.delta if settings.objective.startswith("huber") else None,

@@ -309,7 +309,7 @@ def _plain(source: Source) -> pl.DataFrame | None:
     if isinstance(scores, pl.DataFrame):
         frame: pl.DataFrame | None = scores
     elif hasattr(scores, "__arrow_c_stream__"):
-        frame = pl.DataFrame(scores)
+        frame = pl.DataFrame(cast("Any", scores))
     elif isinstance(scores, (str, os.PathLike)) or (
         isinstance(scores, Sequence) and all(isinstance(path, (str, os.PathLike)) for path in scores)
     ):
