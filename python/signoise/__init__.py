@@ -33,7 +33,17 @@ if TYPE_CHECKING:
     from ._examples import example_scores
     from ._item_statistics import item_statistics
     from ._judged import prediction_powered
-    from ._laws import Law, Parameter, fit_scaling_law, laws, predict, register_law
+    from ._laws import (
+        Law,
+        Parameter,
+        compute_optimal,
+        crossover,
+        fit_scaling_law,
+        laws,
+        predict,
+        register_law,
+        validate_law,
+    )
     from ._mixed_effects import mixed_effects
     from ._options import version as _version
     from ._permutation_test import permutation_test
@@ -75,7 +85,9 @@ __all__ = [
     "average_checkpoints",
     "bootstrap",
     "compare",
+    "compute_optimal",
     "confidence_sequence",
+    "crossover",
     "decision_accuracy",
     "example_scores",
     "fit_scaling_law",
@@ -101,6 +113,7 @@ __all__ = [
     "smoothness",
     "snr",
     "subset_control",
+    "validate_law",
     "variance",
 ]
 
@@ -111,6 +124,8 @@ _HOMES = {
     "bootstrap": "_bootstrap",
     "compare": "_compare",
     "confidence_sequence": "_running",
+    "compute_optimal": "_laws",
+    "crossover": "_laws",
     "decision_accuracy": "_decisions",
     "ScoreStore": "_store",
     "Law": "_laws",
@@ -138,6 +153,7 @@ _HOMES = {
     "smoothness": "_smoothness",
     "snr": "_snr",
     "subset_control": "_subset_control",
+    "validate_law": "_laws",
     "variance": "_variance",
 }
 

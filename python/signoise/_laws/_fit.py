@@ -248,7 +248,7 @@ def refit(fit: Fit, weights: Floats, observed: Floats | None = None) -> Floats:
     p, points = len(fit.inner), fit.points
     out = np.full((len(weights), p), np.nan)
     # As many places as there are parameters, or nothing pins them down.
-    place = _places(points)
+    place = places(points)
     distinct = np.array([len(np.unique(place[row > 0])) for row in weights])
     usable = np.flatnonzero(distinct >= fit.n_free)
     size = max(1, _BATCH // max(1, points.n))
@@ -267,7 +267,7 @@ def refit(fit: Fit, weights: Floats, observed: Floats | None = None) -> Floats:
     return out
 
 
-def _places(points: Points) -> NDArray[np.intp]:
+def places(points: Points) -> NDArray[np.intp]:
     """A number for each distinct combination of variables."""
     stacked = np.stack(list(points.variables.values()), axis=1)
     return np.unique(stacked, axis=0, return_inverse=True)[1].reshape(-1)

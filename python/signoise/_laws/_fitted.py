@@ -14,8 +14,8 @@ from .._schema import did_you_mean
 from .._scores import Filter, Scores
 from .._status import result_column
 from ._fit import Fit, fit_groups, settings_of
-from ._law import Floats, Law, Objective, find_law
-from ._points import Checkpoints, Grouped, Repeats, Source, read_points, variables_of
+from ._law import Law, Objective, find_law
+from ._points import Checkpoints, Grouped, Repeats, Source, extrapolation, read_points, variables_of
 from ._status import REMEDIES, status_of
 from ._uncertainty import INTERVALS, Interval, Spread, parameter_interval, prediction_intervals, spread_of
 
@@ -42,7 +42,7 @@ class Fitted:
     def parameters(self) -> pl.DataFrame:
         """A row for each group and parameter."""
         tables = [
-            _beside(self.grouped.label(index), _parameter_rows(fit, spread, self.confidence_level))
+            beside(self.grouped.label(index), _parameter_rows(fit, spread, self.confidence_level))
             for index, (fit, spread) in enumerate(zip(self.fits, self.spreads, strict=True))
         ]
         return pl.concat(tables).with_columns(signature=pl.lit(signature("fit_scaling_law", **self.settings)))
@@ -58,7 +58,7 @@ class Fitted:
             here = _of_group(places, label)
             if here.height:
                 rows = _prediction_rows(fit, spread, here, self.names, self.confidence_level, target_noise)
-                tables.append(_beside(label, rows))
+                tables.append(beside(label, rows))
         if not tables:
             raise SchemaError("at: no place belongs to any group; look at the values of the by-columns")
         stamp = signature("predict", **self.settings, noise=target_noise or None)
@@ -132,7 +132,7 @@ def fit_all(
         spread_of(fit, grouped.label(index), interval, n_resamples, rng_seed)
         for index, fit in enumerate(fits)
     ]
-    told = {
+    told: dict[str, object] = {
         "law": chosen.name,
         "objective": settings.objective,
         "delta": settings.delta if settings.objective.startswith("huber") else None,
@@ -163,7 +163,7 @@ def _parameter_rows(fit: Fit, spread: Spread, confidence_level: float) -> pl.Dat
     at_bound = fit.at_bound if known else np.zeros(p, dtype=bool)
     n, free = fit.points.n, fit.n_free
     sse = float(np.sum(fit.residuals() ** 2)) if known else np.nan
-    aicc, bic = _criteria(sse, n, free) if known and fit.settings.squares else (np.nan, np.nan)
+    aicc, bic = criteria(sse, n, free) if known and fit.settings.squares else (np.nan, np.nan)
     same = {
         "objective": fit.objective if known else np.nan,
         "n_points": n,
@@ -190,7 +190,7 @@ def _parameter_rows(fit: Fit, spread: Spread, confidence_level: float) -> pl.Dat
     )
 
 
-def _beside(label: pl.DataFrame, part: pl.DataFrame) -> pl.DataFrame:
+def beside(label: pl.DataFrame, part: pl.DataFrame) -> pl.DataFrame:
     """The by-columns of a group in front of its rows."""
     if not label.columns:
         return part
@@ -198,7 +198,7 @@ def _beside(label: pl.DataFrame, part: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([repeated, part], how="horizontal")
 
 
-def _criteria(sse: float, n: int, p: int) -> tuple[float, float]:
+def criteria(sse: float, n: int, p: int) -> tuple[float, float]:
     """AICc and BIC under normal errors, the variance being one more parameter."""
     k = p + 1
     if sse <= 0 or n - k - 1 <= 0:
@@ -225,7 +225,7 @@ def _prediction_rows(
     actual = places["__actual"].to_numpy()
     with np.errstate(all="ignore"):
         error = (found["predicted"] - actual) / np.abs(actual)
-    ratio = _extrapolation(fit, variables, n)
+    ratio = extrapolation(fit.points, variables, n)
     all_flags = [[*flags, *(["extrapolated"] if far > 10 else [])] for far in ratio]
     return pl.DataFrame(
         [
@@ -238,16 +238,6 @@ def _prediction_rows(
             pl.Series("flags", all_flags, dtype=pl.List(pl.String)),
         ]
     )
-
-
-def _extrapolation(fit: Fit, variables: Mapping[str, Floats], n: int) -> Floats:
-    """How many times beyond the fitted range the farthest variable lies."""
-    ratio = np.ones(n)
-    for name, fitted in fit.points.variables.items():
-        with np.errstate(all="ignore"):
-            for far in (variables[name] / fitted.max(), fitted.min() / variables[name]):
-                ratio = np.fmax(ratio, np.where(np.isfinite(far), far, 1.0))
-    return ratio
 
 
 def _places(at: Places, names: Sequence[str], y: str | None) -> pl.DataFrame:

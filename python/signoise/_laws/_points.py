@@ -10,7 +10,7 @@ import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -18,6 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from .._errors import DroppedRowsWarning, OptionError, SchemaError
+from .._names import parse_size
 from .._options import check_choice
 from .._readers._plain import read_plain
 from .._readers._report import ReadReport
@@ -45,6 +46,10 @@ _DERIVED = {
         "params x ratio",
     ),
 }
+#: Single values this far below what the middle one may be are in other units too.
+_FAR_BELOW = 1e-2
+#: Amounts of which laws take powers: a run has more than none of them.
+_AMOUNTS = (*_PLAUSIBLE, "tokens_per_param", "x")
 _OTHER_NAMES = {"learning_rate": ("lr",), "tokens_per_param": ("token_multiplier",), "loss": ()}
 #: Two values at the same place whose ratio is 1/ln 2 are the same loss in bits and in nats.
 _BITS_PER_NAT = 1 / math.log(2)
@@ -68,11 +73,26 @@ class Points:
     """What the user calls what is observed."""
     told: bool = False
     """Whether the caller has said what depends on what: then nothing else is looked for."""
+    rungs: Floats = field(default_factory=lambda: np.empty(0))
+    """The amount that each rung stands for, lowest first."""
 
     @property
     def n(self) -> int:
         """Number of points."""
         return len(self.y)
+
+    def take(self, rows: NDArray[np.intp]) -> Points:
+        """Some of the points; runs and rungs are numbered anew."""
+        stands, scale = np.unique(self.scale[rows], return_inverse=True)
+        return replace(
+            self,
+            inputs={name: column[rows] for name, column in self.inputs.items()},
+            variables={name: column[rows] for name, column in self.variables.items()},
+            y=self.y[rows],
+            cluster=np.unique(self.cluster[rows], return_inverse=True)[1].astype(np.int64),
+            scale=scale.astype(np.int64),
+            rungs=self.rungs[stands] if len(self.rungs) else self.rungs,
+        )
 
 
 @dataclass(frozen=True)
@@ -126,6 +146,8 @@ def points_of(
     """The points of rows that have the columns ``__x0.., __y, __run`` and those of `by`."""
     notes = list(notes)
     frame = _sound(frame, law, source.y or law.y, notes)
+    if source.scale is not None:
+        frame = _with(frame, "__scale", source.scale, notes)
     xs = [f"__x{index}" for index in range(len(law.inputs))]
     place, run = pl.col("__place"), pl.col("__run")
     if source.checkpoints == "last":
@@ -140,7 +162,7 @@ def points_of(
         runs = frame.filter(run.is_not_null()).group_by([*by, "__run"]).len()
         several = runs.filter(pl.col("len") > 1)
         if several.height:
-            most = several["len"].max()
+            most = int(np.max(several["len"].to_numpy()))
             notes.append(
                 f"{several.height} of {runs.height} runs have several checkpoints (up to {most}): all are points, and "
                 "intervals take whole runs; checkpoints='last' keeps the last of each"
@@ -166,7 +188,8 @@ def _group(
     cluster = _codes(part["__run"])
     scale = part["__scale"].rank("dense").to_numpy().astype(np.int64) - 1
     variables = variables_of(law, inputs, cluster)
-    return Points(label, inputs, variables, part["__y"].to_numpy(), cluster, scale, y_name, told)
+    y, rungs = part["__y"].to_numpy(), np.unique(part["__scale"].to_numpy())
+    return Points(label, inputs, variables, y, cluster, scale, y_name, told, rungs)
 
 
 def _codes(runs: pl.Series) -> NDArray[np.int64]:
@@ -176,6 +199,16 @@ def _codes(runs: pl.Series) -> NDArray[np.int64]:
     alone = runs.is_null().cast(pl.Int64).cum_sum() - 1 + first
     codes = named.zip_with(runs.is_not_null(), alone).to_numpy()
     return np.unique(codes, return_inverse=True)[1].astype(np.int64)
+
+
+def extrapolation(points: Points, variables: Mapping[str, Floats], n: int) -> Floats:
+    """How many times beyond the points' range the farthest variable of each of n places lies; 1 inside."""
+    ratio = np.ones(n)
+    for name, fitted in points.variables.items():
+        with np.errstate(all="ignore"):
+            for far in (variables[name] / fitted.max(), fitted.min() / variables[name]):
+                ratio = np.fmax(ratio, np.where(np.isfinite(far), far, 1.0))
+    return ratio
 
 
 def variables_of(law: Law, inputs: Mapping[str, Floats], run: NDArray[np.int64]) -> dict[str, Floats]:
@@ -245,14 +278,16 @@ def _table(source: Source, inputs: Mapping[str, str]) -> tuple[pl.DataFrame, tup
         by = (*by, *joined)
         value = "value"
     if frame.height == 0:
-        raise SchemaError(f"no rows are left after where={source.where!s}; look at the values of its columns")
+        after = f" after where={source.where!s}; look at the values of its columns"
+        raise SchemaError(f"no rows are left{after}" if source.where is not None else "the table has no rows")
     for name in by:
         if name not in frame.columns:
             raise SchemaError(
                 f"by: the table has no column {name!r}{did_you_mean(name, frame.columns)} (it has "
                 f"{', '.join(frame.columns)})"
             )
-    columns = {f"__x{index}": _column(frame, name, notes) for index, name in enumerate(inputs.values())}
+    _note_embeddings(frame, source, inputs, notes)
+    columns = {f"__x{index}": input_column(frame, name, notes) for index, name in enumerate(inputs.values())}
     columns["__y"] = _numbers(frame, value or "value")
     columns["__run"] = _runs(frame, source)
     columns["__scale"] = _scales(frame, source, inputs, columns)
@@ -260,7 +295,7 @@ def _table(source: Source, inputs: Mapping[str, str]) -> tuple[pl.DataFrame, tup
     out = pl.DataFrame([*(frame[name] for name in by), *(c.alias(name) for name, c in columns.items())])
     if source.check_units:
         for index, name in enumerate(inputs.values()):
-            _check_units(name, out[f"__x{index}"])
+            check_plausible(name, out[f"__x{index}"])
     return out, by, notes
 
 
@@ -274,7 +309,7 @@ def _plain(source: Source) -> pl.DataFrame | None:
     if isinstance(scores, pl.DataFrame):
         frame: pl.DataFrame | None = scores
     elif hasattr(scores, "__arrow_c_stream__"):
-        frame = pl.DataFrame(scores)
+        frame = pl.DataFrame(cast("Any", scores))
     elif isinstance(scores, (str, os.PathLike)) or (
         isinstance(scores, Sequence) and all(isinstance(path, (str, os.PathLike)) for path in scores)
     ):
@@ -285,6 +320,11 @@ def _plain(source: Source) -> pl.DataFrame | None:
     else:
         frame = None
     if frame is None or source.y not in frame.columns:
+        if frame is not None and not any(_find(frame, name) for name in ("run", "metric")):
+            raise SchemaError(
+                f"y: the table has no column {source.y!r}{did_you_mean(source.y, frame.columns)} (it has "
+                f"{', '.join(frame.columns)})"
+            )
         return None
     renamed = {}
     for theirs, ours in (source.columns or {}).items():
@@ -307,7 +347,7 @@ def _find(frame: pl.DataFrame, name: str) -> str | None:
     return None
 
 
-def _column(frame: pl.DataFrame, name: str, notes: list[str]) -> pl.Series:
+def input_column(frame: pl.DataFrame, name: str, notes: list[str]) -> pl.Series:
     """A column by its name, or computed of others."""
     found = _find(frame, name)
     if found is not None and not (name in _DERIVED and frame[found].null_count() == frame.height):
@@ -328,6 +368,17 @@ def _column(frame: pl.DataFrame, name: str, notes: list[str]) -> pl.Series:
     )
 
 
+def _note_embeddings(
+    frame: pl.DataFrame, source: Source, inputs: Mapping[str, str], notes: list[str]
+) -> None:
+    """Say which of two counts of parameters is taken, where nobody has chosen."""
+    other = _find(frame, "params_nonembedding")
+    if source.x or inputs.get("params") != "params" or other is None or _find(frame, "params") is None:
+        return
+    wanted = ",".join(other if name == "params" else name for name in inputs.values())
+    notes.append(f"params were taken, not {other}; x={wanted!r} takes those")
+
+
 def _numbers(frame: pl.DataFrame, name: str, *, sizes: bool = False) -> pl.Series:
     """A column as floats; texts among them are an error that names the row."""
     column = frame[name]
@@ -340,7 +391,10 @@ def _numbers(frame: pl.DataFrame, name: str, *, sizes: bool = False) -> pl.Serie
     if sizes:
         from .._schema import sizes_or_raise
 
-        return sizes_or_raise(column).cast(pl.Float64)
+        try:
+            return sizes_or_raise(column).cast(pl.Float64)
+        except SchemaError as error:
+            raise SchemaError(f"column {name!r}, row {_first_wrong(column) + 1}: {error}") from None
     numbers = column.cast(pl.Float64, strict=False)
     wrong = (numbers.is_null() & column.is_not_null()).arg_true()
     if len(wrong):
@@ -349,6 +403,11 @@ def _numbers(frame: pl.DataFrame, name: str, *, sizes: bool = False) -> pl.Serie
             "correct it, or leave the cell empty"
         )
     return numbers
+
+
+def _first_wrong(sizes: pl.Series) -> int:
+    """The first row that is no size."""
+    return next(row for row, text in enumerate(sizes) if text is not None and parse_size(text) is None)
 
 
 def _runs(frame: pl.DataFrame, source: Source) -> pl.Series:
@@ -369,7 +428,12 @@ def _scales(
 ) -> pl.Series:
     """The rung of each point: its number of parameters, or whatever the law is of."""
     if source.scale is not None:
-        return _column(frame, source.scale, [])
+        if _find(frame, source.scale) is None and source.scale not in _DERIVED:
+            raise SchemaError(
+                f"scale: the table has no column {source.scale!r}{did_you_mean(source.scale, frame.columns)} (it has "
+                f"{', '.join(frame.columns)})"
+            )
+        return input_column(frame, source.scale, [])
     names = list(inputs.values())
     index = next((i for i, name in enumerate(names) if name in ("params", "params_nonembedding")), 0)
     return columns[f"__x{index}"]
@@ -383,16 +447,27 @@ def _places(frame: pl.DataFrame) -> pl.Series:
     return pl.Series([None] * frame.height, dtype=pl.Float64)
 
 
-def _check_units(name: str, values: pl.Series) -> None:
+def check_plausible(name: str, values: pl.Series) -> None:
+    """Raise where a column of sizes says that it, or some of it, is in other units."""
     if name not in _PLAUSIBLE:
         return
     low, high, unit = _PLAUSIBLE[name]
-    middle = values.filter(values.is_finite()).median()
-    if isinstance(middle, float) and not low <= middle <= high:
+    values = values.filter(values.is_finite() & (values > 0))
+    if not len(values):
+        return
+    middle = float(np.median(values.to_numpy()))
+    remedy = "pass check_units=False (--no-check-units) where it is right"
+    if not low <= middle <= high:
         direction = "billions or millions" if middle < low else "other units"
         raise SchemaError(
             f"{name}: the middle value is {middle:g}, which looks like {direction}; the law needs single {unit}. "
-            f"Scale the column first, or pass check_units=False (--no-check-units) where it is right"
+            f"Scale the column first, or {remedy}"
+        )
+    odd = values.filter((values < low * _FAR_BELOW) | (values > high))
+    if len(odd):
+        raise SchemaError(
+            f"{name}: {len(odd)} of {len(values)} values, such as {odd[0]:g}, do not go with the others (middle value "
+            f"{middle:g}); is the unit mixed? Scale them first, or {remedy}"
         )
 
 
@@ -403,20 +478,29 @@ def _sound(frame: pl.DataFrame, law: Law, y_name: str, notes: list[str]) -> pl.D
     """Rows that have every number; the rest is counted by what it lacks."""
     names = {f"__x{index}": name for index, name in enumerate(law.inputs)} | {"__y": y_name}
     for column, name in names.items():
-        numbers = pl.col(column)
-        missing = int(frame.select((numbers.is_null() | numbers.is_nan()).sum()).item())
-        infinite = int(frame.select(numbers.is_infinite().sum()).item())
-        if missing:
-            notes.append(f"{missing} rows without {name} were left out")
-        if infinite:
-            notes.append(f"{infinite} rows with infinite {name} were left out")
-        if missing or infinite:
-            frame = frame.filter(numbers.is_finite())
+        frame = _with(frame, column, name, notes, amount=name in _AMOUNTS and column != "__y")
     if frame.height == 0:
         raise SchemaError(
             f"no row has all of {', '.join(names.values())}; look at the columns, or name others with x= and y="
         )
     return frame
+
+
+def _with(
+    frame: pl.DataFrame, column: str, name: str, notes: list[str], *, amount: bool = False
+) -> pl.DataFrame:
+    """Rows that have a number in a column, of an amount one above 0."""
+    numbers = pl.col(column)
+    flaws = {
+        f"without {name}": numbers.is_null() | numbers.is_nan(),
+        f"with infinite {name}": numbers.is_infinite(),
+        f"with {name} of 0 or less": (numbers <= 0) & numbers.is_finite() & amount,
+    }
+    for flaw, rows in flaws.items():
+        n = int(frame.select(rows.sum()).item())
+        if n:
+            notes.append(f"{n} rows {flaw} were left out")
+    return frame.filter(numbers.is_finite() & ((numbers > 0) | (not amount)))
 
 
 def _settle(frame: pl.DataFrame, key: Sequence[str], source: Source, notes: list[str]) -> pl.DataFrame:

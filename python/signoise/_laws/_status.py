@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from ._fit import Fit
+from ._fit import Fit, refit, values
 from ._uncertainty import Spread
 
 #: What to do about each status.
@@ -12,11 +14,14 @@ REMEDIES = {
     "too_few": "there are fewer distinct points than parameters; add runs, or hold parameters with bounds",
     "not_converged": "no start reached a stable optimum; look at units, give bounds, or try another law",
     "at_bound": "a parameter ended at its bound; widen it with bounds={'name': (None, None)}, or take a simpler law",
+    "no_optimum": "the law gets better towards one end of the budget; look at the exponents, or bound them above 0",
+    "no_crossing": "the curves do not meet in the range; widen it with within=(low, high)",
 }
 #: Flags in the order in which they are listed.
 FLAGS = (
     "few_scales",
     "collinear",
+    "bits_and_nats",
     "one_start",
     "few_clusters",
     "rung_effects",
@@ -26,6 +31,15 @@ FLAGS = (
 _FEW_SCALES = 3
 #: Correlation of logarithms above which two inputs cannot be told apart.
 _COLLINEAR = 0.98
+#: ln(1 / ln 2): how far losses in bits are above those in nats, as logarithms.
+_LOG_BITS_PER_NAT = -math.log(math.log(2))
+#: How far from that the heaps may lie, which a law draws together by bending, and what share of the squares may be left
+#: when one heap is converted.
+_NEARLY, _FAR_BETTER = 0.35, 0.1
+#: Fits, each to the scores that the last one takes for bits.
+_ROUNDS = 4
+#: Points below which two heaps of residuals say nothing.
+_TWO_HEAPS = 8
 #: Starts of which only one came lowest that are many.
 _MANY_STARTS = 8
 
@@ -37,6 +51,8 @@ def status_of(fit: Fit, spread: Spread) -> tuple[str, tuple[str, ...]]:
     n_scales = int(fit.points.scale.max()) + 1
     if places < fit.n_free + 1 or n_scales < _FEW_SCALES:
         flags.add("few_scales")
+    if fit.found and _two_units(fit):
+        flags.add("bits_and_nats")
     if _collinear(fit):
         flags.add("collinear")
     if fit.n_agree <= 1 and fit.n_starts >= _MANY_STARTS:
@@ -50,6 +66,32 @@ def status_of(fit: Fit, spread: Spread) -> tuple[str, tuple[str, ...]]:
     else:
         status = "ok"
     return status, tuple(name for name in FLAGS if name in flags)
+
+
+def _two_units(fit: Fit) -> bool:
+    """Whether residuals fall into two heaps about as far apart as bits are from nats, and the fit to converted scores
+    of one heap is far better.
+    """
+    fitted, y = fit.fitted(), fit.points.y
+    if fit.points.n < _TWO_HEAPS or not ((fitted > 0) & (y > 0)).all():
+        return False
+    residuals = np.log(fitted) - np.log(y)
+    order = np.argsort(residuals)
+    middle = 1 + int(np.argmax(np.diff(residuals[order])))
+    in_bits, others = order[:middle], order[middle:]
+    distance = residuals[others].mean() - residuals[in_bits].mean()
+    if min(len(in_bits), len(others)) < 2 or abs(distance / _LOG_BITS_PER_NAT - 1) > _NEARLY:
+        return False
+    converted, left = y.copy(), residuals
+    converted[in_bits] *= math.log(2)
+    for _ in range(_ROUNDS):
+        again = refit(fit, np.ones((1, fit.points.n)), converted[None])
+        with np.errstate(all="ignore"):
+            curve = np.log(values(fit.law, again, fit.points.variables, fit.points.n)[0])
+        left = curve - np.log(converted)
+        above = np.log(y) - curve
+        converted = np.where(above > 0.5 * _LOG_BITS_PER_NAT, y * math.log(2), y)
+    return bool(np.sum(left**2) < _FAR_BETTER * np.sum(residuals**2))
 
 
 def _collinear(fit: Fit) -> bool:

@@ -146,6 +146,34 @@ def prediction_intervals(
     return out
 
 
+def derived_interval(
+    spread: Spread, estimate: Floats, replicates: Floats, confidence_level: float
+) -> tuple[Floats, Floats]:
+    """Limits of what is computed from the parameters, from its logarithm: `replicates` has a row
+    a replicate, `estimate` an entry a column.
+
+    Percentiles of a bootstrap, Student's t about the estimate of a jackknife; NaN where too few replicates have one
+    above 0.
+    """
+    nothing = np.full(estimate.shape, np.nan)
+    known = np.isfinite(replicates) & (replicates > 0)
+    if len(replicates) < 2 or spread.df < 1:
+        return nothing, nothing
+    enough = np.isfinite(estimate) & (known.mean(axis=0) >= _ENOUGH)
+    logs = np.where(known, np.log(np.where(known, replicates, 1.0)), np.nan)
+    low, high = nothing.copy(), nothing.copy()
+    for place in np.flatnonzero(enough):
+        column = logs[known[:, place], place]
+        if spread.kind == "jackknife":
+            half = t_quantile(confidence_level, spread.df) * np.sqrt(spread.variance(column))
+            ends = np.log(estimate[place]) + np.array([-half, half])
+        else:
+            tail = 50 * (1 - confidence_level)
+            ends = np.percentile(column, [tail, 100 - tail])
+        low[place], high[place] = np.exp(ends)
+    return low, high
+
+
 def t_quantile(confidence_level: float, df: int) -> float:
     """Two-sided quantile of Student's t."""
     found = kernels().t_quantile(np.array([0.5 + confidence_level / 2]), np.array([float(df)]))

@@ -118,6 +118,8 @@ def fit_scaling_law(
     at fewer distinct places than the law has parameters, plus one, or on fewer than three rungs. ``collinear``: params
     and tokens grow together, and their exponents stand for each other. ``rung_effects``: residuals differ between rungs
     beyond chance; intervals then take whole rungs. ``one_start``: no other start came as low as the best.
+    ``bits_and_nats``: the residuals fall into two heaps as far apart as bits are from nats, and conversion of one makes
+    the fit far better: some scores are probably in the other unit.
     Intervals take the form for granted: no interval knows that another law may be the true one.
 
     References
@@ -129,7 +131,7 @@ def fit_scaling_law(
     --------
     >>> import polars as pl
     >>> import signoise as sn
-    >>> runs = pl.DataFrame({"params": [1e8, 2e8, 4e8, 1e9, 2e9, 4e9] * 2, "tokens": [4e9] * 6 + [3.2e10] * 6})
+    >>> runs = pl.DataFrame({"params": [1e8, 4e8, 1e9, 4e9] * 3, "tokens": [2e9] * 4 + [8e9] * 4 + [3.2e10] * 4})
     >>> runs = runs.with_columns(loss=1.7 + 400 * pl.col("params") ** -0.34 + 410 * pl.col("tokens") ** -0.28)
     >>> fit = sn.fit_scaling_law(runs, "chinchilla", y="loss", interval="none")
     >>> fit.filter(parameter="alpha")["estimate"].round(3).item()
@@ -238,11 +240,11 @@ def predict(
     --------
     >>> import polars as pl
     >>> import signoise as sn
-    >>> runs = pl.DataFrame({"params": [1e8, 2e8, 4e8, 1e9, 2e9, 4e9] * 2, "tokens": [4e9] * 6 + [3.2e10] * 6})
+    >>> runs = pl.DataFrame({"params": [1e8, 4e8, 1e9, 4e9] * 3, "tokens": [2e9] * 4 + [8e9] * 4 + [3.2e10] * 4})
     >>> runs = runs.with_columns(loss=1.7 + 400 * pl.col("params") ** -0.34 + 410 * pl.col("tokens") ** -0.28)
     >>> out = sn.predict(runs, "chinchilla", y="loss", at={"params": 7e9, "tokens": 1.4e11}, interval="none")
     >>> out["predicted"].round(3).item()
-    2.2
+    2.19
     """
     fitted = fit_all(
         scores,

@@ -29,7 +29,7 @@ def _starts(variables: Mapping[str, Floats], y: Floats) -> Floats:
             best = _power_of_tokens(tokens[here], y[here])
             if best is not None:
                 found.append((size, *best))
-    rows = [_PUBLISHED]
+    rows: list[tuple[float, ...]] = [_PUBLISHED]
     if len(found) >= 2:
         sizes, constants, gains, rates = np.array(found).T
         lines = [_lines(sizes, np.log(values)) for values in (constants, gains, rates)]

@@ -1,0 +1,158 @@
+"""A law fitted to some of the rungs and held against the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ._fit import Fit, fit_groups, inner, places
+from ._law import Floats
+from ._points import Points, extrapolation
+from ._status import status_of
+from ._uncertainty import Interval, prediction_intervals, spread_of
+
+Method = Literal["leave_one_out", "rolling"]
+METHODS: tuple[Method, ...] = ("leave_one_out", "rolling")
+#: Rungs that a split must leave to learn from.
+LEAST_RUNGS = 2
+#: Starts of the law that each split takes, beside the fit to all points.
+_STARTS = 64
+_GOLDEN = 0.5 * (np.sqrt(5) - 1)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which points are learnt from, and which are predicted."""
+
+    method: Method
+    rung: float
+    """The amount that the rung left out stands for."""
+    train: NDArray[np.intp]
+    test: NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a fit says of the points that it has not seen; NaN where there is no fit."""
+
+    split: Split
+    n_rungs: int
+    """Rungs that were learnt from."""
+    actual: Floats
+    predicted: Floats
+    low: Floats
+    high: Floats
+    farthest: float
+    status: str
+    flags: tuple[str, ...]
+
+    @property
+    def relative(self) -> Floats:
+        """Signed relative errors; NaN at an actual value of 0."""
+        with np.errstate(all="ignore"):
+            found = (self.predicted - self.actual) / np.abs(self.actual)
+        return np.where(np.isfinite(found), found, np.nan)
+
+    @property
+    def covered(self) -> float:
+        """Share of the points inside their prediction intervals; NaN without these."""
+        if not np.isfinite(self.low).all():
+            return np.nan
+        return float(np.mean((self.low <= self.actual) & (self.actual <= self.high)))
+
+
+def splits_of(points: Points, methods: Sequence[Method]) -> list[Split]:
+    """Every rung in turn; to `rolling` only smaller ones are known, and at least two of them."""
+    n_rungs = int(points.scale.max()) + 1
+    found = []
+    for method in methods:
+        for rung in range(LEAST_RUNGS if method == "rolling" else 0, n_rungs):
+            known = points.scale < rung if method == "rolling" else points.scale != rung
+            if len(np.unique(points.scale[known])) >= LEAST_RUNGS:
+                test = np.flatnonzero(points.scale == rung)
+                found.append(Split(method, float(points.rungs[rung]), np.flatnonzero(known), test))
+    return found
+
+
+def outcomes(
+    whole: Fit,
+    label: pl.DataFrame,
+    splits: Sequence[Split],
+    interval: Interval | None,
+    n_resamples: int,
+    rng_seed: int,
+    confidence_level: float,
+) -> list[Outcome]:
+    """The law of `whole` fitted to each split, from its optimum and an even choice of the law's starts."""
+    law, points = whole.law, whole.points
+    parts = [points.take(split.train) for split in splits]
+    usable = [i for i, part in enumerate(parts) if len(np.unique(places(part))) >= whole.n_free]
+    starts = [_starts(whole, parts[index]) for index in usable]
+    fitted = fit_groups(law, [parts[index] for index in usable], whole.settings, starts) if usable else []
+    fits = dict(zip(usable, fitted, strict=True))
+    found = []
+    for index, split in enumerate(splits):
+        test, part = points.take(split.test), parts[index]
+        n_rungs = int(part.scale.max()) + 1
+        far = float(np.max(extrapolation(part, test.variables, test.n)))
+        fit = fits.get(index)
+        if fit is None or not fit.found:
+            nothing = np.full(test.n, np.nan)
+            status = "too_few" if fit is None else "not_converged"
+            found.append(Outcome(split, n_rungs, test.y, nothing, nothing, nothing, far, status, ()))
+            continue
+        address = pl.DataFrame({"method": [split.method], "rung": [split.rung]})
+        own = pl.concat([label, address], how="horizontal") if label.width else address
+        spread = spread_of(fit, own, interval, n_resamples, rng_seed)
+        status, flags = status_of(fit, spread)
+        limits = prediction_intervals(fit, spread, test.variables, test.n, confidence_level)
+        found.append(
+            Outcome(
+                split,
+                n_rungs,
+                test.y,
+                limits["predicted"],
+                limits["prediction_low"],
+                limits["prediction_high"],
+                far,
+                status,
+                flags,
+            )
+        )
+    return found
+
+
+def _starts(whole: Fit, part: Points) -> Floats:
+    """Starts of a split: multiples of the golden section fall evenly on a grid whatever its shape."""
+    grid = inner(whole.law, whole.law.start_grid(part.variables, part.y))
+    if len(grid) > _STARTS:
+        shares = np.arange(1, _STARTS + 1) * _GOLDEN % 1.0
+        grid = grid[np.unique((shares * len(grid)).astype(np.intp))]
+    return np.concatenate([whole.inner[None], grid]) if whole.found else grid
+
+
+# --- baselines --------------------------------------------------------------------------------------
+
+#: What is predicted without a law: the score of the largest known model at its last place, or the best known score.
+BASELINES = ("predict_last", "predict_best")
+
+
+def baseline(name: str, points: Points, split: Split) -> Outcome:
+    """What a baseline says of the points left out (Choshen et al. 2024, section 4)."""
+    part, test = points.take(split.train), points.take(split.test)
+    top = np.flatnonzero(part.scale == part.scale.max())
+    if name == "predict_last":
+        order = np.lexsort([column[top] for column in reversed(part.inputs.values())])
+        value = float(part.y[top[order[-1]]])
+    else:
+        rises = part.y[top].mean() > part.y[part.scale == 0].mean()
+        value = float(part.y.max() if rises else part.y.min())
+    nothing = np.full(test.n, np.nan)
+    far = float(np.max(extrapolation(part, test.variables, test.n)))
+    n_rungs = int(part.scale.max()) + 1
+    return Outcome(split, n_rungs, test.y, np.full(test.n, value), nothing, nothing, far, "ok", ())
