@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ._compare import compare
     from ._decisions import decision_accuracy
     from ._examples import example_scores
-    from ._laws import Law, Parameter, fit_scaling_law, laws, predict, register_law
+    from ._laws import Law, Parameter, fit_scaling_law, laws, predict, prediction_error, register_law
     from ._options import version as _version
     from ._permutation_test import permutation_test
     from ._power import power
@@ -111,6 +111,7 @@ _HOMES = {
     "permutation_test": "_permutation_test",
     "power": "_power",
     "predict": "_laws",
+    "prediction_error": "_laws",
     "rank": "_rank",
     "register_law": "_laws",
     "report": "_report",

@@ -173,6 +173,16 @@ def _codes(runs: pl.Series) -> NDArray[np.int64]:
     return np.unique(codes, return_inverse=True)[1].astype(np.int64)
 
 
+def extrapolation(points: Points, variables: Mapping[str, Floats], n: int) -> Floats:
+    """How many times beyond the points' range the farthest variable of each of n places lies; 1 inside."""
+    ratio = np.ones(n)
+    for name, fitted in points.variables.items():
+        with np.errstate(all="ignore"):
+            for far in (variables[name] / fitted.max(), fitted.min() / variables[name]):
+                ratio = np.fmax(ratio, np.where(np.isfinite(far), far, 1.0))
+    return ratio
+
+
 def variables_of(law: Law, inputs: Mapping[str, Floats], run: NDArray[np.int64]) -> dict[str, Floats]:
     """What the formula speaks of, at points with these inputs."""
     return dict(inputs) if law.prepare is None else law.prepare(inputs, run)
@@ -247,7 +257,7 @@ def _table(source: Source, inputs: Mapping[str, str]) -> tuple[pl.DataFrame, tup
                 f"by: the table has no column {name!r}{did_you_mean(name, frame.columns)} (it has "
                 f"{', '.join(frame.columns)})"
             )
-    columns = {f"__x{index}": _column(frame, name, notes) for index, name in enumerate(inputs.values())}
+    columns = {f"__x{index}": input_column(frame, name, notes) for index, name in enumerate(inputs.values())}
     columns["__y"] = _numbers(frame, value or "value")
     columns["__run"] = _runs(frame, source)
     columns["__scale"] = _scales(frame, source, inputs, columns)
@@ -255,7 +265,7 @@ def _table(source: Source, inputs: Mapping[str, str]) -> tuple[pl.DataFrame, tup
     out = pl.DataFrame([*(frame[name] for name in by), *(c.alias(name) for name, c in columns.items())])
     if source.check_units:
         for index, name in enumerate(inputs.values()):
-            _check_units(name, out[f"__x{index}"])
+            check_plausible(name, out[f"__x{index}"])
     return out, by, notes
 
 
@@ -302,7 +312,7 @@ def _find(frame: pl.DataFrame, name: str) -> str | None:
     return None
 
 
-def _column(frame: pl.DataFrame, name: str, notes: list[str]) -> pl.Series:
+def input_column(frame: pl.DataFrame, name: str, notes: list[str]) -> pl.Series:
     """A column by its name, or computed of others."""
     found = _find(frame, name)
     if found is not None and not (name in _DERIVED and frame[found].null_count() == frame.height):
@@ -364,7 +374,7 @@ def _scales(
 ) -> pl.Series:
     """The rung of each point: its number of parameters, or whatever the law is of."""
     if source.scale is not None:
-        return _column(frame, source.scale, [])
+        return input_column(frame, source.scale, [])
     names = list(inputs.values())
     index = next((i for i, name in enumerate(names) if name in ("params", "params_nonembedding")), 0)
     return columns[f"__x{index}"]
@@ -378,7 +388,8 @@ def _places(frame: pl.DataFrame) -> pl.Series:
     return pl.Series([None] * frame.height, dtype=pl.Float64)
 
 
-def _check_units(name: str, values: pl.Series) -> None:
+def check_plausible(name: str, values: pl.Series) -> None:
+    """Raise where the middle of a column of sizes says that it is in other units."""
     if name not in _PLAUSIBLE:
         return
     low, high, unit = _PLAUSIBLE[name]
