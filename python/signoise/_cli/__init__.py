@@ -28,6 +28,8 @@ COMMANDS = {
     "rank": "compare",
     "power": "power",
     "variance": "variance",
+    "fit": "fit",
+    "laws": "fit",
     "simulate": "simulate",
     "demo": "demo",
     "bench": "bench",

@@ -1,9 +1,9 @@
 """From a formula to steps that the kernels carry out.
 
-``"E + A * params**-alpha"`` is parsed as a Python expression of numbers, ``+ - * / **``, `FUNCTIONS`, variables (columns
-of data) and parameters. Powers become exponentials of logarithms, and products of exponentials one exponential, so that
-nothing overflows on the way and each term costs one exponential. What depends on data alone is computed once, by NumPy,
-and becomes a column.
+``"E + A * params**-alpha"`` is parsed as a Python expression of numbers, ``+ - * / **``, `FUNCTIONS`, variables
+(columns of data) and parameters. Powers become exponentials of logarithms, products of exponentials one, so that
+nothing overflows on the way and each term costs one exponential. What depends on data alone is computed once, by
+NumPy, and becomes a column.
 """
 
 from __future__ import annotations

@@ -87,16 +87,16 @@ class Law:
     y
         Name and unit of what the formula gives.
     objective
-        Default of what is minimised: ``"huber_log"`` sum of Huber's function of log residuals, ``"lsq"`` sum of squares,
-        ``"lsq_log"`` the same of log residuals, ``"huber"``, ``"l1"``, ``"l1_log"`` sums of absolute ones.
+        Default of what is minimised: ``"huber_log"`` sum of Huber's function of log residuals, ``"lsq"`` sum of
+        squares, ``"lsq_log"`` the same of log residuals, ``"huber"``, ``"l1"``, ``"l1_log"`` sums of absolute ones.
     delta
         Where Huber's function becomes linear.
     starts
         Function from variables and observations to starts (n_starts, n_parameters); default: all combinations of the
         parameters' own.
     inputs, prepare
-        Where the variables are made of other columns: these with their units, and a function from them and the number of
-        the run of each point (a point's variables may depend on earlier points of its run) to the variables.
+        Where the variables are made of other columns: these with their units, and a function from them and the number
+        of the run of each point (a point's variables may depend on earlier points of its run) to the variables.
     question
         What a user asks of it, in one sentence.
     source
@@ -163,14 +163,10 @@ class Law:
                 raise OptionError(
                     f"bounds of {name!r} are ({low:g}, {high:g}); the first must be the lower one"
                 )
-        changed = []
-        for parameter in self.parameters:
-            if parameter.name in bounds:
-                low, high = _limits(bounds[parameter.name])
-                starts = tuple(dict.fromkeys(min(max(start, low), high) for start in parameter.starts))
-                parameter = replace(parameter, lower=low, upper=high, starts=starts)
-            changed.append(parameter)
-        return replace(self, parameters=tuple(changed))
+        changed = tuple(
+            _bounded(p, *_limits(bounds[p.name])) if p.name in bounds else p for p in self.parameters
+        )
+        return replace(self, parameters=changed)
 
     def start_grid(self, variables: Mapping[str, Floats], y: Floats) -> Floats:
         """Starts (n_starts, n_parameters), each inside the bounds."""
@@ -180,11 +176,17 @@ class Law:
             grid = np.asarray(self.starts(variables, y), dtype=np.float64)
         if grid.ndim != 2 or grid.shape[1] != len(self.parameters) or not len(grid):
             raise OptionError(
-                f"law {self.name!r}: its starts have the shape {grid.shape}; (n_starts, {len(self.parameters)}) is needed"
+                f"law {self.name!r}: its starts have the shape {grid.shape}; "
+                f"(n_starts, {len(self.parameters)}) is needed"
             )
         lower, upper = (np.array([getattr(p, side) for p in self.parameters]) for side in ("lower", "upper"))
         grid = np.clip(grid, lower, upper)
         return grid[np.sort(np.unique(grid, axis=0, return_index=True)[1])]
+
+
+def _bounded(parameter: Parameter, low: float, high: float) -> Parameter:
+    starts = tuple(dict.fromkeys(min(max(start, low), high) for start in parameter.starts))
+    return replace(parameter, lower=low, upper=high, starts=starts)
 
 
 def _limits(pair: tuple[float | None, float | None]) -> tuple[float, float]:

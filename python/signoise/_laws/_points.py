@@ -1,7 +1,7 @@
 """From a table to the points that a law is fitted to: one row, one observation at one scale.
 
-The table is a score table, whose metric `y` names, or any table with a column `y`. What cannot be a point is left out and
-counted; what looks like a mistake of units is refused.
+The table is a score table, whose metric `y` names, or any table with a column `y`. What cannot be a point is left
+out and counted; what looks like a mistake of units is refused.
 """
 
 from __future__ import annotations
@@ -138,15 +138,15 @@ def points_of(
         runs = frame.filter(run.is_not_null()).group_by([*by, "__run"]).len()
         several = runs.filter(pl.col("len") > 1)
         if several.height:
+            most = several["len"].max()
             notes.append(
-                f"{several.height} of {runs.height} runs have several checkpoints (up to {several['len'].max()}): all are "
-                "points, and intervals take whole runs; checkpoints='last' keeps the last of each"
+                f"{several.height} of {runs.height} runs have several checkpoints (up to {most}): all are points, and "
+                "intervals take whole runs; checkpoints='last' keeps the last of each"
             )
     frame = frame.sort([*key, "__y", "__run"], nulls_last=True)
-    if not by:
-        parts = [((), frame)]
-    else:
-        parts = [(key, part) for key, part in frame.group_by(list(by), maintain_order=True)]
+    parts: list[tuple[tuple[Any, ...], pl.DataFrame]] = [((), frame)]
+    if by:
+        parts = list(frame.group_by(list(by), maintain_order=True))
     parts.sort(key=lambda part: tuple((value is None, value) for value in part[0]))
     groups = [_group(label, part, law, xs, told=source.cluster is not None) for label, part in parts]
     schema = {name: frame.schema[name] for name in by}

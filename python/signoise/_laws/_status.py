@@ -10,7 +10,7 @@ from ._uncertainty import Spread
 #: What to do about each status.
 REMEDIES = {
     "too_few": "there are fewer distinct points than parameters; add runs, or hold parameters with bounds",
-    "not_converged": "no start reached a stable optimum; look at the units of the columns, give bounds, or try another law",
+    "not_converged": "no start reached a stable optimum; look at units, give bounds, or try another law",
     "at_bound": "a parameter ended at its bound; widen it with bounds={'name': (None, None)}, or take a simpler law",
 }
 #: Flags in the order in which they are listed.

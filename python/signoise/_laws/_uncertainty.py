@@ -120,8 +120,8 @@ def prediction_intervals(
 ) -> dict[str, Floats]:
     """Value of the law, confidence band of the curve, and interval of a new observation, at n places.
 
-    Both are taken in the space of the residuals: value -/+ t sqrt(V) and value -/+ t sqrt(V + s^2 + target noise^2), V the
-    variance of the curve over the replicates and s^2 that of residuals, within and between clusters.
+    Both are taken in the space of the residuals: value -/+ t sqrt(V) and value -/+ t sqrt(V + s^2 + target noise^2), V
+    the variance of the curve over the replicates and s^2 that of residuals, within and between clusters.
     """
     log = fit.settings.log
     with np.errstate(all="ignore"):

@@ -47,6 +47,7 @@ from ._distributions import (
     t_quantile,
 )
 from ._json import read_json_lines
+from ._laws import fit_laws, law_derivatives, law_values
 from ._matrix import bit_matrix_counts, bit_matrix_moments, matrix_moments, matrix_weighted_means
 from ._moments import segment_moments, segment_weighted_mean
 from ._permutation import label_permutation_test, max_t_quantiles, max_t_test, sign_flip_test
@@ -103,9 +104,12 @@ __all__ = [
     "expected_agreement",
     "expected_range",
     "f_quantile",
+    "fit_laws",
     "group_noise",
     "jackknife_interval",
     "label_permutation_test",
+    "law_derivatives",
+    "law_values",
     "matrix_moments",
     "matrix_weighted_means",
     "max_t_quantiles",

@@ -48,8 +48,6 @@ pub struct Fits {
     pub n_started: Vec<u64>,
     /// Starts that end as low as the best.
     pub n_agree: Vec<u64>,
-    /// Which start led to the best.
-    pub best_start: Vec<u64>,
     /// Whether the best search ended because nothing was left to gain.
     pub settled: Vec<bool>,
 }
@@ -134,7 +132,6 @@ pub fn fit_laws(task: Task<'_>, interrupt: &Interrupt) -> Result<Fits> {
         objective: best.iter().map(|best| best.found.objective).collect(),
         n_started: best.iter().map(|best| best.n_started).collect(),
         n_agree: best.iter().map(|best| best.n_agree).collect(),
-        best_start: best.iter().map(|best| best.start).collect(),
         settled: best.iter().map(|best| best.found.settled).collect(),
     })
 }
@@ -169,7 +166,6 @@ struct Best {
     found: Found,
     n_started: u64,
     n_agree: u64,
-    start: u64,
 }
 
 impl Search<'_> {
@@ -217,7 +213,7 @@ impl Search<'_> {
             objective: f64::NAN,
             settled: false,
         };
-        let mut best = (nothing(), 0);
+        let mut best = nothing();
         for &index in order.iter().take(POLISHED) {
             let Some(first) = searched.get(index) else { continue };
             let mut found = self.from(&first.parameters, last_patience(self.task));
@@ -227,16 +223,15 @@ impl Search<'_> {
                 found = lower(found, more);
             }
             let found = lower(first.clone(), found);
-            if best.0.objective.is_nan() || found.objective < best.0.objective {
-                best = (found, index);
+            if best.objective.is_nan() || found.objective < best.objective {
+                best = found;
             }
         }
-        let close = best.0.objective + AGREEMENT * best.0.objective.abs();
+        let close = best.objective + AGREEMENT * best.objective.abs();
         Best {
             n_started: order.len() as u64,
             n_agree: order.iter().filter(|&&index| objective(index) <= close).count() as u64,
-            start: best.1 as u64,
-            found: best.0,
+            found: best,
         }
     }
 }

@@ -115,7 +115,6 @@ fn fit_laws<'py>(
         .with("objective", found.objective)?
         .with("n_started", found.n_started)?
         .with("n_agree", found.n_agree)?
-        .with("best_start", found.best_start)?
         .with("settled", found.settled)?
         .finish();
     result.set_item("parameters", found.parameters.into_pyarray(py).reshape([n, p])?)?;

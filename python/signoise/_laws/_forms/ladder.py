@@ -207,7 +207,7 @@ LAWS = (
         ),
         y="accuracy",
         starts=_chained_compute_starts,
-        question="Both steps in one from compute alone; E and x0, A and k stand for each other: predictions alone count.",
+        question="Both steps in one from compute alone; E and x0, A and k are not identified.",
         source=f"{SOURCE}, appendix (single step, FLOPs)",
     ),
 )
