@@ -79,6 +79,7 @@ __all__ = [
     "permutation_test",
     "power",
     "predict",
+    "prediction_error",
     "rank",
     "reference",
     "register_law",

@@ -67,7 +67,8 @@ class Chain:
 
     def new_variance(self, variables: Mapping[str, Floats], n: int) -> Floats:
         """Variance of what a new run adds to the prediction at n places: residuals of the first step through the slope
-        of the second, and those of the second."""
+        of the second, and those of the second.
+        """
         between, predicted = (row[0] for row in self.predict(variables, n))
         residual = self.spread.within + self.spread.between
         scale = between if self.first.settings.log else np.ones(n)

@@ -14,8 +14,8 @@ from .._schema import did_you_mean
 from .._scores import Filter, Scores
 from .._status import result_column
 from ._fit import Fit, fit_groups, settings_of
-from ._law import Floats, Law, Objective, find_law
-from ._points import Checkpoints, Grouped, Repeats, Source, read_points, variables_of
+from ._law import Law, Objective, find_law
+from ._points import Checkpoints, Grouped, Repeats, Source, extrapolation, read_points, variables_of
 from ._status import REMEDIES, status_of
 from ._uncertainty import INTERVALS, Interval, Spread, parameter_interval, prediction_intervals, spread_of
 
@@ -225,7 +225,7 @@ def _prediction_rows(
     actual = places["__actual"].to_numpy()
     with np.errstate(all="ignore"):
         error = (found["predicted"] - actual) / np.abs(actual)
-    ratio = _extrapolation(fit, variables, n)
+    ratio = extrapolation(fit.points, variables, n)
     all_flags = [[*flags, *(["extrapolated"] if far > 10 else [])] for far in ratio]
     return pl.DataFrame(
         [
@@ -238,16 +238,6 @@ def _prediction_rows(
             pl.Series("flags", all_flags, dtype=pl.List(pl.String)),
         ]
     )
-
-
-def _extrapolation(fit: Fit, variables: Mapping[str, Floats], n: int) -> Floats:
-    """How many times beyond the fitted range the farthest variable lies."""
-    ratio = np.ones(n)
-    for name, fitted in fit.points.variables.items():
-        with np.errstate(all="ignore"):
-            for far in (variables[name] / fitted.max(), fitted.min() / variables[name]):
-                ratio = np.fmax(ratio, np.where(np.isfinite(far), far, 1.0))
-    return ratio
 
 
 def _places(at: Places, names: Sequence[str], y: str | None) -> pl.DataFrame:

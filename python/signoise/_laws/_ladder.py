@@ -3,77 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
 
-import numpy as np
 import polars as pl
 
 from .._duplicates import Duplicates
 from .._errors import FitError, InsufficientDataError, OptionError
 from .._metrics import direction as direction_of
-from .._metrics import lookup
 from .._options import as_columns, check_choice, check_count, check_level, check_threads, signature
 from .._scores import Filter, Groups, Scores
-from .._status import chance_of, result_column
-from ._chain import Chain, checkpoint_refits, degrees_of_freedom, run_weights, rung_weights
-from ._law import Floats, Law, find_law
-from ._points import extrapolation
-from ._rungs import SCALES, Run, Task, read_rungs
-from ._status import FLAGS as FIT_FLAGS
-from ._status import REMEDIES, status_of
-from ._steps import Steps, fit_steps, inputs_of, pool_of, too_alike, trained
-from ._target_noise import MARGINS, NoiseMargin, target_noise
-from ._uncertainty import t_quantile
+from ._ladder_rows import INTERVALS, Interval, Options, error_rows, error_table, metric_of
+from ._law import Law, find_law
+from ._rungs import SCALES, Task, read_rungs
+from ._status import REMEDIES
+from ._steps import Steps, too_alike
+from ._target_noise import MARGINS, NoiseMargin
 
-Interval = Literal["jackknife", "bootstrap", "none"]
-INTERVALS: tuple[Interval, ...] = ("jackknife", "bootstrap", "none")
-
-#: Flags beside those of a fit, in the order in which they are listed.
-FLAGS = ("step2_at_bound", "extrapolated", "zero_actual", "near_chance", "few_checkpoints", "missing_values")
-#: Beyond this many times the range of the training runs a prediction is flagged.
-_FAR = 10.0
 #: Law of the only step, by the direction of its metric: of parameters and tokens, and of compute alone.
 _SINGLE = {-1: ("ladder_loss", "ladder_loss_flops"), 1: ("ladder_accuracy", "ladder_accuracy_flops")}
-_FLOATS = (
-    "predicted_intermediate",
-    "actual_intermediate",
-    "intermediate_relative_error",
-    "predicted",
-    "actual",
-    "relative_error",
-    "absolute_error",
-    "prediction_error",
-    "low",
-    "high",
-    "prediction_low",
-    "prediction_high",
-    "checkpoint_low",
-    "checkpoint_high",
-    "checkpoint_sd",
-    "target_noise",
-    "target_margin",
-    "rung_low",
-    "rung_high",
-    "extrapolation",
-)
-
-
-@dataclass(frozen=True)
-class Options:
-    """How errors and their intervals are found, whatever the laws are."""
-
-    outcome: str | None
-    chance: Mapping[str, float] | None
-    interval: Interval
-    last: int
-    noise_window: int
-    noise_margin: NoiseMargin
-    n_resamples: int
-    rng_seed: int
-    confidence_level: float
-    rungs: bool = True
-    """Whether each rung is left out in turn."""
 
 
 def prediction_error(
@@ -93,6 +39,7 @@ def prediction_error(
     smoothing: int = 5,
     helper: bool | None = None,
     chance: Mapping[str, float] | None = None,
+    direction: Mapping[str, str] | None = None,
     interval: Interval = "jackknife",
     last: int = 6,
     n_resamples: int = 1000,
@@ -108,10 +55,10 @@ def prediction_error(
     strict: bool = False,
     threads: int | None = None,
 ) -> pl.DataFrame:
-    """Predict the scores of large runs from those of small ones, and say how far off that is.
+    r"""Predict the scores of large runs from those of small ones, and say how far off that is.
 
-    With `intermediate` and `outcome` in two steps: a law of scale for the intermediate metric (task loss of params and
-    tokens), then a law of the outcome (accuracy) given it. Without, every metric is predicted from scale at once.
+    With `intermediate` and `outcome` in two steps: a law of scale for the intermediate metric (task loss of params
+    and tokens), then a law of the outcome (accuracy) given it. Without, every metric is predicted from scale at once.
 
     Parameters
     ----------
@@ -122,27 +69,29 @@ def prediction_error(
     intermediate, outcome
         Metrics of the two steps, e.g. ``"bits_per_byte"`` and ``"acc"``; `outcome` alone is predicted in one step.
     step1, step2
-        Laws (see `laws`). Default of the first, or only, step: ``"ladder_loss"``, in one step for metrics of which more is
-        better ``"ladder_accuracy"``; their variants ``.._flops`` where the training runs do not tell params and tokens
-        apart. Of the second ``"ladder_sigmoid"``.
+        Laws (see `laws`). Default of the first, or only, step: ``"ladder_loss"``, in one step for metrics of which
+        more is better ``"ladder_accuracy"``; their variants ``.._flops`` where the training runs do not tell params
+        and tokens apart. Of the second ``"ladder_sigmoid"``.
     x
         Columns of the first law's inputs, in its order. Default: columns of their names.
     window
-        The first step is fitted to the mean of each training run's last `window` checkpoints, at the place of its last
-        one; what a target scores is the mean of its last `window` too.
+        The first step is fitted to the mean of each training run's last `window` checkpoints, at the place of its
+        last one; what a target scores is the mean of its last `window` too.
     skip, smoothing
-        The second step is fitted to all checkpoints that have both metrics, but for the first `skip` share of each run,
-        as trailing means of `smoothing`.
+        The second step is fitted to all checkpoints that have both metrics, but for the first `skip` share of each
+        run, as trailing means of `smoothing`.
     helper
         Add the point (0, 1) to the second step: without loss everything is right. Default: for ``"ladder_sigmoid"``.
     chance
         Chance levels by task, beside the known ones: a prediction whose band covers its level is ``near_chance``.
+    direction
+        ``{"metric": "higher" | "lower"}`` for metrics that are not known; it chooses the law of a single step.
     interval
-        Of the chained prediction: ``"jackknife"`` leaves one run out of both steps at a time, ``"bootstrap"`` draws runs
-        for both steps, ``"none"``.
+        Of the prediction through all steps: ``"jackknife"`` leaves one run out of them at a time, ``"bootstrap"``
+        draws runs for them, ``"none"`` leaves out ``rung_low, rung_high`` as well.
     last, n_resamples, rng_seed
-        Refits of the first step to one random checkpoint of each training run's `last` ones; `n_resamples` of them (0:
-        none), also of the bootstrap. Draws are addressed by group and run.
+        Refits of the first step to one random checkpoint of each training run's `last` ones; `n_resamples` of them
+        (0: none), also of the bootstrap. Draws are addressed by group and run.
     noise_window, noise_margin
         Last checkpoints of a target that tell its noise; the margin of their mean, by their effective number or
         ``"compat"``, as the reference has it.
@@ -154,42 +103,44 @@ def prediction_error(
     Returns
     -------
     DataFrame
-        A row for each group and target run: by-columns; ``run, params, tokens`` (and other inputs) of the target; ``law``;
-        ``n_train`` (runs), ``n_points`` (of the last step); in two steps ``predicted_intermediate, actual_intermediate,
-        intermediate_relative_error``; ``predicted, actual``; ``relative_error`` = (predicted - actual)/\\|actual\\|,
-        ``absolute_error`` = predicted - actual, ``prediction_error`` = \\|relative_error\\|; ``low, high`` (where the curve
-        is), ``prediction_low, prediction_high`` (where a new run falls); ``checkpoint_low, checkpoint_high,
-        checkpoint_sd`` of the refits to random checkpoints; ``target_noise`` (sd of the relative errors against the
-        target's last `noise_window` checkpoints) and ``target_margin`` (half the interval of their mean); ``rung_low,
-        rung_high`` (lowest and highest prediction with one size left out); ``extrapolation`` (how many times beyond the
-        training runs the farthest input lies); ``status, flags, signature``.
+        A row for each group and target run: by-columns; ``run, params, tokens`` (and other inputs) of the target;
+        ``law``; ``n_train`` (runs), ``n_points`` (of the last step); in two steps ``predicted_intermediate,
+        actual_intermediate, intermediate_relative_error``; ``predicted, actual``; ``relative_error`` = (predicted -
+        actual)/\|actual\|, ``absolute_error`` = predicted - actual, ``prediction_error`` = \|relative_error\|;
+        ``low, high`` (where the curve is), ``prediction_low, prediction_high`` (where a new run falls);
+        ``checkpoint_low, checkpoint_high, checkpoint_sd`` of the refits to random checkpoints; ``target_noise`` (sd
+        of the relative errors against the target's last `noise_window` checkpoints) and ``target_margin`` (half the
+        interval of their mean); ``rung_low, rung_high`` (lowest and highest prediction with one size left out);
+        ``extrapolation`` (how many times beyond the training runs the farthest input lies); ``status, flags,
+        signature``.
 
     Undefined when
-        Fewer distinct training runs than parameters (``too_few``), an outcome that never changes (``constant``), values
-        whose logarithm is taken and that are not above 0 (``not_finite``), no optimum (``not_converged``): no prediction.
-        An actual score of 0 has no relative error (``zero_actual``); no target score, no error.
+        Fewer distinct training runs than parameters (``too_few``), an outcome that never changes (``constant``),
+        values whose logarithm is taken and that are not above 0 (``not_finite``), no optimum (``not_converged``): no
+        prediction. An actual score of 0 has no relative error (``zero_actual``); no target score, no error.
 
     Raises
     ------
     OptionError
-        Filters that overlap or are not both there; laws that do not fit the step; a metric whose direction, which chooses
-        the law, is not known.
+        Filters that overlap or are not both there; laws that do not fit the step; a metric whose direction, which
+        chooses the law, is not known.
     SchemaError
         Metrics or columns that are not there.
 
     Notes
     -----
-    Nothing is dropped in silence: every training run of the filter is a point. ``low, high`` are value -/+ t s over runs
-    (whole sizes where residuals differ between sizes beyond chance: ``rung_effects``); the wider interval adds the residual
-    variance of both steps, the first through the slope of the second. Limits stay inside the metric's bounds. They are
-    conditional on the laws: no interval knows that another law may be the true one, which is why ``rung_low, rung_high``
-    stand beside them. The second step's curve holds every checkpoint and stays as it is in refits to random ones. A
-    second step's parameter at its bound (accuracy 1 without loss) is no failure but a flag, ``step2_at_bound``.
+    Nothing is dropped in silence: every training run of the filter is a point. ``low, high`` are value -/+ t s over
+    runs (whole sizes where residuals differ between sizes beyond chance: ``rung_effects``); the wider interval adds
+    the residual variance of both steps, the first through the slope of the second. Limits stay inside the metric's
+    bounds. They are conditional on the laws: no interval knows that another law may be the true one, which is why
+    ``rung_low, rung_high`` stand beside them. The second step's curve holds every checkpoint and stays as it is in
+    refits to random ones. A second step's parameter at its bound (accuracy 1 without loss) is no failure but a flag,
+    ``step2_at_bound``.
 
     References
     ----------
-    Bhagia et al. 2024, "Establishing Task Scaling Laws via Compute-Efficient Model Ladders", arXiv 2412.04403; Heineman et
-    al. 2025, arXiv 2508.13144, section 2.3.
+    Bhagia et al. 2024, "Establishing Task Scaling Laws via Compute-Efficient Model Ladders", arXiv 2412.04403;
+    Heineman et al. 2025, arXiv 2508.13144, section 2.3.
 
     Examples
     --------
@@ -247,6 +198,10 @@ def prediction_error(
         helper = second is not None and second.name == "ladder_sigmoid"
     if helper:
         _check_helper(rungs.tasks, intermediate, outcome)
+    if not any(task.target for task in rungs.tasks):
+        raise InsufficientDataError(
+            "no target has a score that can be used; look at the values behind target"
+        )
     options = Options(
         outcome,
         chance,
@@ -258,9 +213,9 @@ def prediction_error(
         rng_seed,
         confidence_level,
     )
-    rows: list[dict[str, Any]] = []
-    for law, tasks in _by_law(rungs.tasks, given, intermediate, outcome):
-        names = inputs if given is not None or x is not None else tuple(law.inputs)
+    rows = []
+    for law, tasks in _by_law(rungs.tasks, given, intermediate, outcome, direction):
+        names = tuple(law.inputs) if given is None else inputs
         steps = Steps(law, second, names, window, skip, smoothing, helper, threads)
         rows += error_rows(tasks, steps, options)
     stamp = signature(
@@ -282,7 +237,7 @@ def prediction_error(
         level=confidence_level,
         order=order,
     )
-    table = _table(rows, rungs.tasks, rungs.by, two_steps=second is not None, stamp=stamp)
+    table = error_table(rows, rungs.by, two_steps=second is not None, stamp=stamp)
     _check_strict(table, rungs.by, strict=strict)
     return table
 
@@ -322,31 +277,29 @@ def _inputs(law: Law | None, x: str | Sequence[str] | None) -> tuple[str, ...]:
 
 
 def _by_law(
-    tasks: Sequence[Task], given: Law | None, intermediate: str | None, outcome: str | None
+    tasks: Sequence[Task],
+    given: Law | None,
+    intermediate: str | None,
+    outcome: str | None,
+    direction: Mapping[str, str] | None,
 ) -> list[tuple[Law, list[Task]]]:
     """Tasks by the law of their first step."""
     if given is not None:
         return [(given, list(tasks))]
     parts: dict[int, list[Task]] = {}
     for task in tasks:
-        sign = -1 if intermediate is not None else _direction(_metric(task, outcome))
+        sign = -1 if intermediate is not None else _sign(metric_of(task, outcome), direction)
         parts.setdefault(sign, []).append(task)
     return [(find_law(_SINGLE[sign][too_alike(part, SCALES)]), part) for sign, part in sorted(parts.items())]
 
 
-def _metric(task: Task, outcome: str | None) -> str | None:
-    """The metric that a task's last step predicts."""
-    if outcome is not None:
-        return outcome
-    return task.label["metric"].item() if "metric" in task.label.columns else None
-
-
-def _direction(metric: str | None) -> int:
-    sign = None if metric is None else direction_of(metric)
+def _sign(metric: str | None, declared: Mapping[str, str] | None) -> int:
+    sign = None if metric is None else direction_of(metric, declared)
     if sign is None:
         raise OptionError(
             f"nothing is known of metric {metric!r}, so no law can be chosen for it: name one, e.g. "
-            "step1='ladder_loss' (--step1 ladder_loss)"
+            "step1='ladder_loss' (--step1 ladder_loss), "
+            'or declare direction={"name": "lower"} or --direction name=lower'
         )
     return sign
 
@@ -364,230 +317,9 @@ def _check_helper(tasks: Sequence[Task], intermediate: str | None, outcome: str 
     )
     if highest > 1:
         raise OptionError(
-            f"outcome {outcome!r} goes up to {highest:g}, and the second step takes shares of 1: divide percent by 100, or "
-            "name another law with step2 and helper=False"
+            f"outcome {outcome!r} goes up to {highest:g}, and the second step takes shares of 1: divide percent by "
+            "100, or name another law with step2 and helper=False"
         )
-
-
-# --- rows -------------------------------------------------------------------------------------------
-
-
-def error_rows(tasks: Sequence[Task], steps: Steps, options: Options) -> list[dict[str, Any]]:
-    """A row for each task and target run."""
-    chains = fit_steps(tasks, steps)
-    known = chance_of(
-        pl.concat([task.label for task in tasks]).with_columns(
-            *([] if options.outcome is None else [pl.lit(options.outcome).alias("metric")])
-        ),
-        options.chance,
-    )
-    rows: list[dict[str, Any]] = []
-    for task, chain, chance in zip(tasks, chains, known, strict=True):
-        rows += _task_rows(task, chain, steps, options, float(chance))
-    _add_noise(rows, options)
-    return rows
-
-
-def _task_rows(
-    task: Task, chain: Chain | str, steps: Steps, options: Options, chance: float
-) -> list[dict[str, Any]]:
-    rows = [_blank(task, run, steps) for run in task.target]
-    if isinstance(chain, str):
-        for row in rows:
-            row["status"] = chain
-        return rows
-    status, flags = _status(task, chain, steps)
-    for row in rows:
-        row |= {
-            "status": status,
-            "flags": set(flags),
-            "n_points": (chain.second or chain.first).points.n,
-        }
-    if status in ("too_few", "not_converged") and rows:
-        return rows
-    there = [index for index, row in enumerate(rows) if row["inputs"] is not None]
-    if not there:
-        return rows
-    variables = {
-        name: np.array([rows[index]["inputs"][name] for index in there]) for name in steps.first.inputs
-    }
-    found = _predictions(task, chain, variables, len(there), steps, options)
-    for place, index in enumerate(there):
-        row = rows[index]
-        row |= {name: float(column[place]) for name, column in found.items()}
-        if steps.second is None:
-            row["predicted_intermediate"] = np.nan
-        if row["extrapolation"] > _FAR:
-            row["flags"].add("extrapolated")
-        if row["low"] <= chance <= row["high"]:
-            row["flags"].add("near_chance")
-        _set_errors(row)
-    return rows
-
-
-def _blank(task: Task, run: Run, steps: Steps) -> dict[str, Any]:
-    """The row of a target, before anything is predicted."""
-    row: dict[str, Any] = dict.fromkeys(_FLOATS, np.nan)
-    curve = run.outcome or run.first
-    first = run.first if steps.second is not None else None
-    row |= {
-        "label": task.label,
-        "run": run.name,
-        "curve": run.outcome,
-        "law": steps.name,
-        "inputs": None if curve is None else inputs_of(steps.first, steps.inputs, curve),
-        "n_train": len(trained(task)),
-        "n_points": 0,
-        "status": "ok",
-        "flags": set(),
-    }
-    row |= {name: np.nan for name in (*SCALES, *steps.inputs)}
-    if curve is not None:
-        row |= {name: value for name, value in curve.end().items() if name in row}
-    if first is not None:
-        row["actual_intermediate"] = first.final(steps.window)
-    if run.outcome is not None:
-        row["actual"] = run.outcome.final(steps.window)
-    return row
-
-
-def _set_errors(row: dict[str, Any]) -> None:
-    """The differences between what was predicted and what came out."""
-    row["absolute_error"] = row["predicted"] - row["actual"]
-    if row["actual"] == 0:
-        row["flags"].add("zero_actual")
-    else:
-        row["relative_error"] = row["absolute_error"] / abs(row["actual"])
-        row["prediction_error"] = abs(row["relative_error"])
-    if row["actual_intermediate"] != 0:
-        difference = row["predicted_intermediate"] - row["actual_intermediate"]
-        row["intermediate_relative_error"] = difference / abs(row["actual_intermediate"])
-
-
-def _status(task: Task, chain: Chain, steps: Steps) -> tuple[str, tuple[str, ...]]:
-    """The worse status of the steps; a second step at a bound is only a flag."""
-    status, flags = status_of(chain.first, chain.spread)
-    if chain.second is not None:
-        own, _ = status_of(chain.second, chain.spread)
-        if own == "at_bound":
-            flags = (*flags, "step2_at_bound")
-        elif own != "ok":
-            status = own
-    if any(len(curve.values) < steps.window for _, curve in trained(task)):
-        flags = (*flags, "few_checkpoints")
-    if task.missing:
-        flags = (*flags, "missing_values")
-    return status, flags
-
-
-def _predictions(
-    task: Task, chain: Chain, variables: Mapping[str, Floats], n: int, steps: Steps, options: Options
-) -> dict[str, Floats]:
-    """Predictions at n places and everything around them."""
-    between, predicted = (row[0] for row in chain.predict(variables, n))
-    out = {"predicted_intermediate": between, "predicted": predicted}
-    out["extrapolation"] = extrapolation(chain.first.points, variables, n)
-    bounds = _bounds(_metric(task, options.outcome))
-    df = degrees_of_freedom(chain)
-    if options.interval != "none" and df >= 1:
-        weights = run_weights(chain, options.interval, task.label, options.n_resamples, options.rng_seed)
-        curves = _usable(chain.predict(variables, n, *chain.refits(weights))[1])
-        if len(curves) >= max(2.0, 0.9 * len(weights)):
-            m = len(curves)
-            squares = np.sum((curves - curves.mean(axis=0)) ** 2, axis=0)
-            variance = squares * (m - 1) / m if options.interval == "jackknife" else squares / (m - 1)
-            t = t_quantile(options.confidence_level, df)
-            new = variance + chain.new_variance(variables, n)
-            for name, spread in (("low", variance), ("prediction_low", new)):
-                half = t * np.sqrt(spread)
-                out[name] = np.clip(predicted - half, *bounds)
-                out[name.replace("low", "high")] = np.clip(predicted + half, *bounds)
-    if options.rungs:
-        curves = _usable(chain.predict(variables, n, *chain.refits(rung_weights(chain)))[1])
-        if len(curves):
-            out |= {"rung_low": curves.min(axis=0), "rung_high": curves.max(axis=0)}
-    if options.n_resamples:
-        first = checkpoint_refits(
-            chain, pool_of(task, steps, options.last), options.n_resamples, options.rng_seed
-        )
-        curves = _usable(chain.predict(variables, n, first)[1])
-        if len(curves) >= 2:
-            tail = 50 * (1 - options.confidence_level)
-            low, high = np.percentile(curves, [tail, 100 - tail], axis=0)
-            out |= {
-                "checkpoint_low": low,
-                "checkpoint_high": high,
-                "checkpoint_sd": curves.std(axis=0, ddof=1),
-            }
-    return out
-
-
-def _usable(curves: Floats) -> Floats:
-    """Replicates that are fits."""
-    kept: Floats = curves[np.isfinite(curves).all(axis=1)]
-    return kept
-
-
-def _bounds(metric: str | None) -> tuple[float, float]:
-    """Between what a metric lies."""
-    known = None if metric is None else lookup(metric)
-    low, high = (None, None) if known is None else (known.low, known.high)
-    return -np.inf if low is None else low, np.inf if high is None else high
-
-
-def _add_noise(rows: list[dict[str, Any]], options: Options) -> None:
-    """What each target's own noise makes of its error."""
-    metrics = [
-        options.outcome or str(row["label"].get_column("metric", default=pl.Series([""]))[0]) for row in rows
-    ]
-    strata = np.unique(np.array(metrics, dtype=object), return_inverse=True)[1].astype(np.intp)
-    noise, margin = target_noise(
-        [row["curve"] for row in rows],
-        np.array([row["predicted"] for row in rows]),
-        strata,
-        options.noise_window,
-        options.noise_margin,
-        options.confidence_level,
-    )
-    for row, sd, half in zip(rows, noise, margin, strict=True):
-        row |= {"target_noise": float(sd), "target_margin": float(half)}
-
-
-def _table(
-    rows: list[dict[str, Any]], tasks: Sequence[Task], by: Sequence[str], *, two_steps: bool, stamp: str
-) -> pl.DataFrame:
-    """Rows as a frame, sorted by group and target."""
-    if not rows:
-        raise InsufficientDataError(
-            "no group has both training runs and a target; look at the values of train and target"
-        )
-    labels = pl.concat([row["label"] for row in rows]) if by else pl.DataFrame()
-    extra = [name for name in rows[0] if name not in _SKIPPED and name not in SCALES]
-    floats = [name for name in _FLOATS if two_steps or "intermediate" not in name]
-    columns = [pl.Series("run", [row["run"] for row in rows], dtype=pl.String)]
-    columns += [
-        result_column(name, np.array([row.get(name, np.nan) for row in rows])) for name in (*SCALES, *extra)
-    ]
-    columns += [pl.Series("law", [row["law"] for row in rows])]
-    columns += [
-        pl.Series(name, [row[name] for row in rows], dtype=pl.Int64) for name in ("n_train", "n_points")
-    ]
-    columns += [result_column(name, np.array([row[name] for row in rows], dtype=float)) for name in floats]
-    order = (*FIT_FLAGS, *FLAGS)
-    columns += [
-        pl.Series("status", [row["status"] for row in rows]),
-        pl.Series(
-            "flags",
-            [[flag for flag in order if flag in row["flags"]] for row in rows],
-            dtype=pl.List(pl.String),
-        ),
-    ]
-    frame = pl.DataFrame([*labels.get_columns(), *columns]).with_columns(signature=pl.lit(stamp))
-    return frame.sort([*by, "run", "tokens"], nulls_last=True)
-
-
-#: What a row holds beside its inputs.
-_SKIPPED = (*_FLOATS, "label", "run", "curve", "law", "inputs", "n_train", "n_points", "status", "flags")
 
 
 def _check_strict(table: pl.DataFrame, by: Sequence[str], *, strict: bool) -> None:

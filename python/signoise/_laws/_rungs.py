@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from .._duplicates import Duplicates
 from .._encode import Encoded, encode
-from .._errors import DroppedRowsWarning, OptionError, SchemaError
+from .._errors import OptionError, SchemaError
 from .._kernels import kernels
 from .._schema import RUN_IDENTITY, as_expression, did_you_mean, predicate
 from .._scores import Filter, Groups, Scores, load, note_key, warn_notes
@@ -84,6 +83,8 @@ class Task:
     target: list[Run]
     missing: bool
     """Whether some of its scores are missing."""
+    conflict: bool
+    """Whether one key carries different values."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,13 @@ def read_rungs(
     found = {side: _runs(encoded, side, sized, inputs, metrics) for side in sides}
     gone = (encoded.n_missing + encoded.n_nan) > 0
     tasks = [
-        Task(encoded.groups[group : group + 1].select(encoded.by), train_runs, target_runs, bool(gone[group]))
+        Task(
+            encoded.groups[group : group + 1].select(encoded.by),
+            train_runs,
+            target_runs,
+            bool(gone[group]),
+            bool(encoded.conflicts[group]),
+        )
         for group, (train_runs, target_runs) in enumerate(
             zip(found["train"].runs, found["target"].runs, strict=True)
         )

@@ -51,7 +51,10 @@ def fit_steps(tasks: Sequence[Task], steps: Steps) -> list[Chain | str]:
     """The fits of every task; a status where there is nothing to fit."""
     firsts = [_first_points(task, steps) for task in tasks]
     settings = settings_of(steps.first, None, None, threads=steps.threads)
-    reasons = [_reason(points, logarithms=settings.log) for points in firsts]
+    reasons = [
+        "duplicate_key" if task.conflict else _reason(points, logarithms=settings.log)
+        for task, points in zip(tasks, firsts, strict=True)
+    ]
     fitted = _fit_where(steps.first, firsts, reasons, steps.threads)
     if steps.second is None:
         return _joined(tasks, fitted, [None] * len(tasks), reasons)

@@ -25,10 +25,10 @@ def target_noise(
     margin: NoiseMargin,
     confidence_level: float,
 ) -> tuple[Floats, Floats]:
-    """Standard deviation of the relative errors against each of a target's last checkpoints, and the margin of their mean.
+    """Standard deviation of the relative errors against a target's last checkpoints, and the margin of their mean.
 
-    Checkpoints of one run resemble each other: n of them are worth n (1 - rho)/(1 + rho), with rho pooled over the targets
-    of a stratum. ``"compat"`` is t sd/sqrt(n) over one checkpoint fewer, as the reference's loop has it.
+    Checkpoints of one run resemble each other: n of them are worth n (1 - rho)/(1 + rho), with rho pooled over the
+    targets of a stratum. ``"compat"`` is t sd/sqrt(n) over one checkpoint fewer, as the reference's loop has it.
     """
     n_targets = len(curves)
     sd, half = np.full(n_targets, np.nan), np.full(n_targets, np.nan)

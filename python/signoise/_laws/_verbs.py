@@ -227,8 +227,8 @@ def predict(
     Notes
     -----
     Both intervals are value -/+ t s in the space of the residuals: s^2 is the variance of the curve over the
-    replicates, for a new observation plus the residual variance within and between runs. They are conditional on the form.
-    An extrapolation of more than ten times is flagged ``extrapolated``.
+    replicates, for a new observation plus the residual variance within and between runs. They are conditional on the
+    form. An extrapolation of more than ten times is flagged ``extrapolated``.
 
     References
     ----------
