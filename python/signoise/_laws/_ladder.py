@@ -198,7 +198,8 @@ def prediction_error(
         helper = second is not None and second.name == "ladder_sigmoid"
     if helper:
         _check_helper(rungs.tasks, intermediate, outcome)
-    if not any(task.target for task in rungs.tasks):
+    foretold = [task for task in rungs.tasks if task.target]
+    if not foretold:
         raise InsufficientDataError(
             "no target has a score that can be used; look at the values behind target"
         )
@@ -214,7 +215,7 @@ def prediction_error(
         confidence_level,
     )
     rows = []
-    for law, tasks in _by_law(rungs.tasks, given, intermediate, outcome, direction):
+    for law, tasks in _by_law(foretold, given, intermediate, outcome, direction):
         names = tuple(law.inputs) if given is None else inputs
         steps = Steps(law, second, names, window, skip, smoothing, helper, threads)
         rows += error_rows(tasks, steps, options)

@@ -158,7 +158,6 @@ def read_rungs(
         for group, (train_runs, target_runs) in enumerate(
             zip(found["train"].runs, found["target"].runs, strict=True)
         )
-        if train_runs or target_runs
     ]
     notes += [note for side in found.values() for note in side.notes]
     warn_notes(notes)

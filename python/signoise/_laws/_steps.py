@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .._addresses import group_addresses
 from ._chain import Chain, Pool, chain_of
-from ._fit import Fit, fit_groups, settings_of
+from ._fit import Fit, bounds, fit_groups, settings_of
 from ._law import Floats, Law
 from ._points import Points
 from ._rungs import Curve, Run, Task
@@ -52,7 +52,7 @@ def fit_steps(tasks: Sequence[Task], steps: Steps) -> list[Chain | str]:
     firsts = [_first_points(task, steps) for task in tasks]
     settings = settings_of(steps.first, None, None, threads=steps.threads)
     reasons = [
-        "duplicate_key" if task.conflict else _reason(points, logarithms=settings.log)
+        "duplicate_key" if task.conflict else _reason(points, steps.first, logarithms=settings.log)
         for task, points in zip(tasks, firsts, strict=True)
     ]
     fitted = _fit_where(steps.first, firsts, reasons, steps.threads)
@@ -64,7 +64,7 @@ def fit_steps(tasks: Sequence[Task], steps: Steps) -> list[Chain | str]:
     ]
     logarithms = settings_of(steps.second, None, None).log
     reasons = [
-        reason or _reason(points, logarithms=logarithms, varied=True)
+        reason or _reason(points, steps.second, logarithms=logarithms, varied=True)
         for points, reason in zip(seconds, reasons, strict=True)
     ]
     return _joined(tasks, fitted, _fit_where(steps.second, seconds, reasons, steps.threads), reasons)
@@ -94,13 +94,15 @@ def _fit_where(
     return out
 
 
-def _reason(points: Points, *, logarithms: bool, varied: bool = False) -> str:
+def _reason(points: Points, law: Law, *, logarithms: bool, varied: bool = False) -> str:
     """Why a law cannot be fitted; empty where it can."""
-    if not points.n:
+    lower, upper = bounds(law)
+    places = set(zip(*(column.tolist() for column in points.variables.values()), strict=True))
+    if len(places) < int(np.sum(lower < upper)):
         return "too_few"
     if logarithms and np.min(points.y) <= 0:
         return "not_finite"
-    if varied and points.n > 1 and np.ptp(points.y[:-1]) == 0:  # the last one may be the helper
+    if varied and np.ptp(points.y[:-1]) == 0:  # the last one may be the helper
         return "constant"
     return ""
 
