@@ -74,6 +74,51 @@ def weighted(rng: np.random.Generator, groups: int) -> Arguments:
     return values, rng.integers(0, 50, len(values)).astype(float), offsets
 
 
+#: E + exp(a - alpha log x), x the one column.
+POWER_LAW = (
+    np.array([1, 1, 1, 2, 22, 21, 11, 20], dtype=np.uint8),
+    np.array([0, 1, 2, 0, 2, 1, 5, 0], dtype=np.uint32),
+    np.array([0, 0, 0, 0, 3, 4, 0, 6], dtype=np.uint32),
+    np.zeros(8),
+)
+#: Every operation once: maximum(sigmoid(p0 x), 2) / softplus(p1) - log(exp(p2) + x) * (-p2).
+ALL_OPERATIONS = (
+    np.array([1, 2, 22, 13, 0, 24, 1, 14, 23, 1, 11, 20, 12, 10, 22, 21], dtype=np.uint8),
+    np.array([0, 0, 0, 2, 0, 3, 1, 6, 5, 2, 9, 10, 11, 9, 12, 8], dtype=np.uint32),
+    np.array([0, 0, 1, 0, 0, 4, 0, 0, 7, 0, 0, 1, 0, 0, 13, 14], dtype=np.uint32),
+    np.array([0, 0, 0, 0, 0.6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+)
+
+
+def formed(rng: np.random.Generator, groups: int) -> Arguments:
+    """A form of every operation, a column and some sets of parameters."""
+    return ALL_OPERATIONS, rng.uniform(0.1, 3, (1, 30 * groups)), rng.normal(0, 1, (groups, 3))
+
+
+def curves(rng: np.random.Generator, groups: int) -> Arguments:
+    """Noisy power laws with a few starts each."""
+    lengths = rng.integers(12, 20, groups)
+    offsets = offsets_of(lengths)
+    n = int(offsets[-1])
+    x = rng.uniform(0, 4, n)
+    y = (1 + np.exp(0.5 - 0.8 * x)) * np.exp(0.05 * rng.standard_normal(n))
+    starts = np.tile([[0.5, 0.0, 0.5], [0.9, 0.2, 1.0]], (groups, 1))
+    lower, upper = np.array([0.0, -9.0, 0.0]), np.array([9.0, 9.0, 9.0])
+    linear = np.array([True, False, False])
+    return (
+        POWER_LAW,
+        x[None],
+        y,
+        rng.integers(1, 3, n).astype(float),
+        offsets,
+        starts,
+        2 * np.arange(groups + 1, dtype=np.uintp),
+        lower,
+        upper,
+        linear,
+    )
+
+
 def matched(rng: np.random.Generator, groups: int) -> Arguments:
     """Both sides of matched members, on a grid so coarse that all kinds of ties occur, and their offsets."""
     lengths = rng.integers(0, 26, groups)
@@ -404,6 +449,17 @@ CASES: list[Case] = [
     ),
     Case("archive_names", lambda rng, n: (zip_file(rng, n),)),
     Case("archive_read", zip_members, options={"max_bytes": 5000}),
+    Case("fit_laws", curves, label="huber", options={"delta": 0.1}, rtol=1e-5),
+    Case("fit_laws", curves, label="squares", options={"loss": "square", "log": False}, rtol=1e-5),
+    Case(
+        "fit_laws",
+        curves,
+        label="penalty",
+        options={"loss": "square", "overestimate_penalty": 3.0},
+        rtol=1e-5,
+    ),
+    Case("law_values", formed, rtol=1e-12, atol=1e-13),
+    Case("law_derivatives", formed, rtol=1e-11, atol=1e-12),
     Case("parquet_rows", lambda rng, n: (parquet_files(rng, n)[0][0],)),
     Case("read_json_lines", json_files),
     Case("read_json_lines", json_files, label="odd", options={"odd": ["doc", "elsewhere"]}),

@@ -154,8 +154,8 @@ def fit_groups(
         for group in groups:
             if (low := float(np.min(group.y))) <= 0:
                 raise OptionError(
-                    f"objective {settings.objective!r} takes logarithms, and the lowest value of {law.y} is {low:g}; "
-                    "use objective='lsq', or filter those rows (where=...)"
+                    f"objective {settings.objective!r} takes logarithms, and the lowest value of {group.y_name} is "
+                    f"{low:g}; use objective='lsq', or filter those rows (where=...)"
                 )
     if starts is None:
         starts = [inner(law, law.start_grid(group.variables, group.y)) for group in groups]

@@ -64,6 +64,8 @@ class Points:
     """Which run each point belongs to."""
     scale: NDArray[np.int64]
     """Which rung of the ladder each point stands on."""
+    y_name: str = "y"
+    """What the user calls what is observed."""
     told: bool = False
     """Whether the caller has said what depends on what: then nothing else is looked for."""
 
@@ -123,7 +125,7 @@ def points_of(
 ) -> Grouped:
     """The points of rows that have the columns ``__x0.., __y, __run`` and those of `by`."""
     notes = list(notes)
-    frame = _sound(frame, law, notes)
+    frame = _sound(frame, law, source.y or law.y, notes)
     xs = [f"__x{index}" for index in range(len(law.inputs))]
     place, run = pl.col("__place"), pl.col("__run")
     if source.checkpoints == "last":
@@ -148,7 +150,8 @@ def points_of(
     if by:
         parts = list(frame.group_by(list(by), maintain_order=True))
     parts.sort(key=lambda part: tuple((value is None, value) for value in part[0]))
-    groups = [_group(label, part, law, xs, told=source.cluster is not None) for label, part in parts]
+    name = source.y or law.y
+    groups = [_group(label, part, law, xs, name, told=source.cluster is not None) for label, part in parts]
     schema = {name: frame.schema[name] for name in by}
     labels = (
         pl.DataFrame([group.label for group in groups], schema=schema, orient="row") if by else pl.DataFrame()
@@ -156,12 +159,14 @@ def points_of(
     return Grouped(by, groups, labels, notes)
 
 
-def _group(label: tuple[Any, ...], part: pl.DataFrame, law: Law, xs: Sequence[str], *, told: bool) -> Points:
+def _group(
+    label: tuple[Any, ...], part: pl.DataFrame, law: Law, xs: Sequence[str], y_name: str, *, told: bool
+) -> Points:
     inputs = {name: part[x].to_numpy() for name, x in zip(law.inputs, xs, strict=True)}
     cluster = _codes(part["__run"])
     scale = part["__scale"].rank("dense").to_numpy().astype(np.int64) - 1
     variables = variables_of(law, inputs, cluster)
-    return Points(label, inputs, variables, part["__y"].to_numpy(), cluster, scale, told)
+    return Points(label, inputs, variables, part["__y"].to_numpy(), cluster, scale, y_name, told)
 
 
 def _codes(runs: pl.Series) -> NDArray[np.int64]:
@@ -405,9 +410,9 @@ def check_plausible(name: str, values: pl.Series) -> None:
 # --- rows -----------------------------------------------------------------------------------------------
 
 
-def _sound(frame: pl.DataFrame, law: Law, notes: list[str]) -> pl.DataFrame:
+def _sound(frame: pl.DataFrame, law: Law, y_name: str, notes: list[str]) -> pl.DataFrame:
     """Rows that have every number; the rest is counted by what it lacks."""
-    names = {f"__x{index}": name for index, name in enumerate(law.inputs)} | {"__y": law.y}
+    names = {f"__x{index}": name for index, name in enumerate(law.inputs)} | {"__y": y_name}
     for column, name in names.items():
         numbers = pl.col(column)
         missing = int(frame.select((numbers.is_null() | numbers.is_nan()).sum()).item())
