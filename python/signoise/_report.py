@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from ._decisions import decision_accuracy
-from ._errors import DroppedRowsWarning, OptionError, SignoiseWarning
+from ._errors import DroppedRowsWarning, InsufficientDataError, OptionError, SignoiseWarning
 from ._laws import prediction_error
 from ._metrics import direction as direction_of
 from ._metrics import lookup
@@ -93,8 +93,8 @@ def report(
         scales of the SNR among members of equal params) and ``n_scales``; ``decision_accuracy`` with ``low, high``
         where two sides exist; where runs of at least four sizes below the largest have params and tokens
         ``predicted`` (mean over the largest runs) and ``prediction_error`` (of the relative errors' sizes), in one step
-        and with the defaults of `prediction_error`; ``monotonicity`` (mean Kendall tau-b of the runs' learning curves), ``status, flags,
-        signature``. Groups with conflicting duplicates have the status ``duplicate_key``.
+        with the defaults of `prediction_error`; ``monotonicity`` (mean Kendall tau-b of the runs' learning curves),
+        ``status, flags, signature``. Groups with conflicting duplicates have the status ``duplicate_key``.
 
     Warns
     -----
@@ -410,23 +410,27 @@ def _foretold(
     if len(sizes) <= _LEAST_RUNGS:
         return out, []
     largest = sizes[-1]
-    table = prediction_error(
-        rows,
-        by=by,
-        train=pl.col("params") < largest,
-        target=pl.col("params") == largest,
-        direction=direction,
-        interval="none",
-        n_resamples=0,
-        check_units=False,
-        **shared,
-    )
+    try:
+        table = prediction_error(
+            rows,
+            by=by,
+            train=pl.col("params") < largest,
+            target=pl.col("params") == largest,
+            direction=direction,
+            interval="none",
+            n_resamples=0,
+            check_units=False,
+            **shared,
+        )
+    except InsufficientDataError:
+        return out, []
     mean = table.group_by(by).agg(pl.col("predicted", "prediction_error").sort().mean())
     laws = ", ".join(table["law"].unique().sort())
+    largest_runs = _count(rows.filter(pl.col("params") == largest), "run")
     return out.join(mean, on=by, how="left", nulls_equal=True), [
-        f"prediction_error: can the scores at {_size(largest)} parameters be foretold from the {len(sizes) - 1} smaller "
-        f"sizes? Laws of scale ({laws}) of the runs' last checkpoints; |predicted - actual| / |actual|, mean over the "
-        f"{_count(rows.filter(pl.col('params') == largest), 'run')} largest runs"
+        f"prediction_error: can the scores at {_size(largest)} parameters be foretold from the {len(sizes) - 1} "
+        f"smaller sizes? Laws of scale ({laws}) of last checkpoints; |predicted - actual| / |actual|, mean over the "
+        f"{largest_runs} largest runs"
     ]
 
 

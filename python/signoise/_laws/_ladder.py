@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import polars as pl
@@ -11,11 +12,11 @@ from .._errors import FitError, InsufficientDataError, OptionError
 from .._metrics import direction as direction_of
 from .._options import as_columns, check_choice, check_count, check_level, check_threads, signature
 from .._scores import Filter, Groups, Scores
-from ._ladder_rows import INTERVALS, Interval, Options, error_rows, error_table, metric_of
+from ._ladder_rows import INTERVALS, Interval, Options, error_rows, error_table, metric_bounds, metric_of
 from ._law import Law, find_law
 from ._rungs import SCALES, Task, read_rungs
 from ._status import REMEDIES
-from ._steps import Steps, too_alike
+from ._steps import Steps, too_alike, trained
 from ._target_noise import MARGINS, NoiseMargin
 
 #: Law of the only step, by the direction of its metric: of parameters and tokens, and of compute alone.
@@ -70,10 +71,11 @@ def prediction_error(
         Metrics of the two steps, e.g. ``"bits_per_byte"`` and ``"acc"``; `outcome` alone is predicted in one step.
     step1, step2
         Laws (see `laws`). Default of the first, or only, step: ``"ladder_loss"``, in one step for metrics of which
-        more is better ``"ladder_accuracy"``; their variants ``.._flops`` where the training runs do not tell params
-        and tokens apart. Of the second ``"ladder_sigmoid"``.
+        more is better ``"ladder_accuracy"`` with E at most the highest possible score; their variants ``.._flops``
+        where the training runs do not tell params and tokens apart. Of the second ``"ladder_sigmoid"``.
     x
-        Columns of the first law's inputs, in its order. Default: columns of their names.
+        Columns of the first law's inputs, in its order. Default: columns of their names, or for flops 6 x params x
+        tokens.
     window
         The first step is fitted to the mean of each training run's last `window` checkpoints, at the place of its
         last one; what a target scores is the mean of its last `window` too.
@@ -287,11 +289,28 @@ def _by_law(
     """Tasks by the law of their first step."""
     if given is not None:
         return [(given, list(tasks))]
-    parts: dict[int, list[Task]] = {}
+    parts: dict[tuple[int, float], list[Task]] = {}
     for task in tasks:
-        sign = -1 if intermediate is not None else _sign(metric_of(task, outcome), direction)
-        parts.setdefault(sign, []).append(task)
-    return [(find_law(_SINGLE[sign][too_alike(part, SCALES)]), part) for sign, part in sorted(parts.items())]
+        if intermediate is not None:
+            kind = -1, math.inf
+        else:
+            metric = metric_of(task, outcome)
+            kind = _sign(metric, direction), _highest(metric, task)
+        parts.setdefault(kind, []).append(task)
+    found = []
+    for (sign, highest), part in sorted(parts.items()):
+        law = find_law(_SINGLE[sign][too_alike(part, SCALES)])
+        # Nearly straight lines of log scale would let the asymptote run away.
+        limited = law.with_bounds({"E": (None, highest)}) if sign > 0 and highest < math.inf else law
+        found.append((limited, part))
+    return found
+
+
+def _highest(metric: str | None, task: Task) -> float:
+    """What a metric cannot exceed, unless the scores say otherwise (percent)."""
+    limit = metric_bounds(metric)[1]
+    scores = [float(curve.values.max()) for _, curve in trained(task)]
+    return limit if max(scores, default=-math.inf) <= limit else math.inf
 
 
 def _sign(metric: str | None, declared: Mapping[str, str] | None) -> int:

@@ -194,7 +194,7 @@ def _predictions(
     between, predicted = (row[0] for row in chain.predict(variables, n))
     out = {"predicted_intermediate": between, "predicted": predicted}
     out["extrapolation"] = extrapolation(chain.first.points, variables, n)
-    bounds = _bounds(metric_of(task, options.outcome))
+    bounds = metric_bounds(metric_of(task, options.outcome))
     df = degrees_of_freedom(chain)
     if options.interval != "none" and df >= 1:
         weights = run_weights(chain, options.interval, task.label, options.n_resamples, options.rng_seed)
@@ -235,7 +235,7 @@ def _usable(curves: Floats) -> Floats:
     return kept
 
 
-def _bounds(metric: str | None) -> tuple[float, float]:
+def metric_bounds(metric: str | None) -> tuple[float, float]:
     """Between what a metric lies."""
     known = None if metric is None else lookup(metric)
     low, high = (None, None) if known is None else (known.low, known.high)

@@ -133,7 +133,7 @@ def read_rungs(
     if metrics is not None:
         frame = _of_metrics(frame, metrics)
     masks = _masks(frame, sides)
-    sized = _inputs(frame, inputs, notes, check_units=check_units)
+    sized = _inputs(frame, inputs, check_units=check_units)
     frame = frame.hstack(masks)
     leave = ["metric"] if metrics is not None and len(metrics) > 1 else []
     encoded = encode(
@@ -192,13 +192,11 @@ def _masks(frame: pl.DataFrame, sides: Mapping[str, Filter]) -> pl.DataFrame:
     return masks
 
 
-def _inputs(
-    frame: pl.DataFrame, names: Sequence[str], notes: list[str], *, check_units: bool
-) -> dict[str, Floats]:
+def _inputs(frame: pl.DataFrame, names: Sequence[str], *, check_units: bool) -> dict[str, Floats]:
     """Each input at each row; NaN where it is missing."""
     out = {}
     for name in names:
-        column = input_column(frame, name, notes)
+        column = input_column(frame, name, [])
         if check_units:
             check_plausible(name, column)
         out[name] = column.fill_null(float("nan")).to_numpy()

@@ -55,7 +55,7 @@ def fit_steps(tasks: Sequence[Task], steps: Steps) -> list[Chain | str]:
         "duplicate_key" if task.conflict else _reason(points, steps.first, logarithms=settings.log)
         for task, points in zip(tasks, firsts, strict=True)
     ]
-    fitted = _fit_where(steps.first, firsts, reasons, steps.threads)
+    fitted = _fit_where(steps.first, firsts, reasons, steps)
     if steps.second is None:
         return _joined(tasks, fitted, [None] * len(tasks), reasons)
     seconds = [
@@ -67,7 +67,7 @@ def fit_steps(tasks: Sequence[Task], steps: Steps) -> list[Chain | str]:
         reason or _reason(points, steps.second, logarithms=logarithms, varied=True)
         for points, reason in zip(seconds, reasons, strict=True)
     ]
-    return _joined(tasks, fitted, _fit_where(steps.second, seconds, reasons, steps.threads), reasons)
+    return _joined(tasks, fitted, _fit_where(steps.second, seconds, reasons, steps), reasons)
 
 
 def _joined(
@@ -79,16 +79,13 @@ def _joined(
     ]
 
 
-def _fit_where(
-    law: Law, groups: Sequence[Points], reasons: Sequence[str], threads: int | None = None
-) -> list[Fit | None]:
+def _fit_where(law: Law, groups: Sequence[Points], reasons: Sequence[str], steps: Steps) -> list[Fit | None]:
     """Fits of the groups that have no reason against one."""
     chosen = [index for index, reason in enumerate(reasons) if not reason]
     out: list[Fit | None] = [None] * len(groups)
     if chosen:
-        fits = fit_groups(
-            law, [groups[index] for index in chosen], settings_of(law, None, None, threads=threads)
-        )
+        settings = settings_of(law, None, None, threads=steps.threads)
+        fits = fit_groups(law, [groups[index] for index in chosen], settings)
         for index, fit in zip(chosen, fits, strict=True):
             out[index] = fit
     return out
@@ -109,7 +106,7 @@ def _reason(points: Points, law: Law, *, logarithms: bool, varied: bool = False)
 
 def inputs_of(law: Law, names: Sequence[str], curve: Curve, *, at: int = -1) -> dict[str, float]:
     """The inputs of a law at one checkpoint of a curve."""
-    return {inner: float(curve.inputs[name][at]) for inner, name in zip(law.inputs, names, strict=True)}
+    return {own: float(curve.inputs[name][at]) for own, name in zip(law.inputs, names, strict=True)}
 
 
 def _first_points(task: Task, steps: Steps) -> Points:
@@ -157,8 +154,8 @@ def pool_of(task: Task, steps: Steps, last: int) -> Pool:
         return np.array([np.append(row, np.repeat(row[-1], last - len(row))) for row in rows])
 
     inputs = {
-        inner: padded(lambda curve, name=name: curve.inputs[name])  # type: ignore[misc]
-        for inner, name in zip(steps.first.inputs, steps.inputs, strict=True)
+        own: padded(lambda curve, name=name: curve.inputs[name])  # type: ignore[misc]
+        for own, name in zip(steps.first.inputs, steps.inputs, strict=True)
     }
     names = pl.DataFrame({"run": [run.name for run, _ in runs]})
     addressed = task.label.join(names, how="cross") if task.label.width else names
