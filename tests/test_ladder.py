@@ -273,7 +273,8 @@ def test_draws_belong_to_a_group_and_a_run() -> None:
     one, other = ladder(2e-3, task="a"), ladder(2e-3, seed=1, task="b")
     alone = sn.prediction_error(one, **TWO_STEPS, n_resamples=50)
     both = sn.prediction_error(pl.concat([one, other]), **TWO_STEPS, n_resamples=50)
-    assert both.filter(task="a").equals(alone)
+    # Targets of one metric share what is known of their autocorrelation, and nothing else.
+    assert both.filter(task="a").drop("target_margin").equals(alone.drop("target_margin"))
     again = sn.prediction_error(one, **TWO_STEPS, n_resamples=50, rng_seed=1)
     assert again["checkpoint_sd"][0] != alone["checkpoint_sd"][0]
     assert again["low"][0] == alone["low"][0]
@@ -404,11 +405,8 @@ def test_a_target_without_score_is_predicted() -> None:
 
 
 def test_too_few_runs_and_outcomes_that_never_change() -> None:
-    few = quick(ladder().filter(pl.col("params").is_in([SIZES[0], TARGET[0]])).filter(pl.col("tokens") > 7e9))
-    assert few["status"] in ("too_few", "ok")
-    two = quick(
-        ladder().filter(pl.col("run").str.contains("1.9e+08-1.9e+09|1.9e+08-3.8e+09|6.9e", literal=False))
-    )
+    runs = pl.col("run").is_in([f"{SIZES[0]:.3g}-{SIZES[0] * multiple:.3g}" for multiple in MULTIPLES[:2]])
+    two = quick(ladder().filter(runs | (pl.col("params") > 6e9)))
     constant = quick(with_accuracy(ladder(), pl.col("params") < 6e9, 0.25))
     for row, status in ((two, "too_few"), (constant, "constant")):
         assert row["status"] == status
@@ -452,8 +450,9 @@ def test_a_prediction_at_chance_is_flagged() -> None:
 
 
 def test_report_says_how_far_the_largest_size_can_be_foretold() -> None:
-    scores = ladder(1e-3)
-    table = sn.report(scores).filter(metric="bits_per_byte")
+    scores = ladder(1e-3).filter(pl.col("tokens") > 0.5 * pl.col("tokens").max().over("run"))
+    with pytest.warns(sn.SignoiseWarning):  # the two sides of the decision accuracy share few runs
+        table = sn.report(scores).filter(metric="bits_per_byte")
     direct = sn.prediction_error(scores, **SIDES, outcome="bits_per_byte", n_resamples=0, interval="none")
     assert table["prediction_error"][0] == direct["prediction_error"][0]
     assert table["predicted"][0] == direct["predicted"][0]

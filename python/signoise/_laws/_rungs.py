@@ -31,6 +31,11 @@ class Curve:
     values: Floats
     inputs: Mapping[str, Floats]
 
+    def places(self) -> NDArray[np.complex128]:
+        """Positions; checkpoints at the same one are told apart by their number."""
+        number = np.arange(len(self.positions)) - np.searchsorted(self.positions, self.positions)
+        return self.positions + 1j * number
+
     def final(self, window: int) -> float:
         """Mean of the last `window` checkpoints."""
         return float(np.mean(self.values[-window:]))
@@ -62,7 +67,7 @@ class Run:
         first, outcome = self.curves[0], self.curves[-1]
         if first is None or outcome is None:
             return np.empty(0), np.empty(0)
-        _, in_first, in_outcome = np.intersect1d(first.positions, outcome.positions, return_indices=True)
+        _, in_first, in_outcome = np.intersect1d(first.places(), outcome.places(), return_indices=True)
         # The share of 10 checkpoints that is 0.1 is one, whatever 0.1 * 10 is in binary.
         left_out = math.ceil(round(skip * len(in_first), 9))
         offsets = np.array([0, len(in_first) - left_out], dtype=np.uintp)
