@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._segments import Floats, Offsets, segments
+from ._segments import Floats, Offsets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,8 +109,8 @@ def fit_laws(
     """
     del linear, threads
     found = []
-    for problem, own in enumerate(segments(np.arange(len(observed), dtype=float), offsets)):
-        rows = own.astype(int)
+    for problem in range(len(offsets) - 1):
+        rows = slice(offsets[problem], offsets[problem + 1])
         first, last = start_offsets[problem], start_offsets[problem + 1]
         objective = _Objective(
             steps, columns[:, rows], observed[rows], weights[rows], loss, delta, log, overestimate_penalty
