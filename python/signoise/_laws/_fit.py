@@ -188,10 +188,10 @@ def solve(
 ) -> dict[str, NDArray[np.float64]]:
     """One kernel call for all groups; points of weight 0 are left out of it."""
     kept = [np.flatnonzero(weight) for weight in weights]
-    data = [
-        law.program.data({name: column[rows] for name, column in group.variables.items()}, len(rows))
-        for group, rows in zip(groups, kept, strict=True)
-    ]
+    # Replicates are of one group: its columns are made once.
+    whole = {id(group): group for group in groups}
+    made = {key: law.program.data(group.variables, group.n) for key, group in whole.items()}
+    data = [made[id(group)][:, rows] for group, rows in zip(groups, kept, strict=True)]
     y = [group.y for group in groups] if observed is None else observed
     return solve_columns(
         law,

@@ -132,8 +132,9 @@ def prediction_intervals(
         names = ("low", "high", "prediction_low", "prediction_high")
         if curves is None or spread.df < 1:
             return out | {name: np.full(n, np.nan) for name in names}
-        # A bootstrap draws the residuals of the fit, which are smaller than the errors by what it has explained.
-        shrunk = spread.kind == "bootstrap" and spread.n_clusters == fit.points.n
+        # A bootstrap draws the residuals of the fit: of least squares they are smaller than the errors by what it has
+        # explained. Near medians, as Huber's function with a small delta gives, it is wide enough as it is.
+        shrunk = spread.kind == "bootstrap" and spread.n_clusters == fit.points.n and fit.settings.squares
         factor = fit.points.n / spread.df if shrunk else 1.0
         curve = factor * spread.variance(np.log(curves) if log else curves)
         t = t_quantile(confidence_level, spread.df)

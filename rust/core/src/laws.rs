@@ -230,7 +230,8 @@ impl Search<'_> {
         let close = best.objective + AGREEMENT * best.objective.abs();
         Best {
             n_started: order.len() as u64,
-            n_agree: order.iter().filter(|&&index| objective(index) <= close).count() as u64,
+            // The best search went on from one of them, which agrees even where it was still above.
+            n_agree: order.iter().filter(|&&index| objective(index) <= close).count().max(order.len().min(1)) as u64,
             found: best,
         }
     }
