@@ -113,7 +113,7 @@ def test_progress_hears_every_part() -> None:
     heard: list[str] = []
     make_report(sn.example_scores(), progress=heard.append)
     assert heard[0] == "reading"
-    assert len(heard) == 5
+    assert len(heard) == 6
 
 
 # --- sides of the decision

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         fit_scaling_law,
         laws,
         predict,
+        prediction_error,
         register_law,
         validate_law,
     )
@@ -100,6 +101,7 @@ __all__ = [
     "permutation_test",
     "power",
     "predict",
+    "prediction_error",
     "prediction_powered",
     "rank",
     "reference",
@@ -142,6 +144,7 @@ _HOMES = {
     "power": "_power",
     "prediction_powered": "_judged",
     "predict": "_laws",
+    "prediction_error": "_laws",
     "rank": "_rank",
     "register_law": "_laws",
     "report": "_report",

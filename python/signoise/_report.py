@@ -13,7 +13,8 @@ from typing import Any
 import polars as pl
 
 from ._decisions import decision_accuracy
-from ._errors import DroppedRowsWarning, OptionError, SignoiseWarning
+from ._errors import DroppedRowsWarning, InsufficientDataError, OptionError, SignoiseWarning
+from ._laws import prediction_error
 from ._metrics import direction as direction_of
 from ._metrics import lookup
 from ._schema import SCORE_IDENTITY, as_expression
@@ -24,6 +25,8 @@ from ._snr import snr
 _BY = ("task", "metric")
 #: A scale decides for another if it is at most this share of its size, unless nothing that small is there.
 _SMALL_SHARE = 0.25
+#: Sizes below the largest from which a law of scale is worth fitting.
+_LEAST_RUNGS = 4
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,10 @@ def report(
         ``task``, ``metric`` (and ``subtask, config, filter`` where they vary), ``n_runs, n_checkpoints, mean, signal,
         noise, snr, snr_low, snr_high`` over all runs; where runs differ in size ``snr_within_scale`` (median over
         scales of the SNR among members of equal params) and ``n_scales``; ``decision_accuracy`` with ``low, high``
-        where two sides exist; ``monotonicity`` (mean Kendall tau-b of the runs' learning curves), ``status, flags,
-        signature``. Groups with conflicting duplicates have the status ``duplicate_key``.
+        where two sides exist; where runs of at least four sizes below the largest have params and tokens
+        ``predicted`` (mean over the largest runs) and ``prediction_error`` (of the relative errors' sizes), in one step
+        with the defaults of `prediction_error`; ``monotonicity`` (mean Kendall tau-b of the runs' learning curves),
+        ``status, flags, signature``. Groups with conflicting duplicates have the status ``duplicate_key``.
 
     Warns
     -----
@@ -98,7 +103,7 @@ def report(
 
     See Also
     --------
-    snr, decision_accuracy, smoothness : the verbs behind the columns.
+    snr, decision_accuracy, prediction_error, smoothness : the verbs behind the columns.
 
     Examples
     --------
@@ -194,6 +199,9 @@ def make_report(
             _given_sides(small, target) if small is not None and target is not None else default_sides(known)
         )
         out, more = _decided(known, out, by, sides, direction, confidence_level, shared)
+        populations += more
+        say("prediction error")
+        out, more = _foretold(known, out, by, direction, shared)
         populations += more
         say("monotonicity")
         out = _monotone(known, out, by, direction, shared)
@@ -385,6 +393,45 @@ def _decided(
     ).unique(subset=keys, keep="none")
     joined = out.join(chosen, on=keys, how="left", nulls_equal=True)
     return joined, [f"decision_accuracy: {sides.words}"]
+
+
+def _foretold(
+    frame: pl.DataFrame,
+    out: pl.DataFrame,
+    by: list[str],
+    direction: Mapping[str, str] | None,
+    shared: Mapping[str, Any],
+) -> tuple[pl.DataFrame, list[str]]:
+    """How far the scores of the largest runs lie from what a law of scale makes of all others."""
+    if not {"params", "tokens"} <= set(frame.columns):
+        return out, []
+    rows = frame.filter(pl.col("params").is_not_null() & pl.col("tokens").is_not_null())
+    sizes = rows["params"].unique().sort()
+    if len(sizes) <= _LEAST_RUNGS:
+        return out, []
+    largest = sizes[-1]
+    try:
+        table = prediction_error(
+            rows,
+            by=by,
+            train=pl.col("params") < largest,
+            target=pl.col("params") == largest,
+            direction=direction,
+            interval="none",
+            n_resamples=0,
+            check_units=False,
+            **shared,
+        )
+    except InsufficientDataError:
+        return out, []
+    mean = table.group_by(by).agg(pl.col("predicted", "prediction_error").sort().mean())
+    laws = ", ".join(table["law"].unique().sort())
+    largest_runs = _count(rows.filter(pl.col("params") == largest), "run")
+    return out.join(mean, on=by, how="left", nulls_equal=True), [
+        f"prediction_error: can the scores at {_size(largest)} parameters be foretold from the {len(sizes) - 1} "
+        f"smaller sizes? Laws of scale ({laws}) of last checkpoints; |predicted - actual| / |actual|, mean over the "
+        f"{largest_runs} largest runs"
+    ]
 
 
 def _monotone(

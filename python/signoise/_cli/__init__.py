@@ -29,6 +29,7 @@ COMMANDS = {
     "power": "power",
     "variance": "variance",
     "fit": "fit",
+    "ladder": "ladder",
     "laws": "fit",
     "simulate": "simulate",
     "demo": "demo",

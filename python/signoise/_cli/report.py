@@ -33,8 +33,9 @@ def report(session: Session, **options: Any) -> None:
     """Which benchmarks to trust: one row a benchmark, best signal-to-noise ratio first.
 
     snr is over all runs, snr_within_scale among runs of equal size; decision_accuracy is the share of pairs
-    that a small scale orders as the target does; monotonicity that of the learning curves. The sentences
-    below the table say which rows each number uses, and what was read and left out.
+    that a small scale orders as the target does; prediction_error how far the largest size lies from what a law
+    of scale makes of the smaller ones; monotonicity that of the learning curves. The sentences below the table
+    say which rows each number uses, and what was read and left out.
     """
     from .._errors import DroppedRowsWarning
     from .._report import make_report

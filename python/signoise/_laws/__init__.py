@@ -1,6 +1,7 @@
 """Scaling laws: the registry of forms, their fits, and what they predict."""
 
 from ._crossover import crossover
+from ._ladder import prediction_error
 from ._law import Law, Parameter, register_law
 from ._optimal import compute_optimal
 from ._validate import validate_law
@@ -14,6 +15,7 @@ __all__ = [
     "fit_scaling_law",
     "laws",
     "predict",
+    "prediction_error",
     "register_law",
     "validate_law",
 ]

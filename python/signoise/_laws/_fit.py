@@ -193,14 +193,35 @@ def solve(
     made = {key: law.program.data(group.variables, group.n) for key, group in whole.items()}
     data = [made[id(group)][:, rows] for group, rows in zip(groups, kept, strict=True)]
     y = [group.y for group in groups] if observed is None else observed
+    return solve_columns(
+        law,
+        np.concatenate(data, axis=1),
+        np.concatenate([values[rows] for values, rows in zip(y, kept, strict=True)]),
+        np.concatenate([weight[rows] for weight, rows in zip(weights, kept, strict=True)]),
+        [len(rows) for rows in kept],
+        starts,
+        settings,
+    )
+
+
+def solve_columns(
+    law: Law,
+    data: Floats,
+    observed: Floats,
+    weights: Floats,
+    sizes: Sequence[int],
+    starts: Sequence[Floats],
+    settings: Settings,
+) -> dict[str, NDArray[np.float64]]:
+    """The kernel call: problems of these sizes one after the other along the columns of `data`."""
     lower, upper = bounds(law)
     loss, log = _MEASURES[settings.objective]
     found: dict[str, NDArray[np.float64]] = kernels().fit_laws(
         law.program.steps,
-        np.ascontiguousarray(np.concatenate(data, axis=1)),
-        np.concatenate([values[rows] for values, rows in zip(y, kept, strict=True)]),
-        np.concatenate([weight[rows] for weight, rows in zip(weights, kept, strict=True)]),
-        _offsets([len(rows) for rows in kept]),
+        np.ascontiguousarray(data),
+        observed,
+        weights,
+        _offsets(sizes),
         np.ascontiguousarray(np.concatenate(starts)),
         _offsets([len(own) for own in starts]),
         lower,
