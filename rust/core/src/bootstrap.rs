@@ -284,6 +284,17 @@ mod tests {
     }
 
     #[test]
+    fn a_replicate_of_every_instance_once_is_the_estimate() {
+        for (n, rows) in [(1, 1), (20, 1), (95, 3), (480, 5), (1131, 12)] {
+            let (offsets, units, totals) = ([0, n], [1], values(rows * n));
+            let design = Design { offsets: &offsets, units: &units, scheme: Scheme::MovingBlock(n), rng_seed: 3 };
+            let found = bootstrap_means(&totals, rows, None, design, false, 1, &Interrupt::new()).unwrap();
+            let estimates = bootstrap_estimates(&totals, rows, None, &offsets, false, &Interrupt::new()).unwrap();
+            assert_eq!(found, estimates.estimate, "{n}");
+        }
+    }
+
+    #[test]
     fn replicates_hold_what_they_should() {
         for n in [1, 2, 255, 256, 1024, 4097] {
             let (offsets, units) = ([0, n], [9]);

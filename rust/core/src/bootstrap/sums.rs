@@ -1,4 +1,4 @@
-//! Sums of numbers with weights of any kind, and of numbers alone.
+//! Sums of numbers with weights of any kind.
 //!
 //! Instances go in blocks of 512; within a block instance i goes to lane i mod 8, the lanes are joined pairwise and the
 //! sums of the blocks added in order: the same bits on every machine.
@@ -13,17 +13,6 @@ pub(super) fn weighted(values: &[f64], weights: &[f64]) -> f64 {
         let mut lanes = [0.0; LANES];
         for (x, w) in values.chunks(LANES).zip(weights.chunks(LANES)) {
             lanes.iter_mut().zip(x.iter().zip(w)).for_each(|(lane, (x, w))| *lane += x * w);
-        }
-        sum + join(lanes)
-    })
-}
-
-/// Plain sum in the same order.
-pub(super) fn summed(values: &[f64]) -> f64 {
-    values.chunks(BLOCK).fold(0.0, |sum, block| {
-        let mut lanes = [0.0; LANES];
-        for part in block.chunks(LANES) {
-            lanes.iter_mut().zip(part).for_each(|(lane, value)| *lane += value);
         }
         sum + join(lanes)
     })

@@ -32,6 +32,8 @@ const MOST: u16 = 3;
 const ENTRIES: usize = 64;
 /// Quads of real numbers that are summed before their sum is added to that of the others.
 const REAL_BLOCK: usize = 40;
+/// Instances of a block.
+const BLOCK: usize = REAL_BLOCK / QUADS_OF_SPAN * SPAN;
 /// Rows that are multiplied: tables would cost them more than they save.
 const FEW_ROWS: usize = 3;
 /// Rows side by side in registers; of no influence on the values.
@@ -270,7 +272,6 @@ fn multiplied<S: Simd>(simd: S, rows: &[Vec<f64>], sampler: &Sampler, addresses:
 /// Sum of one row under one replicate's counts, in the order of the tables.
 #[inline(always)]
 fn sum_alone<S: Simd>(simd: S, x: &[f64], counts: &[u16]) -> f64 {
-    const BLOCK: usize = REAL_BLOCK / QUADS_OF_SPAN * SPAN;
     let (mut sum, mut rest) = (0.0, 0.0);
     for (x, counts) in x.chunks(BLOCK).zip(counts.chunks(BLOCK)) {
         let mut block = 0.0;
@@ -291,6 +292,22 @@ fn sum_alone<S: Simd>(simd: S, x: &[f64], counts: &[u16]) -> f64 {
         sum += block;
     }
     sum + rest
+}
+
+/// Plain sum in the order of the tables: what a replicate that holds every instance once has, to the last bit.
+///
+/// BCa counts replicates below the estimate, and those equal to it by halves.
+pub(super) fn summed(values: &[f64]) -> f64 {
+    padded(values).chunks(BLOCK).fold(0.0, |sum, block| {
+        let quads = block.as_chunks::<SPAN>().0.iter().flat_map(|x| {
+            let triple = move |at: usize| (x[at] + x[at + WIDTH]) + x[at + 2 * WIDTH];
+            (0..QUADS_OF_SPAN).map(move |quad| {
+                let [a, b, c, d] = [0, 1, 2, 3].map(|part| triple(quad + part * QUADS_OF_SPAN));
+                (a + b) + (c + d)
+            })
+        });
+        sum + quads.fold(0.0, |block, quad| block + quad)
+    })
 }
 
 /// The rows side by side, instance by instance, zeros beyond them to the end of the span.
