@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .._intervals import TREND_LEVEL, effective_checkpoints, pooled_autocorrelation, quantile_at
+from .._autocorrelation import TREND_LEVEL, RunForms, pooled_autocorrelation
+from .._intervals import effective_checkpoints, quantile_at
 from .._kernels import kernels
 from ._law import Floats
 from ._rungs import Curve
@@ -50,7 +51,17 @@ def target_noise(
         offsets,
         window,
     )
-    rho = pooled_autocorrelation(n, columns["rho"], np.arange(n_targets), strata, _trending(columns, n))
+    with np.errstate(all="ignore"):
+        first = np.array([values[0] if len(values) else np.nan for values in last])
+        runs = RunForms(
+            n=n,
+            squares=columns["m2"],
+            lagged=np.nan_to_num(columns["rho"]) * columns["m2"],
+            first=first - columns["mean"],
+            last=columns["last"] - columns["mean"],
+            group=np.arange(n_targets),
+        )
+    rho = np.nan_to_num(pooled_autocorrelation(runs, strata, _trending(columns, n)).rho, nan=0.0)
     with np.errstate(all="ignore"):
         worth = effective_checkpoints(n, rho)
         corrected = sd * np.sqrt((n - 1) / n / (1 - 1 / worth))
