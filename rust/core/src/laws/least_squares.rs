@@ -14,6 +14,8 @@ use super::quasi_newton::{Bounds, Found, Patience};
 const LARGEST_DAMPING: f64 = 1e12;
 /// Below this damping hardly changes a step.
 const UNDAMPED: f64 = 1e-2;
+/// A step that promises less than this share of the sum is lost in its rounding.
+const ROUNDING: f64 = 4.0 * f64::EPSILON;
 
 /// Goes down from `start`; `linear` names the parameters in which residuals are linear.
 pub(super) fn descend(
@@ -43,7 +45,12 @@ pub(super) fn descend(
             break;
         }
         let before = state.f;
-        if let Some((next, gain)) = state.trial(objective, damping, &free, bounds) {
+        let (promised, lower) = state.trial(objective, damping, &free, bounds);
+        if damping <= UNDAMPED && promised.abs() <= ROUNDING * before {
+            settled = true;
+            break;
+        }
+        if let Some((next, gain)) = lower {
             state = next;
             damping = (damping * (1.0 - (2.0 * gain - 1.0).powi(3)).clamp(0.1, 2.0)).max(1e-15);
             growth = 2.0;
@@ -73,31 +80,30 @@ struct State {
 }
 
 impl State {
-    /// A lower point, if this damping leads to one, and its gain as a share of what was promised.
+    /// What this damping promises; a lower point, if it leads to one, and its gain as a share of the promise.
     fn trial(
         &self,
         objective: &mut Objective<'_>,
         damping: f64,
         free: &[bool],
         bounds: Bounds<'_>,
-    ) -> Option<(Self, f64)> {
+    ) -> (f64, Option<(Self, f64)>) {
         let p = self.x.len();
         let mut matrix = self.matrix.clone();
         let largest = matrix.iter().step_by(p + 1).fold(0.0_f64, |a, &b| a.max(b));
         for entry in matrix.iter_mut().step_by(p + 1) {
             *entry += damping * entry.max(1e-12 * largest);
         }
-        let x = self.stepped(&matrix, free, bounds)?;
-        let mut gradient = vec![0.0; p];
-        let f = objective.gradient(&x, &mut gradient);
-        if f.is_nan() || f >= self.f {
-            return None;
-        }
+        let Some(x) = self.stepped(&matrix, free, bounds) else { return (f64::NAN, None) };
         let step: Vec<f64> = x.iter().zip(&self.x).map(|(new, old)| new - old).collect();
         let bent: f64 = self.matrix.chunks(p.max(1)).zip(&step).map(|(row, d)| d * dot(row, &step)).sum();
         let promised = -dot(&self.gradient, &step) - 0.5 * bent;
+        let f = objective.gradient(&x, &mut vec![0.0; p]);
+        if f.is_nan() || f >= self.f {
+            return (promised, None);
+        }
         let gain = if promised > 0.0 { ((self.f - f) / promised).min(1.0) } else { 1.0 };
-        Some((Self::at(objective, x), gain))
+        (promised, Some((Self::at(objective, x), gain)))
     }
 
     /// Everything at a point.
