@@ -365,6 +365,7 @@ def fit_laws(
     log: bool = True,
     overestimate_penalty: float = 1.0,
     max_steps: int = 500,
+    polish: bool = True,
     threads: int | None = None,
 ) -> dict[str, NDArray[Any]]: ...
 

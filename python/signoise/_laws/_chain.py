@@ -154,7 +154,7 @@ def checkpoint_refits(chain: Chain, pool: Pool, n_resamples: int, rng_seed: int)
         np.ones(size),
         [len(rows)] * n_resamples,
         [chain.first.inner[None]] * n_resamples,
-        chain.first.settings,
+        replace(chain.first.settings, polish=False),
     )
     return found["parameters"]
 

@@ -42,6 +42,8 @@ class Settings:
     delta: float
     overestimate_penalty: float = 1.0
     max_steps: int = 500
+    polish: bool = True
+    """Search once more from the lowest starts; replicates need no such precision."""
     threads: int | None = None
 
     @property
@@ -232,6 +234,7 @@ def solve_columns(
         log=log,
         overestimate_penalty=settings.overestimate_penalty,
         max_steps=settings.max_steps,
+        polish=settings.polish,
         threads=settings.threads,
     )
     return found
@@ -273,7 +276,7 @@ def refit(fit: Fit, weights: Floats, observed: Floats | None = None) -> Floats:
     distinct = np.array([len(np.unique(place[row > 0])) for row in weights])
     usable = np.flatnonzero(distinct >= fit.n_free)
     size = max(1, _BATCH // max(1, points.n))
-    settings = replace(fit.settings)
+    settings = replace(fit.settings, polish=False)
     for first in range(0, len(usable), size):
         rows = usable[first : first + size]
         found = solve(

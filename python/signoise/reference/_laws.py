@@ -100,6 +100,7 @@ def fit_laws(
     log: bool = True,
     overestimate_penalty: float = 1.0,
     max_steps: int = 500,
+    polish: bool = True,
     threads: int | None = None,
 ) -> dict[str, NDArray[Any]]:
     """The lowest sum of rho over all starts, for each problem.
@@ -107,7 +108,7 @@ def fit_laws(
     The search is another than that of the kernel: a parabola that lies above the sum and touches it is minimised again
     and again, with damping (Huber's weights for all losses), for `max_steps` times a hundred steps.
     """
-    del linear, threads
+    del linear, polish, threads
     found = []
     for problem in range(len(offsets) - 1):
         rows = slice(offsets[problem], offsets[problem + 1])

@@ -5,7 +5,7 @@
 //! fit       minimise sum_i w_i rho(r_i) over parameters inside bounds, from each start; see `objective` for rho and r
 //! squares   `least_squares`: Levenberg-Marquardt; then a few steps of `quasi_newton`
 //! others    `quasi_newton`: BFGS; absolute residuals as Huber's with delta falling to 1e-9 of their median size
-//! best      the lowest of all starts, the first of equals; searched again from there with more patience
+//! best      the lowest of all starts, the first of equals; with `polish` searched again from there with more patience
 //! agree     starts whose sum is at most 1e-4 above the best (share of it)
 //! A fit is made by one thread from its own numbers: the same bits for any number of threads.
 //! Cost: starts x steps x program x points. Twin: python/signoise/reference/_laws.py
@@ -77,6 +77,9 @@ pub struct Task<'a> {
     pub measure: Measure,
     /// Steps of a search, at most.
     pub max_steps: usize,
+    /// Search once more from the lowest starts, until nothing is left to gain; replicates need no more than 1e-8 of
+    /// the sum.
+    pub polish: bool,
 }
 
 /// Fits a form to the points of every problem.
@@ -214,6 +217,10 @@ impl Search<'_> {
         let mut best = nothing();
         for &index in order.iter().take(POLISHED) {
             let Some(first) = searched.get(index) else { continue };
+            if !self.task.polish {
+                best = first.clone();
+                break;
+            }
             let mut found = self.from(&first.parameters, last_patience(self.task));
             if self.task.measure.loss == Loss::Square {
                 let more =
@@ -362,6 +369,7 @@ mod tests {
             linear: &[true, false, false],
             measure: Measure { loss, log, overestimate_penalty: 1.0 },
             max_steps: 500,
+            polish: true,
         };
         fit_laws(task, &Interrupt::new()).unwrap()
     }

@@ -65,7 +65,8 @@ fn law_derivatives<'py>(
 /// The best fit of a form to the points of each problem, from many starts.
 #[pyfunction]
 #[pyo3(signature = (steps, columns, observed, weights, offsets, starts, start_offsets, lower, upper, linear, *,
-                    loss="huber", delta=1e-3, log=true, overestimate_penalty=1.0, max_steps=500, threads=None))]
+                    loss="huber", delta=1e-3, log=true, overestimate_penalty=1.0, max_steps=500, polish=true,
+                    threads=None))]
 fn fit_laws<'py>(
     py: Python<'py>,
     steps: &Bound<'py, PyTuple>,
@@ -83,6 +84,7 @@ fn fit_laws<'py>(
     log: bool,
     overestimate_penalty: f64,
     max_steps: usize,
+    polish: bool,
     threads: Option<usize>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let p = starts.as_array().dim().1;
@@ -107,6 +109,7 @@ fn fit_laws<'py>(
             linear,
             measure,
             max_steps,
+            polish,
         };
         laws::fit_laws(task, interrupt)
     })?;

@@ -46,7 +46,7 @@ pub(super) fn descend(
         }
         let before = state.f;
         let (promised, lower) = state.trial(objective, damping, &free, bounds);
-        if damping <= UNDAMPED && promised.abs() <= ROUNDING * before {
+        if damping <= UNDAMPED && promised.abs() <= (0.1 * patience.tolerance).max(ROUNDING) * before {
             settled = true;
             break;
         }
