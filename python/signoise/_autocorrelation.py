@@ -39,6 +39,26 @@ class RunForms:
     line: bool = False
     """Whether each run has a slope of its own beside its level; y_t are then residuals about its least-squares line."""
 
+    @classmethod
+    def about_lines(cls, values: Floats, lengths: Ints, group: Ints, valid: NDArray[np.bool_]) -> RunForms:
+        """Forms of consecutive runs of these lengths (1 or more) about their least-squares lines.
+
+        Runs that are not `valid` have no sum of squares, so that nobody hears them.
+        """
+        ends = np.cumsum(lengths) - 1
+        starts, n = ends - lengths + 1, lengths.astype(float)
+        run = np.repeat(np.arange(len(n)), lengths)
+        time = np.arange(len(values)) - starts[run] - (n[run] - 1) / 2
+        with np.errstate(all="ignore"):
+            about = values - (np.add.reduceat(values, starts) / n)[run]
+            slope = np.add.reduceat(time * about, starts) / np.add.reduceat(time**2, starts)
+            about = about - np.nan_to_num(slope)[run] * time
+            lagged = np.append(about[1:] * about[:-1], 0.0)
+            lagged[ends] = 0.0
+            squares = np.where(valid, np.add.reduceat(about**2, starts), np.nan)
+            sums = np.add.reduceat(lagged, starts)
+        return cls(n, squares, sums, about[starts], about[ends], group, line=True)
+
     @property
     def df(self) -> Floats:
         """Degrees of freedom of each run."""
@@ -67,8 +87,8 @@ class RunForms:
         found = (self.n - 1) * np.log(1 - rho**2) + np.log((self.n - (self.n - 2) * rho) / (1 + rho))
         return found + np.log(self._times(rho) / (1 - rho**2)) if self.line else found
 
-    def chosen(self, rows: NDArray[np.bool_]) -> RunForms:
-        """Some of them."""
+    def chosen(self, rows: NDArray[np.bool_] | Ints) -> RunForms:
+        """Some of them, or all in another order."""
         columns = (self.n, self.squares, self.lagged, self.first, self.last)
         n, squares, lagged, first, last = (column[rows] for column in columns)
         return RunForms(n, squares, lagged, first, last, self.group[rows], self.line)

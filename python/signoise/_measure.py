@@ -199,10 +199,12 @@ def _noise_side(encoded: Encoded, settings: Settings, mask: str | None, threads:
     columns = series.columns
     combined = combined_noise(series, settings.noise, settings.ddof, n_groups, threads)
     run_n = columns["n"].astype(float)
-    autocorrelation = group_autocorrelation(encoded, series, combined, settings.autocorrelation, mask)
+    detrended = settings.interval_noise == "detrended"
+    autocorrelation = group_autocorrelation(
+        encoded, series, combined, settings.autocorrelation, mask, line=detrended
+    )
     error = None
     if settings.interval_noise is not None:
-        detrended = settings.interval_noise == "detrended"
         unbiased = combined_noise(series, settings.interval_noise, 1, n_groups, threads)
         usable = run_n >= (3 if detrended else 2)
         error = _intervals.checkpoint_error(
@@ -232,18 +234,29 @@ def group_autocorrelation(
     combined: Mapping[str, Floats],
     autocorrelation: float | str,
     mask: str | None = None,
+    *,
+    line: bool = False,
 ) -> Autocorrelation:
-    """Lag-1 autocorrelation of checkpoints by group: the value given, or pooled over runs; NaN where too few."""
+    """Lag-1 autocorrelation of checkpoints by group: the value given, or pooled over runs; NaN where too few.
+
+    About the mean of each run or, with `line`, about its trend, which would look like autocorrelation.
+    """
     if not isinstance(autocorrelation, str):
         return Autocorrelation(np.full(len(encoded.groups), float(autocorrelation)))
+    columns = series.columns
+    n = columns["n"].astype(np.intp)
+    rows = encoded.window_rows(series, mask)
+    # Groups that are undefined for their duplicates must not speak for others.
+    valid = ~encoded.conflicts[series.group]
+    strata = metric_strata(encoded.groups)
+    if line:
+        forms = RunForms.about_lines(encoded.values[rows], n, series.group, valid)
+        return pooled_autocorrelation(forms, strata, np.zeros(len(encoded.groups), dtype=bool))
     limit = _intervals.quantile_at("t_quantile", (1 + TREND_LEVEL) / 2, combined["trend_df"])
     with np.errstate(invalid="ignore"):
         trending = np.abs(combined["trend_t"]) > limit
-    # Groups that are undefined for their duplicates must not speak for others.
-    columns = series.columns
-    squares = np.where(encoded.conflicts[series.group], np.nan, columns["m2"])
-    n = columns["n"].astype(np.intp)
-    first = encoded.values[encoded.window_rows(series, mask)[np.cumsum(n) - n]]
+    squares = np.where(valid, columns["m2"], np.nan)
+    first = encoded.values[rows[np.cumsum(n) - n]]
     with np.errstate(all="ignore"):
         runs = RunForms(
             n=n.astype(float),
@@ -253,7 +266,7 @@ def group_autocorrelation(
             last=columns["last"] - columns["mean"],
             group=series.group,
         )
-    return pooled_autocorrelation(runs, metric_strata(encoded.groups), trending)
+    return pooled_autocorrelation(runs, strata, trending)
 
 
 def metric_strata(groups: pl.DataFrame) -> Ints:

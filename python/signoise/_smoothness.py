@@ -197,27 +197,15 @@ def _autocorrelation(
         return np.full(len(place), float(given))
     if not len(place):
         return np.zeros(0)
-    starts, n = offsets[:-1].astype(np.intp), np.diff(offsets).astype(float)
-    series = np.repeat(np.arange(len(n)), n.astype(np.intp))
-    time = np.arange(len(values)) - starts[series] - (n[series] - 1) / 2
-    with np.errstate(all="ignore"):
-        about = values - (np.add.reduceat(values, starts) / n)[series]
-        slope = np.add.reduceat(time * about, starts) / np.add.reduceat(time**2, starts)
-        about = about - np.nan_to_num(slope)[series] * time
-        lagged = np.append(about[1:] * about[:-1], 0.0)
-        lagged[offsets[1:].astype(np.intp) - 1] = 0.0
-        squares = np.where(conflicts[place], np.nan, np.add.reduceat(about**2, starts))
-        ends = offsets[1:].astype(np.intp) - 1
-        columns = (n, squares, np.add.reduceat(lagged, starts), about[starts], about[ends])
     # A key of no columns is one score.
     scores_of = scores_of if scores_of.columns else pl.DataFrame({"": np.zeros(len(conflicts))})
     keys = scores_of.unique(maintain_order=True).with_row_index("__score")
     score = scores_of.join(keys, on=scores_of.columns, nulls_equal=True, maintain_order="left")["__score"]
     group = score.to_numpy().astype(np.intp)[place]
+    lengths = np.diff(offsets).astype(np.intp)
+    forms = RunForms.about_lines(values, lengths, group, ~conflicts[place])
     # Sums over runs go in the order of labels, whatever that of the rows.
-    canonical = np.argsort(place)
-    n, squares, lagged, first, last = (column[canonical] for column in columns)
-    forms = RunForms(n, squares, lagged, first, last, group[canonical], line=True)
+    forms = forms.chosen(np.argsort(place))
     pooled = pooled_autocorrelation(forms, metric_strata(keys), np.zeros(keys.height, dtype=bool))
     return pooled.rho[group]
 
