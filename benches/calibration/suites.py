@@ -25,15 +25,29 @@ SMALL, LARGE = 150_000_000, 1_000_000_000
 
 
 def suites(
-    study: Study, name: str, rows_each: int, most: int | None = None, *, together: int = SUITE, **planted: Any
+    study: Study,
+    name: str,
+    rows_each: int,
+    most: int | None = None,
+    *,
+    together: int = SUITE,
+    error: float | None = None,
+    **planted: Any,
 ) -> Iterator[tuple[pl.DataFrame, pl.DataFrame, np.random.Generator]]:
-    """Scores and truth of all replications, in pieces; `together` tasks share a metric."""
+    """Scores and truth of all replications, in pieces; `together` tasks share a metric.
+
+    With `error` the truth is that of scores with this error, instead of one checkpoint's.
+    """
     rng = study.rng(name)
     left = study.replications if most is None else study.fewer(most)
     while left > 0:
         tasks = min(left, max(SUITE, ROWS // rows_each // SUITE * SUITE))
         seed = int(rng.integers(2**63))
         scores, truth = sn.simulate(tasks=tasks, level=0.5, rng_seed=seed, **planted)
+        if error is not None:
+            # The same members: no draw depends on the noise.
+            other = {"step_noise": error, "checkpoints": 1, "autocorrelation": 0.0}
+            _, truth = sn.simulate(tasks=tasks, level=0.5, rng_seed=seed, **planted | other)
         place = pl.col("task").str.slice(len("task-")).cast(pl.Int64)
         metric = "suite-" + (place // together).cast(pl.String)
         yield scores.with_columns(metric=metric), truth.drop("metric"), rng
@@ -194,7 +208,7 @@ def range_rows(study: Study, name: str, members: int, n: int, rho: float) -> Ite
 def decision_rows(
     study: Study, name: str, members: int, score: str, agreement: float, signal: float, rho: float = 0.0
 ) -> Iterator[Row]:
-    """All pairs of limits of the verb: `low, high` is about new members, any other about these members' true scores."""
+    """All pairs of limits of the verb: `low, high` is about new members, any other about these members."""
     n = 5
     planted = {
         "recipes": members,
@@ -209,7 +223,7 @@ def decision_rows(
     of_new = 0.5 + np.arcsin(agreement * signal**2 / (signal**2 + error)) / np.pi
     tallies: dict[str, Tally] = {}
     flags = []
-    for scores, truth, _ in suites(study, name, 2 * members * n, 4000, **planted):
+    for scores, truth, _ in suites(study, name, 2 * members * n, 4000, error=np.sqrt(error), **planted):
         found = sn.decision_accuracy(
             scores,
             small=pl.col("params") == SMALL,
@@ -217,7 +231,7 @@ def decision_rows(
             score=score,  # type: ignore[arg-type]
             direction=dict.fromkeys(scores["metric"].unique(), "higher"),
         )
-        known = truth.filter(pl.col("params") == SMALL).select("task", true="decision_accuracy")
+        known = truth.filter(pl.col("params") == SMALL).select("task", true="expected_decision_accuracy")
         found = found.join(known, on="task", how="left", maintain_order="left")
         for column in found.columns:
             if column != "low" and not column.endswith("_low"):
@@ -236,7 +250,7 @@ def decision_rows(
             f"{'members' if new else column.removesuffix('_low').replace('_', ' ')}, score {score}",
             "chance that two new members are ordered alike"
             if new
-            else "decision accuracy of these members' true scores",
+            else "decision accuracy to expect of these members at other checkpoints",
             f"{members} members, truth about {of_new:.2f}" + (f", autocorrelation {rho}" if rho else ""),
             bar=Bar.CONSERVATIVE if new else Bar.APPROXIMATE,
             domain="3 members" if new else "8 members, no autocorrelation",
