@@ -138,7 +138,7 @@ def test_checkpoints_crossed_with_instances() -> None:
     seeds = row_of(seeds_of(table), over="seed")
     assert row["stderr"] == pytest.approx(seeds["stderr"], rel=0.05)
     late = row_of(scores, over="step", where="step >= 9")
-    assert (late["n_checkpoints"], late["flags"]) == (3, ["few_checkpoints"])
+    assert (late["n_checkpoints"], late["flags"]) == (3, ["few_checkpoints", "few_instances"])
 
 
 def test_clusters_strata_and_weights_are_crossed_too() -> None:
@@ -179,7 +179,7 @@ def test_instances_that_a_seed_lacks_are_left_out() -> None:
     gap = (pl.col("seed") == 2) & pl.col("instance_id").is_in(["i0000", "i0031"])
     row = row_of(seeds_of(table).filter(~gap), over="seed")
     kept = np.delete(table, [0, 31], axis=1)
-    assert (row["n"], row["flags"]) == (38, ["unmatched"])
+    assert (row["n"], row["flags"]) == (38, ["few_instances", "unmatched"])
     assert row["value"] == pytest.approx(kept.mean(), rel=1e-12)
     missing = row_of(seeds_of(table).with_columns(value=pl.when(~gap).then("value")), over="seed")
     assert (missing["n"], missing["n_missing"]) == (38, 2)
@@ -191,8 +191,8 @@ def test_seeds_have_members() -> None:
     scores = pl.concat([seeds_of(table), seeds_of(table + 0.1, recipe="s")])
     found = quiet(scores, over="seed")
     assert found.select("recipe", "n_seeds", "flags").rows() == [
-        ("r", 4, ["few_seeds"]),
-        ("s", 4, ["few_seeds"]),
+        ("r", 4, ["few_seeds", "few_instances"]),
+        ("s", 4, ["few_seeds", "few_instances"]),
     ]
     same = scores.with_columns(run=pl.col("recipe"), recipe=pl.lit(None, pl.String))
     by_run = quiet(same, over="seed")

@@ -263,7 +263,10 @@ def bootstrap_estimates(
             d = (n - 1) / n * (without.mean() - without)
             squares += float((d**2).sum())
             cubes += float((d**3).sum())
-        accelerations.append(cubes / (6 * squares**1.5) if squares != 0 else math.nan)
+        # What differs by its rounding alone does not vary.
+        rounding = 4 * np.finfo(float).eps * abs(statistic(row, everything))
+        varies = squares > totals.shape[1] * rounding**2
+        accelerations.append(cubes / (6 * squares**1.5) if varies else math.nan)
     return {
         "estimate": np.array([statistic(row, everything) for row in totals], dtype=float),
         "acceleration": np.array(accelerations, dtype=float),

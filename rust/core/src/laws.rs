@@ -147,7 +147,7 @@ const fn first_patience(task: &Task<'_>) -> Patience {
 }
 
 const fn last_patience(task: &Task<'_>) -> Patience {
-    Patience { steps: 2 * task.max_steps, tolerance: 1e-15, renew: true }
+    Patience { steps: 10 * task.max_steps, tolerance: 1e-15, renew: true }
 }
 
 /// First and last entry of a segment.

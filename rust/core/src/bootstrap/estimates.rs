@@ -85,6 +85,10 @@ fn jackknife(parts: &[Part<'_>], macro_mean: bool) -> (f64, f64) {
         squares += shrink * shrink * summed(&of_squares);
         cubes += shrink * shrink * shrink * summed(&of_cubes);
     }
-    let acceleration = if squares == 0.0 { f64::NAN } else { cubes / (6.0 * squares * squares.sqrt()) };
-    (ratio(above, below), acceleration)
+    let estimate = ratio(above, below);
+    let n: usize = parts.iter().map(|part| part.totals.len()).sum();
+    let rounding = 4.0 * f64::EPSILON * estimate.abs();
+    // What differs by its rounding alone does not vary.
+    let varies = squares > n as f64 * rounding * rounding;
+    (estimate, if varies { cubes / (6.0 * squares * squares.sqrt()) } else { f64::NAN })
 }
