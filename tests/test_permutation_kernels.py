@@ -14,8 +14,8 @@ from scipy import stats
 
 import signoise._core as core
 from cases import offsets_of
+from rank_sets import rank_sets, sets_of
 from signoise import OptionError, ShapeError, reference
-from signoise._rank_sets import rank_sets, sets_of
 
 CLOSED_FORM, ENUMERATED, SAMPLED = range(3)
 real = st.floats(-1e3, 1e3).filter(lambda x: x == 0 or abs(x) > 1e-3)

@@ -16,10 +16,10 @@ from statsmodels.stats.multitest import multipletests
 
 import signoise as sn
 from dumps import shared_dump
+from rank_sets import rank_sets
 from signoise._addresses import group_addresses
 from signoise._cli import main
 from signoise._rank import best_shares, in_words
-from signoise._rank_sets import rank_sets
 from test_compare import instances, results
 
 

@@ -1,4 +1,4 @@
-"""Where the random draws of a group come from."""
+"""Where the random draws of a group come from, and those that are made in Python."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ import hashlib
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+
+from ._kernels import kernels
+
+#: What draws made in Python are for: a number each, so that two uses of one seed never share a stream. They start at
+#: 1000, as those of kernels count up from 1.
+RANK, LAW_ERRORS, LADDER_CHECKPOINTS, SUBSETS = range(1000, 1004)
 
 
 def group_addresses(labels: pl.DataFrame) -> NDArray[np.uint64]:
@@ -18,3 +24,9 @@ def group_addresses(labels: pl.DataFrame) -> NDArray[np.uint64]:
         ],
         dtype=np.uint64,
     )
+
+
+def uniforms(rng_seed: int, purpose: int, unit: int, n: int, replicate: int = 0) -> NDArray[np.float64]:
+    """Random numbers strictly between 0 and 1, the same on every machine and for every other draw around them."""
+    words = kernels().philox_uint64(rng_seed, purpose, replicate, unit, n)
+    return ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ._addresses import group_addresses
+from ._addresses import RANK, group_addresses, uniforms
 from ._adjust import adjusted
 from ._compare import (
     FEW_INSTANCES,
@@ -42,8 +42,6 @@ Ints = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 Parts = dict[int, list[tuple[Ints, Floats]]]
 
-#: What the draws are for. Purposes of draws made in Python start at 1000: those of kernels count up from 1.
-RANK_DRAW = 1000
 #: Draws this close, in standard errors, are ties: equal models differ by rounding.
 TIE = 1e-9
 
@@ -304,8 +302,7 @@ def best_shares(
         return np.full(len(score), np.nan)
     normals = np.empty((n_resamples, len(score)))
     for column, (unit, replicate) in enumerate(addresses):
-        bits = kernels().philox_uint64(rng_seed, RANK_DRAW, replicate, unit, n_resamples)
-        uniform = ((bits >> np.uint64(11)).astype(float) + 0.5) * 2.0**-53
+        uniform = uniforms(rng_seed, RANK, int(unit), n_resamples, int(replicate))
         normals[:, column] = kernels().normal_quantile(uniform)
     draws = score + normals @ _square_root(covariance).T
     tie = TIE * np.sqrt(np.max(np.diag(covariance)))

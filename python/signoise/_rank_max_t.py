@@ -1,7 +1,7 @@
 """Which of many runs differ, by simultaneous intervals of all their differences (max-T).
 
 A pair differs where |difference| > c stderr. Over all pairs of the group, q is the quantile of the largest |z| under
-random signs of residuals (`_rank_sets`), and c the quantile of t at the probability that q has under the normal
+random signs of residuals, and c the quantile of t at the probability that q has under the normal
 distribution. Signs belong to instances, or to whole clusters; subtasks that are averaged bring their residuals side by
 side, so that they count with their own errors. Residuals are scaled such that their sum of squares over instances (or
 clusters) is the squared standard error of the mean.

@@ -9,10 +9,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ._addresses import group_addresses
+from ._addresses import SUBSETS, group_addresses
 from ._duplicates import Duplicates
 from ._errors import OptionError, SchemaError
 from ._instances import Instances, load_instances
+from ._kernels import kernels
 from ._options import as_columns, check_count, check_level, signature
 from ._scores import Filter, Scores
 from ._status import Statuses, check_strict, flag_lists, result_column
@@ -177,11 +178,11 @@ def _group(
 
 def _random_subsets(n: int, size: int, count: int, key: tuple[int, int]) -> Iterator[Mask]:
     """Subsets of `size` of n instances, a row each: those with the smallest of n random numbers."""
-    # Raw numbers of Philox are the same in every version of NumPy.
-    stream = np.random.Philox(key=np.array(key, dtype=np.uint64))
-    for start in range(0, count, _BATCH):
+    rng_seed, unit = key
+    for block, start in enumerate(range(0, count, _BATCH)):
         rows = min(_BATCH, count - start)
-        smallest = np.argsort(stream.random_raw(rows * n).reshape(rows, n), axis=1, kind="stable")[:, :size]
+        words = kernels().philox_uint64(rng_seed, SUBSETS, block, unit, rows * n)
+        smallest = np.argsort(words.reshape(rows, n), axis=1, kind="stable")[:, :size]
         picked = np.zeros((rows, n), dtype=bool)
         np.put_along_axis(picked, smallest, values=True, axis=1)
         yield picked

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from .._addresses import LADDER_CHECKPOINTS, uniforms
 from .._kernels import kernels
 from ._fit import Fit, address, refit, solve_columns, values
 from ._law import Floats
@@ -135,14 +136,9 @@ class Pool:
 def checkpoint_refits(chain: Chain, pool: Pool, n_resamples: int, rng_seed: int) -> Floats:
     """Parameters of the first step, each fitted to one random checkpoint of every run."""
     rows = np.arange(len(pool.n))
-    words = np.stack(
-        [
-            kernels().philox_uint64(rng_seed, _CHECKPOINT_DRAW, 0, int(unit), n_resamples)
-            for unit in pool.addresses
-        ],
-        axis=1,
+    share = np.stack(
+        [uniforms(rng_seed, LADDER_CHECKPOINTS, int(unit), n_resamples) for unit in pool.addresses], axis=1
     )
-    share = (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
     drawn = np.minimum((share * pool.n).astype(np.int64), pool.n - 1)
     law = chain.first.law
     variables = {name: column[rows, drawn].ravel() for name, column in pool.inputs.items()}
@@ -165,23 +161,7 @@ def chain_of(first: Fit, second: Fit | None, label: pl.DataFrame) -> Chain:
     variance = 0.0
     if second is not None and second.found:
         observed = second.points.cluster <= int(first.points.cluster.max())
-        own = spread_of(_only(second, observed), label, "none", 2, 0)
+        alone = replace(second, points=second.points.take(np.flatnonzero(observed)))
+        own = spread_of(alone, label, "none", 2, 0)
         variance = own.within + own.between
     return Chain(first, second, spread, variance)
-
-
-def _only(fit: Fit, keep: NDArray[np.bool_]) -> Fit:
-    points = fit.points
-    some = replace(
-        points,
-        inputs={name: column[keep] for name, column in points.inputs.items()},
-        variables={name: column[keep] for name, column in points.variables.items()},
-        y=points.y[keep],
-        cluster=np.unique(points.cluster[keep], return_inverse=True)[1].astype(np.int64),
-        scale=points.scale[keep],
-    )
-    return replace(fit, points=some)
-
-
-#: Purpose of the streams of `checkpoint_refits`; those of the kernels are smaller.
-_CHECKPOINT_DRAW = 1002

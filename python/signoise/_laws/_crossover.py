@@ -12,15 +12,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from .._errors import OptionError, SchemaError
-from .._metrics import direction
 from .._options import as_columns, check_choice, signature
 from .._schema import as_expression
 from .._scores import Filter, Scores
 from .._status import result_column
+from ._columns import Checkpoints, Repeats
 from ._fit import Fit, values
 from ._fitted import Bounds, Fitted, beside, fit_all
 from ._law import Floats, Law, Objective, find_law
-from ._points import Checkpoints, Repeats
 from ._status import FLAGS, status_of
 from ._told import Told
 from ._uncertainty import FEW_CLUSTERS, Spread, spread_of
@@ -178,7 +177,7 @@ def crossover(
             side: spread_of(fit, _beside_label(label, side), kind, n_resamples, rng_seed)
             for side, fit in fits.items()
         }
-        higher = _higher(label, y, chosen)
+        higher = chosen.rises(label["metric"].item() if "metric" in label.columns else y)
         row = _row(path, fits, spreads, within, confidence_level, higher=higher, threads=threads)
         tables.append(beside(label, row))
     stamp = signature(
@@ -296,13 +295,6 @@ def _beside_label(label: pl.DataFrame, side: str) -> pl.DataFrame:
     """What addresses the draws of a side."""
     own = pl.DataFrame({"side": [side]})
     return pl.concat([label, own], how="horizontal") if label.width else own
-
-
-def _higher(label: pl.DataFrame, y: str | None, law: Law) -> bool:
-    """Whether more is better."""
-    name = label["metric"].item() if "metric" in label.columns else y
-    known = direction(name) if name else None
-    return law.y == "accuracy" if known is None else known > 0
 
 
 # --- crossings --------------------------------------------------------------------------------------

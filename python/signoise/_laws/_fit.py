@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
 import numpy as np
 import polars as pl
@@ -175,9 +174,6 @@ def fit_groups(
         )
         for index, group in enumerate(groups)
     ]
-
-
-Arrays: TypeAlias = "dict[str, NDArray[np.generic]]"
 
 
 def solve(

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from .._errors import FitError, OptionError, SchemaError
+from .._errors import OptionError, SchemaError
 from .._options import as_columns, check_choice, check_count, check_level, check_threads, signature
 from .._schema import did_you_mean
 from .._scores import Filter, Scores
 from .._status import result_column
+from ._columns import Checkpoints, Repeats, Source
 from ._fit import Fit, fit_groups, settings_of
 from ._law import Law, Objective, find_law
-from ._points import Checkpoints, Grouped, Repeats, Source, extrapolation, read_points, variables_of
-from ._status import REMEDIES, status_of
+from ._points import Grouped, extrapolation, read_points, variables_of
+from ._status import UNDEFINED, check_strict, status_of
 from ._uncertainty import INTERVALS, Interval, Spread, parameter_interval, prediction_intervals, spread_of
 
 #: ``{"alpha": (0.3, 0.4)}``; None leaves a side open, equal ones hold the parameter.
@@ -66,13 +67,7 @@ class Fitted:
 
     def check_strict(self, table: pl.DataFrame, *, strict: bool) -> None:
         """Raise for the first fit whose status is not ``ok``."""
-        bad = table.filter(pl.col("status") != "ok")
-        if strict and bad.height:
-            row = bad.row(0, named=True)
-            where = ", ".join(f"{name}={row[name]}" for name in self.grouped.by)
-            raise FitError(
-                f"the fit{' of ' * bool(where)}{where} is {row['status']!r}: {REMEDIES[row['status']]}"
-            )
+        check_strict(table, self.grouped.by, strict=strict)
 
 
 def fit_all(
@@ -157,13 +152,13 @@ def _parameter_rows(fit: Fit, spread: Spread, confidence_level: float) -> pl.Dat
     names = fit.law.names
     p = len(names)
     status, flags = status_of(fit, spread)
-    known = fit.found and status != "too_few"
-    low, high = parameter_interval(fit, spread, confidence_level)
+    known = status not in UNDEFINED
+    low, high = parameter_interval(fit, spread, confidence_level) if known else np.full((2, p), np.nan)
     estimates = fit.estimates if known else np.full(p, np.nan)
     at_bound = fit.at_bound if known else np.zeros(p, dtype=bool)
     n, free = fit.points.n, fit.n_free
     sse = float(np.sum(fit.residuals() ** 2)) if known else np.nan
-    aicc, bic = criteria(sse, n, free) if known and fit.settings.squares else (np.nan, np.nan)
+    aicc, bic = criteria(fit) if known else (np.nan, np.nan)
     same = {
         "objective": fit.objective if known else np.nan,
         "n_points": n,
@@ -198,9 +193,11 @@ def beside(label: pl.DataFrame, part: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([repeated, part], how="horizontal")
 
 
-def criteria(sse: float, n: int, p: int) -> tuple[float, float]:
-    """AICc and BIC under normal errors, the variance being one more parameter."""
-    k = p + 1
+def criteria(fit: Fit) -> tuple[float, float]:
+    """AICc and BIC under normal errors, the variance being one more parameter; NaN but for sums of squares."""
+    if not fit.found or not fit.settings.squares:
+        return np.nan, np.nan
+    sse, n, k = float(np.sum(fit.residuals() ** 2)), fit.points.n, fit.n_free + 1
     if sse <= 0 or n - k - 1 <= 0:
         return np.nan, np.nan
     deviance = n * (np.log(2 * np.pi * sse / n) + 1)
@@ -220,7 +217,7 @@ def _prediction_rows(
     status, flags = status_of(fit, spread)
     variables = variables_of(fit.law, inputs, np.zeros(n, dtype=np.int64))
     found = prediction_intervals(fit, spread, variables, n, confidence_level, target_noise)
-    if status in ("too_few", "not_converged") and not fit.found:
+    if status in UNDEFINED:
         found = {name: np.full(n, np.nan) for name in found}
     actual = places["__actual"].to_numpy()
     with np.errstate(all="ignore"):

@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from .._duplicates import Duplicates
-from .._errors import FitError, InsufficientDataError, OptionError
+from .._errors import InsufficientDataError, OptionError
 from .._metrics import direction as direction_of
 from .._options import as_columns, check_choice, check_count, check_level, check_threads, signature
 from .._scores import Filter, Groups, Scores
 from ._ladder_rows import INTERVALS, Interval, Options, error_rows, error_table, metric_bounds, metric_of
 from ._law import Law, find_law
 from ._rungs import SCALES, Task, read_rungs
-from ._status import REMEDIES
+from ._status import check_strict
 from ._steps import Steps, too_alike, trained
 from ._target_noise import MARGINS, NoiseMargin
 
@@ -241,7 +241,7 @@ def prediction_error(
         order=order,
     )
     table = error_table(rows, rungs.by, two_steps=second is not None, stamp=stamp)
-    _check_strict(table, rungs.by, strict=strict)
+    check_strict(table, rungs.by, strict=strict, what="ladder")
     return table
 
 
@@ -340,13 +340,3 @@ def _check_helper(tasks: Sequence[Task], intermediate: str | None, outcome: str 
             f"outcome {outcome!r} goes up to {highest:g}, and the second step takes shares of 1: divide percent by "
             "100, or name another law with step2 and helper=False"
         )
-
-
-def _check_strict(table: pl.DataFrame, by: Sequence[str], *, strict: bool) -> None:
-    """Raise for the first row whose status is not ``ok``."""
-    bad = table.filter(pl.col("status") != "ok")
-    if strict and bad.height:
-        row = bad.row(0, named=True)
-        where = ", ".join(f"{name}={row[name]}" for name in by)
-        remedy = REMEDIES.get(row["status"], "filter it out (where=...)")
-        raise FitError(f"the ladder{' of ' * bool(where)}{where} is {row['status']!r}: {remedy}")

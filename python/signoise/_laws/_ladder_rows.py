@@ -16,10 +16,10 @@ from ._law import Floats
 from ._points import extrapolation
 from ._rungs import SCALES, Run, Task
 from ._status import FLAGS as FIT_FLAGS
-from ._status import status_of
+from ._status import UNDEFINED, status_of
 from ._steps import Steps, fit_steps, inputs_of, pool_of, trained
 from ._target_noise import NoiseMargin, target_noise
-from ._uncertainty import t_quantile
+from ._uncertainty import replicate_variance, t_quantile
 
 Interval = Literal["jackknife", "bootstrap", "none"]
 INTERVALS: tuple[Interval, ...] = ("jackknife", "bootstrap", "none")
@@ -109,7 +109,7 @@ def _task_rows(
             "flags": set(flags),
             "n_points": (chain.second or chain.first).points.n,
         }
-    if status in ("too_few", "not_converged") and rows:
+    if status in UNDEFINED and rows:
         return rows
     there = [index for index, row in enumerate(rows) if row["inputs"] is not None]
     if not there:
@@ -200,9 +200,7 @@ def _predictions(
         weights = run_weights(chain, options.interval, task.label, options.n_resamples, options.rng_seed)
         curves = _usable(chain.predict(variables, n, *chain.refits(weights))[1])
         if len(curves) >= max(2.0, 0.9 * len(weights)):
-            m = len(curves)
-            squares = np.sum((curves - curves.mean(axis=0)) ** 2, axis=0)
-            variance = squares * (m - 1) / m if options.interval == "jackknife" else squares / (m - 1)
+            variance = replicate_variance(options.interval, curves)
             t = t_quantile(options.confidence_level, df)
             new = variance + chain.new_variance(variables, n)
             for name, spread in (("low", variance), ("prediction_low", new)):

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._errors import OptionError
+from .._metrics import direction
 from .._schema import did_you_mean
 from ._formula import Program, parse
 
@@ -101,8 +102,6 @@ class Law:
         What a user asks of it, in one sentence.
     source
         Paper, section, equation.
-    tags
-        Words that verbs look for.
     """
 
     name: str
@@ -117,7 +116,6 @@ class Law:
     source: str = ""
     inputs: Mapping[str, str] = field(default_factory=dict)
     prepare: Prepare | None = None
-    tags: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "variables", MappingProxyType(dict(self.variables)))
@@ -143,6 +141,11 @@ class Law:
     def names(self) -> tuple[str, ...]:
         """Names of the parameters."""
         return tuple(parameter.name for parameter in self.parameters)
+
+    def rises(self, metric: str | None) -> bool:
+        """Whether more of `metric`, which is fitted, is better; what is not known is taken for the law's own `y`."""
+        known = direction(metric) if metric else None
+        return self.y == "accuracy" if known is None else known > 0
 
     @cached_property
     def program(self) -> Program:

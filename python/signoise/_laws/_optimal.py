@@ -13,12 +13,13 @@ from .._options import signature
 from .._schema import did_you_mean
 from .._scores import Filter, Scores
 from .._status import result_column
+from ._columns import Checkpoints, Repeats
 from ._fit import Fit, inner, outer, values
 from ._fitted import Bounds, beside, fit_all
 from ._forms.chinchilla import FORMULA
 from ._law import Floats, Law, Objective, find_law
-from ._points import Checkpoints, Repeats, extrapolation
-from ._status import status_of
+from ._points import extrapolation
+from ._status import UNDEFINED, status_of
 from ._uncertainty import Interval, Spread, derived_interval
 
 #: The amounts that a law may speak of where C = 6 N D says how they go together.
@@ -207,7 +208,7 @@ def _closed_form(sets: Floats, names: Sequence[str], budgets: Floats) -> _Optimu
 
 def _search(law: Law, sets: Floats, budgets: Floats, threads: int | None) -> tuple[Floats, Floats]:
     """Params and value at the best split, from a grid of splits."""
-    sign = -1.0 if _rises(law) else 1.0
+    sign = -1.0 if law.rises(None) else 1.0
     params, best = (np.full((len(sets), len(budgets)), np.nan) for _ in range(2))
     for column, budget in enumerate(budgets):
         # D/N = C / (6 N^2): the grid is even in log N.
@@ -267,11 +268,6 @@ def _split(law: Law, log_params: Floats, budget: float) -> dict[str, Floats]:
     return {name: amounts[name] for name in law.variables}
 
 
-def _rises(law: Law) -> bool:
-    """Whether more of what the law gives is better."""
-    return law.y == "accuracy"
-
-
 # --- options ----------------------------------------------------------------------------------------
 
 
@@ -313,7 +309,7 @@ def _rows(
     """A row a budget; the first set of parameters is the estimate, the others replicates."""
     n = len(budgets)
     status, flags = status_of(*fitted) if fitted else ("ok", ())
-    known = status not in ("too_few", "not_converged")
+    known = status not in UNDEFINED
     quantities = {
         "params": found.params,
         "tokens": found.tokens,

@@ -16,8 +16,8 @@ from .._errors import OptionError, SchemaError
 from .._kernels import kernels
 from .._schema import RUN_IDENTITY, as_expression, did_you_mean, predicate
 from .._scores import Filter, Groups, Scores, load, note_key, warn_notes
+from ._columns import check_plausible, input_column
 from ._law import Floats
-from ._points import check_plausible, input_column
 
 #: What every row of a result says of its target, where the table knows it.
 SCALES = ("params", "tokens")

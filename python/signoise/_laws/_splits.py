@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ._fit import Fit, fit_groups, inner, places
 from ._law import Floats
 from ._points import Points, extrapolation
-from ._status import status_of
+from ._status import UNDEFINED, status_of
 from ._uncertainty import Interval, prediction_intervals, spread_of
 
 Method = Literal["leave_one_out", "rolling"]
@@ -111,6 +111,8 @@ def outcomes(
         spread = spread_of(fit, own, interval, n_resamples, rng_seed)
         status, flags = status_of(fit, spread)
         limits = prediction_intervals(fit, spread, test.variables, test.n, confidence_level)
+        if status in UNDEFINED:
+            limits = dict.fromkeys(limits, np.full(test.n, np.nan))
         found.append(
             Outcome(
                 split,

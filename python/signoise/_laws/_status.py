@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
+import polars as pl
 
-from ._fit import Fit, refit, values
+from .._errors import FitError
+from ._fit import Fit, places, refit, values
 from ._uncertainty import Spread
 
 #: What to do about each status.
@@ -17,6 +20,8 @@ REMEDIES = {
     "no_optimum": "the law gets better towards one end of the budget; look at the exponents, or bound them above 0",
     "no_crossing": "the curves do not meet in the range; widen it with within=(low, high)",
 }
+#: Statuses under which a fit says nothing: its parameters and predictions are null.
+UNDEFINED = ("too_few", "not_converged")
 #: Flags in the order in which they are listed.
 FLAGS = (
     "few_scales",
@@ -46,10 +51,10 @@ _MANY_STARTS = 8
 
 def status_of(fit: Fit, spread: Spread) -> tuple[str, tuple[str, ...]]:
     """The status of a fit and its flags."""
-    places = len(np.unique(np.stack(list(fit.points.variables.values()), axis=1), axis=0))
+    n_places = int(places(fit.points).max()) + 1
     flags = set(spread.flags)
     n_scales = int(fit.points.scale.max()) + 1
-    if places < fit.n_free + 1 or n_scales < _FEW_SCALES:
+    if n_places < fit.n_free + 1 or n_scales < _FEW_SCALES:
         flags.add("few_scales")
     if fit.found and _two_units(fit):
         flags.add("bits_and_nats")
@@ -57,7 +62,7 @@ def status_of(fit: Fit, spread: Spread) -> tuple[str, tuple[str, ...]]:
         flags.add("collinear")
     if fit.n_agree <= 1 and fit.n_starts >= _MANY_STARTS:
         flags.add("one_start")
-    if places < fit.n_free:
+    if n_places < fit.n_free:
         status = "too_few"
     elif not fit.found or not fit.settled:
         status = "not_converged"
@@ -66,6 +71,16 @@ def status_of(fit: Fit, spread: Spread) -> tuple[str, tuple[str, ...]]:
     else:
         status = "ok"
     return status, tuple(name for name in FLAGS if name in flags)
+
+
+def check_strict(table: pl.DataFrame, by: Sequence[str], *, strict: bool, what: str = "fit") -> None:
+    """Raise for the first row whose status is not ``ok``."""
+    bad = table.filter(pl.col("status") != "ok")
+    if strict and bad.height:
+        row = bad.row(0, named=True)
+        where = ", ".join(f"{name}={row[name]}" for name in by)
+        remedy = REMEDIES.get(row["status"], "filter it out (where=...)")
+        raise FitError(f"the {what}{' of ' * bool(where)}{where} is {row['status']!r}: {remedy}")
 
 
 def _two_units(fit: Fit) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from .._addresses import LAW_ERRORS, uniforms
 from .._kernels import kernels
 from ._fit import Fit, address, bootstrap, bounds, outer, refit, values
 from ._law import Floats
@@ -49,11 +50,16 @@ class Spread:
 
     def variance(self, replicates: Floats) -> Floats:
         """Variance of a statistic from its values in each replicate (n_replicates, ...)."""
-        n = len(replicates)
-        if n < 2:
-            return np.full(replicates.shape[1:], np.nan)
-        squares = np.sum((replicates - replicates.mean(axis=0)) ** 2, axis=0)
-        return squares * (n - 1) / n if self.kind == "jackknife" else squares / (n - 1)
+        return replicate_variance(self.kind, replicates)
+
+
+def replicate_variance(kind: Interval, replicates: Floats) -> Floats:
+    """Variance of a statistic over jackknifed or drawn replicates (n_replicates, ...); NaN with fewer than two."""
+    n = len(replicates)
+    if n < 2:
+        return np.full(replicates.shape[1:], np.nan)
+    squares = np.sum((replicates - replicates.mean(axis=0)) ** 2, axis=0)
+    return squares * (n - 1) / n if kind == "jackknife" else squares / (n - 1)
 
 
 def spread_of(
@@ -228,16 +234,9 @@ def _residual_variances(fit: Fit, cluster: NDArray[np.int64]) -> tuple[float, fl
 def _parametric(fit: Fit, variance: float, label: pl.DataFrame, n_resamples: int, rng_seed: int) -> Floats:
     """Refits to the fitted values with normal errors of the residual variance."""
     points = fit.points
-    words = kernels().philox_uint64(
-        rng_seed, _NORMAL_ERRORS, 0, int(address(label)[0]), n_resamples * points.n
-    )
-    uniform = (np.asarray(words >> np.uint64(11), dtype=np.float64) + 0.5) * 2.0**-53
+    uniform = uniforms(rng_seed, LAW_ERRORS, int(address(label)[0]), n_resamples * points.n)
     normal = kernels().normal_quantile(uniform).reshape(n_resamples, points.n)
     fitted = fit.fitted()
     errors = np.sqrt(variance) * normal
     observed = fitted * np.exp(errors) if fit.settings.log else fitted + errors
     return refit(fit, np.ones((n_resamples, points.n)), observed)
-
-
-#: Purpose of the streams of `_parametric`; those of the kernels are smaller.
-_NORMAL_ERRORS = 1001

@@ -12,19 +12,21 @@ from .._errors import OptionError
 from .._options import check_choice, signature
 from .._schema import did_you_mean
 from .._scores import Filter, Scores
-from .._status import check_strict, result_column
+from .._status import result_column
+from ._columns import Checkpoints, Repeats
 from ._fit import Fit
 from ._fitted import Bounds, Fitted, beside, criteria, fit_all
 from ._law import Law, Objective, find_law
-from ._points import Checkpoints, Points, Repeats
+from ._points import Points
 from ._splits import BASELINES, METHODS, Method, Outcome, baseline, outcomes, splits_of
+from ._status import check_strict
 from ._told import Told
 from ._uncertainty import Interval
 
 #: Columns of the inputs: of one law or of all, or for each law that needs others.
 Inputs: TypeAlias = "str | Sequence[str] | Mapping[str, str | Sequence[str]]"
 #: Statuses of fits, the gravest first.
-_GRAVEST = ("not_converged", "at_bound", "ok")
+_GRAVEST = ("at_bound", "ok")
 
 
 def validate_law(
@@ -93,8 +95,9 @@ def validate_law(
         ``error, bias, covered``, ``extrapolation`` (as in `predict`) in the place of the sums.
 
     Undefined when
-        A split leaves fewer distinct points than the law has parameters (``too_few``; of a law, where no split has
-        enough, and flag ``skipped_scales`` where some have not). Weights where laws were fitted to different points.
+        A split leaves fewer distinct points than the law has parameters (``too_few``), or its fit does not settle
+        (``not_converged``); of a law, where this is so of all splits, and flag ``skipped_scales`` where of some.
+        Weights where laws were fitted to different points.
 
     Raises
     ------
@@ -264,7 +267,7 @@ def _by_law(
         for name, every in own.items():
             known = [one for one in every if np.isfinite(one.predicted).all()]
             errors = [_mean(np.abs(one.relative).tolist()) for one in known]
-            aicc, bic = _criteria(fits.get(name))
+            aicc, bic = criteria(fits[name]) if name in fits else (np.nan, np.nan)
             status, flags = _status(fits.get(name), every, known)
             rows.append(
                 {
@@ -322,12 +325,6 @@ def _same(a: Points, b: Points) -> bool:
     return all(
         np.array_equal(getattr(a, name)[orders[0]], getattr(b, name)[orders[1]]) for name in ("scale", "y")
     )
-
-
-def _criteria(fit: Fit | None) -> tuple[float, float]:
-    if fit is None or not fit.found or not fit.settings.squares:
-        return np.nan, np.nan
-    return criteria(float(np.sum(fit.residuals() ** 2)), fit.points.n, fit.n_free)
 
 
 def _status(

@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 
 from .._scores import Filter, Scores
+from ._columns import Checkpoints, Repeats
 from ._fitted import Bounds, Places, fit_all
 from ._law import Law, Objective, registry
-from ._points import Checkpoints, Repeats
 from ._uncertainty import Interval
 
 
@@ -69,7 +69,8 @@ def fit_scaling_law(
     checkpoints
         ``"all"`` rows of a run, or its ``"last"`` one by tokens (or step).
     repeats
-        Of several values at one place ``"all"``, the ``"best"`` (lowest) or their ``"mean"``.
+        Of several values at one place ``"all"``, the ``"best"`` (highest of what is better when higher, else lowest) or
+        their ``"mean"``.
     cluster
         Column that says which points depend on each other. Default: the run.
     scale
@@ -100,8 +101,9 @@ def fit_scaling_law(
         ``aicc, bic`` (of sums of squares, normal errors in that space); ``status, flags, signature``.
 
     Undefined when
-        Fewer points than parameters (``too_few``); no start has a finite sum, or the search ended before it settled
-        (``not_converged``). A parameter at its bound (``at_bound``) has an estimate, whose interval means little.
+        Fewer distinct points than parameters (``too_few``); no start has a finite sum, or the search ended before it
+        settled (``not_converged``): all numbers of the fit are null. A parameter at
+        its bound (``at_bound``) has an estimate, whose interval means little.
 
     Raises
     ------

@@ -80,7 +80,6 @@ LAWS = (
         y="bits_per_byte",
         question="What task loss (bits per byte of the right answer) will the target model have?",
         source=f"{SOURCE}, section 3.1, with the bounds of the released code",
-        tags=("step 1",),
     ),
     Law(
         name="ladder_loss_flops",
@@ -94,7 +93,6 @@ LAWS = (
         y="bits_per_byte",
         question="The same from compute alone.",
         source=f"{SOURCE}, appendix (FLOPs variant)",
-        tags=("step 1",),
     ),
     Law(
         name="ladder_loss_flops_pure",
@@ -109,7 +107,6 @@ LAWS = (
         y="bits_per_byte",
         question="The same with nothing irreducible: two parameters for very few runs.",
         source=f"{SOURCE}, appendix (FLOPs variant)",
-        tags=("step 1",),
     ),
     Law(
         name="ladder_accuracy",
@@ -156,7 +153,6 @@ LAWS = (
         starts=_sigmoid_starts,
         question="What accuracy does a task loss mean?",
         source=f"{SOURCE}, section 3.2, with the bounds of the released code",
-        tags=("step 2",),
     ),
     Law(
         name="ladder_log_sigmoid",
@@ -172,7 +168,6 @@ LAWS = (
         starts=_log_sigmoid_starts,
         question="The same where accuracy goes on falling with the loss: 1 - a ln(1 - sigmoid).",
         source=f"{SOURCE}, released code (log-sigmoid)",
-        tags=("step 2",),
     ),
     Law(
         name="ladder_single_step",

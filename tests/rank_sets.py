@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ._errors import ShapeError
-from ._kernels import kernels
+from signoise._errors import ShapeError
+from signoise._kernels import kernels
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
