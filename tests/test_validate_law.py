@@ -139,7 +139,7 @@ def test_too_few_scales(runs: pl.DataFrame) -> None:
     out = validate(small, "hitchhiker", interval="none")
     assert set(out["status"]) == {"too_few"}
     assert out["error"].null_count() == out.height
-    with pytest.raises(sn.InsufficientDataError):
+    with pytest.raises(sn.FitError):
         validate(small, "hitchhiker", interval="none", strict=True)
 
 
