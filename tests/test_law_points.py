@@ -332,3 +332,35 @@ def test_where_by_and_columns() -> None:
     rows = sn.fit_scaling_law(mixes, "hitchhiker", y="loss", by="mix", interval="none")
     assert rows["mix"].unique(maintain_order=True).to_list() == ["a", "b", None]
     assert rows.filter(pl.col("mix").is_null())["status"].unique().to_list() == ["too_few"]
+
+
+def test_cells_that_are_no_numbers_are_found_where_they_stand(tmp_path: Path) -> None:
+    """The file and the row in it, also behind another file; the row of a frame, also behind a filter."""
+    (tmp_path / "a.csv").write_text("params,tokens,loss\n1e8,2e9,3\n1e9,2e9,2.5\n")
+    (tmp_path / "b.csv").write_text("params,tokens,loss\n1e8,2e9,3\n2e9,3e9,oops\n")
+    with pytest.raises(
+        sn.SchemaError, match=r"b\.csv, row 2 below the header, column 'loss': 'oops' is no number;"
+    ):
+        sn.fit_scaling_law(str(tmp_path), "ladder_loss", y="loss")
+    frame = pl.DataFrame({"params": [1e8, 1e9, 1e9], "tokens": [1e9] * 3, "loss": ["a", "3", "x"]})
+    with pytest.raises(sn.SchemaError, match=r"column 'loss', row 3: 'x' is no number; correct it"):
+        sn.fit_scaling_law(frame, "ladder_loss", y="loss", where="params > 2e8")
+
+
+def test_the_best_of_several_scores_is_the_highest_where_higher_is_better() -> None:
+    runs = table()
+    twice = pl.concat([runs, runs.with_columns(pl.col("loss") * 1.01)])
+    scores = twice.with_columns(accuracy=1 - pl.col("loss") / 10).drop("loss")
+    with pytest.warns(sn.DroppedRowsWarning, match="the highest of each was taken"):
+        fit = sn.fit_scaling_law(
+            scores, "ladder_accuracy_flops", x="flops", y="accuracy", repeats="best", interval="none"
+        )
+    with pytest.warns(sn.DroppedRowsWarning, match="computed"):
+        once = sn.fit_scaling_law(
+            runs.with_columns(accuracy=1 - pl.col("loss") / 10),
+            "ladder_accuracy_flops",
+            x="flops",
+            y="accuracy",
+            interval="none",
+        )
+    assert fit["estimate"].to_list() == once["estimate"].to_list()

@@ -15,7 +15,7 @@ import polars as pl
 
 from .._errors import OptionError, SchemaError
 from .._names import parse_size
-from .._readers._plain import read_plain
+from .._readers._plain import FILE, ROW, read_plain
 from .._readers._report import ReadReport
 from .._schema import COLUMNS, SYNONYMS, did_you_mean, predicate, sizes_or_raise
 from .._scores import Filter, Scores, load, warn_joined
@@ -92,7 +92,7 @@ def read_columns(
     if plain is not None:
         by = source.by or ()
         frame = plain
-        condition = predicate(source.where, "where", frame.schema)
+        condition = predicate(source.where, "where", frame.drop(FILE, ROW, strict=False).schema)
         if condition is not None:
             frame = frame.filter(condition)
         value = source.y
@@ -132,10 +132,7 @@ def read_columns(
         raise SchemaError(f"no rows are left{after}" if source.where is not None else "the table has no rows")
     for name in by:
         if name not in frame.columns:
-            raise SchemaError(
-                f"by: the table has no column {name!r}{did_you_mean(name, frame.columns)} (it has "
-                f"{', '.join(frame.columns)})"
-            )
+            raise _absent("by", name, frame)
     _note_embeddings(frame, source, inputs, notes)
     columns = {f"__x{index}": input_column(frame, name, notes) for index, name in enumerate(inputs.values())}
     columns["__y"] = _numbers(frame, value or "value")
@@ -171,22 +168,17 @@ def _plain(source: Source) -> pl.DataFrame | None:
         frame = None
     if frame is None or source.y not in frame.columns:
         if frame is not None and not any(_find(frame, name) for name in ("run", "metric")):
-            raise SchemaError(
-                f"y: the table has no column {source.y!r}{did_you_mean(source.y, frame.columns)} (it has "
-                f"{', '.join(frame.columns)})"
-            )
+            raise _absent("y", source.y, frame)
         return None
     renamed = {}
     for theirs, ours in (source.columns or {}).items():
         if theirs not in frame.columns:
-            raise SchemaError(
-                f"columns: the table has no column {theirs!r}{did_you_mean(theirs, frame.columns)} (it has "
-                f"{', '.join(frame.columns)})"
-            )
+            raise _absent("columns", theirs, frame)
         renamed[theirs] = ours
-    return frame.drop(
-        [ours for ours in renamed.values() if ours in frame.columns and ours not in renamed]
-    ).rename(renamed)
+    hidden = [ours for ours in renamed.values() if ours in frame.columns and ours not in renamed]
+    frame = frame.drop(hidden).rename(renamed)
+    # Filters leave rows out: what is said of one must name its place in the table.
+    return frame if ROW in frame.columns else frame.with_columns(pl.int_range(1, pl.len() + 1).alias(ROW))
 
 
 def _find(frame: pl.DataFrame, name: str) -> str | None:
@@ -195,6 +187,14 @@ def _find(frame: pl.DataFrame, name: str) -> str | None:
         if candidate in frame.columns:
             return candidate
     return None
+
+
+def _absent(argument: str, name: str, frame: pl.DataFrame, remedy: str = "") -> SchemaError:
+    """That a table lacks a column, and which it has."""
+    known = [column for column in frame.columns if column not in (FILE, ROW)]
+    return SchemaError(
+        f"{argument}: the table has no column {name!r}{did_you_mean(name, known)} (it has {', '.join(known)}){remedy}"
+    )
 
 
 def input_column(frame: pl.DataFrame, name: str, notes: list[str]) -> pl.Series:
@@ -212,10 +212,7 @@ def input_column(frame: pl.DataFrame, name: str, notes: list[str]) -> pl.Series:
                 for part, place in zip(parts, places, strict=True)
             ]
             return pl.DataFrame(made).select(formula.alias(name))[name]
-    raise SchemaError(
-        f"x: the table has no column {name!r}{did_you_mean(name, frame.columns)} (it has {', '.join(frame.columns)}); "
-        f'name it: x="YOURS" or --x YOURS'
-    )
+    raise _absent("x", name, frame, '; name it: x="YOURS" or --x YOURS')
 
 
 def _note_embeddings(
@@ -242,15 +239,23 @@ def _numbers(frame: pl.DataFrame, name: str, *, sizes: bool = False) -> pl.Serie
         try:
             return sizes_or_raise(column).cast(pl.Float64)
         except SchemaError as error:
-            raise SchemaError(f"column {name!r}, row {_first_wrong(column) + 1}: {error}") from None
+            raise SchemaError(f"{_place(frame, _first_wrong(column), name)}: {error}") from None
     numbers = column.cast(pl.Float64, strict=False)
     wrong = (numbers.is_null() & column.is_not_null()).arg_true()
     if len(wrong):
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         raise SchemaError(
-            f"column {name!r}, row {wrong[0] + 1}: {column[wrong[0]]!r} is no number (and {len(wrong) - 1} more); "
-            "correct it, or leave the cell empty"
+            f"{_place(frame, wrong[0], name)}: {column[wrong[0]]!r} is no number{more}; correct it, or leave the cell "
+            "empty"
         )
     return numbers
+
+
+def _place(frame: pl.DataFrame, row: int, name: str) -> str:
+    """Where a cell stands for who wants to mend it."""
+    if FILE in frame.columns:
+        return f"{frame[FILE][row]}, row {frame[ROW][row]} below the header, column {name!r}"
+    return f"column {name!r}, row {frame[ROW][row] if ROW in frame.columns else row + 1}"
 
 
 def _first_wrong(sizes: pl.Series) -> int:
@@ -262,10 +267,7 @@ def _runs(frame: pl.DataFrame, source: Source) -> pl.Series:
     """What each point belongs to: points of one run share what is special to it."""
     name = source.cluster or _find(frame, "run")
     if source.cluster is not None and source.cluster not in frame.columns:
-        raise SchemaError(
-            f"cluster: the table has no column {source.cluster!r}{did_you_mean(source.cluster, frame.columns)} "
-            f"(it has {', '.join(frame.columns)})"
-        )
+        raise _absent("cluster", source.cluster, frame)
     if name is None:
         return pl.Series([None] * frame.height, dtype=pl.String)
     return frame[name].cast(pl.String)
@@ -277,10 +279,7 @@ def _scales(
     """The rung of each point: its number of parameters, or whatever the law is of."""
     if source.scale is not None:
         if _find(frame, source.scale) is None and source.scale not in _DERIVED:
-            raise SchemaError(
-                f"scale: the table has no column {source.scale!r}{did_you_mean(source.scale, frame.columns)} (it has "
-                f"{', '.join(frame.columns)})"
-            )
+            raise _absent("scale", source.scale, frame)
         return input_column(frame, source.scale, [])
     names = list(inputs.values())
     index = next((i for i, name in enumerate(names) if name in ("params", "params_nonembedding")), 0)
