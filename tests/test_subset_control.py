@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -10,18 +11,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import signoise as sn
+from test_item_statistics import table as runs_by_items
 
-
-def table(x: np.ndarray, metric: str = "soft") -> pl.DataFrame:
-    """Runs x instances."""
-    run, item = np.indices(x.shape)
-    return pl.DataFrame(
-        {
-            "run": [f"r{r:02}" for r in run.ravel()],
-            "instance_id": [f"i{i:02}" for i in item.ravel()],
-            "value": x.ravel(),
-        }
-    ).with_columns(task=pl.lit("t"), metric=pl.lit(metric))
+table = partial(runs_by_items, metric="soft")
 
 
 def scores(seed: int = 0, runs: int = 8, items: int = 30) -> np.ndarray:

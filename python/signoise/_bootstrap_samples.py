@@ -22,7 +22,7 @@ from ._last import last_checkpoints
 from ._metrics import aggregation
 from ._moments import with_usable
 from ._schema import COLUMNS, RUN_IDENTITY, SCORE_IDENTITY, did_you_mean
-from ._scores import Filter, Scores, collect, no_rows_left, rows_of, warn_joined, warn_notes
+from ._scores import Filter, Scores, collect, no_instances, no_rows_left, rows_of, warn_joined, warn_notes
 from ._segments import new_segments
 
 Floats = NDArray[np.float64]
@@ -32,10 +32,6 @@ Over = Literal["seed", "step"]
 
 #: What tells the checkpoints of a run apart.
 PLACE = ("step", "revision", "tokens", "flops")
-NO_INSTANCES = (
-    "bootstrap draws instances, and these scores have none (no instance_id): read the samples of the harness beside "
-    "its results, or store them with ingest"
-)
 
 
 @dataclass(frozen=True)
@@ -169,7 +165,7 @@ def _check_columns(frame: pl.LazyFrame, named: Sequence[str], cluster: str | Non
                 f"the table has no column {name!r}{did_you_mean(name, names)} (it has {', '.join(names)})"
             )
     if "instance_id" not in names:
-        raise SchemaError(NO_INSTANCES)
+        raise SchemaError(no_instances("bootstrap draws instances"))
 
 
 class _Checkpoints:
@@ -201,7 +197,7 @@ class _Checkpoints:
         self.results = int(labels.filter("__result")["__rows"].sum())
         labels = labels.filter(~pl.col("__result"))
         if not labels.height:
-            raise SchemaError(NO_INSTANCES)
+            raise SchemaError(no_instances("bootstrap draws instances"))
         frame = frame.filter(~result)
         if self._every:
             return frame

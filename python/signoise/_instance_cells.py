@@ -17,7 +17,7 @@ from ._kernels import kernels
 from ._metrics import aggregation
 from ._moments import with_usable
 from ._schema import KEY, did_you_mean
-from ._scores import Filter, Scores, rows_of
+from ._scores import Filter, Scores, no_instances, rows_of
 from ._segments import new_segments
 
 if TYPE_CHECKING:
@@ -27,10 +27,6 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
 _BELOW = ("instance_id", "repeat")
-NO_INSTANCES = (
-    "instances=True draws instances, and these scores have none (no instance_id): read the samples of the harness "
-    "beside its results, or store them with ingest"
-)
 
 
 @dataclass(frozen=True)
@@ -81,7 +77,7 @@ def open_instances(
     wanted = [*use, "cluster" if cluster is None else cluster]
     rows, _ = rows_of(scores, columns, where, wanted, strict=strict, threads=threads, instances=True)
     if "instance_id" not in rows.columns or rows["instance_id"].null_count() == rows.height:
-        raise SchemaError(NO_INSTANCES)
+        raise SchemaError(no_instances("instances=True draws instances"))
     if cluster is not None and cluster not in rows.columns:
         raise SchemaError(
             f"cluster: the table has no column {cluster!r}{did_you_mean(cluster, rows.columns)} "

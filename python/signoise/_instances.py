@@ -17,7 +17,7 @@ from ._matching import Choice
 from ._metrics import aggregation
 from ._moments import with_usable
 from ._schema import COLUMNS, SCORE_IDENTITY, did_you_mean
-from ._scores import Filter, Scores, rows_of, warn_joined, warn_notes
+from ._scores import Filter, Scores, no_instances, rows_of, warn_joined, warn_notes
 from ._segments import new_segments
 
 #: Place of a row in the table, where the order of rows was asked for.
@@ -52,7 +52,7 @@ class Instances:
         return [known.get(key, empty) for key in self.labels.select("group", "side").iter_rows()]
 
 
-def load_instances(
+def load_last_instances(
     scores: Scores,
     *,
     verb: str,
@@ -95,7 +95,7 @@ def load_instances(
                     f"by: the table has no column {name!r}{did_you_mean(name, names)} (it has {', '.join(names)})"
                 )
         if "instance_id" not in names:
-            raise SchemaError(_no_instances(verb))
+            raise SchemaError(no_instances(f"{verb} works on instances"))
         return chosen.narrow(frame.with_row_index(ROW) if rows_in_order else frame, where, None)
 
     asked = [*by, order, *apart, *use]
@@ -106,7 +106,7 @@ def load_instances(
     rows = rows.join(chosen.kept, on=chosen.columns, nulls_equal=True)
     results = rows["instance_id"].null_count()
     if results == rows.height:
-        raise SchemaError(_no_instances(verb))
+        raise SchemaError(no_instances(f"{verb} works on instances"))
     if results:
         notes = [*notes, f"{results} result rows were left out: {verb} takes instances"]
         rows = rows.filter(pl.col("instance_id").is_not_null())
@@ -124,13 +124,6 @@ def load_instances(
     )
     warn_joined(found.labels, joined, by)
     return found
-
-
-def _no_instances(verb: str) -> str:
-    return (
-        f"{verb} works on instances, and these scores have none (no instance_id): read the samples of the harness "
-        "beside its results, or store them with ingest"
-    )
 
 
 def _numbered(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:

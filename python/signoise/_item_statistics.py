@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ._duplicates import Duplicates
-from ._instances import Instances, load_instances
+from ._instances import Instances, load_last_instances
 from ._options import as_columns, signature
 from ._scores import Filter, Scores
 from ._status import Statuses, check_strict, flag_lists, result_column
@@ -78,7 +78,7 @@ def item_statistics(
     >>> table.height, table["n_runs"].unique().to_list()
     (50, [12])
     """
-    loaded = load_instances(
+    loaded = load_last_instances(
         scores,
         verb="item_statistics",
         by=as_columns(by),

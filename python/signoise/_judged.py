@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ._adjust import Method, adjusted
 from ._duplicates import Duplicates
 from ._errors import OptionError, SchemaError
-from ._instances import Instances, load_instances
+from ._instances import Instances, load_last_instances
 from ._mean_intervals import FEW_CLUSTERS, interval, p_value
 from ._options import as_columns, check_choice, check_level, signature
 from ._prediction_powered import PredictionPowered, prediction_powered_mean
@@ -131,7 +131,7 @@ def prediction_powered(
     if {"metric", "filter"} & set(as_columns(by)):
         raise OptionError("judge and gold say which metric and filter are meant; leave both out of by")
     name = "cluster" if cluster is None else cluster
-    loaded = load_instances(
+    loaded = load_last_instances(
         _with_roles(scores, judge, gold, where, columns, strict=strict),
         verb="prediction_powered",
         by=as_columns(by),

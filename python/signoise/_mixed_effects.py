@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ._adjust import Method, adjusted
 from ._duplicates import Duplicates
 from ._errors import OptionError, SchemaError, SignoiseError
-from ._instances import Instances, load_instances
+from ._instances import Instances, load_last_instances
 from ._intervals import quantile_at
 from ._kernels import kernels
 from ._options import as_columns, check_choice, check_level, signature
@@ -128,7 +128,7 @@ def mixed_effects(
         raise OptionError(f"random must name columns other than fixed={fixed!r}, got {list(given)}")
     _statsmodels()
     wanted = [fixed, *(("cluster",) if given is None else given)]
-    loaded = load_instances(
+    loaded = load_last_instances(
         scores,
         verb="mixed_effects",
         by=as_columns(by),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from . import _confidence_sequences as sequences
 from ._duplicates import Duplicates
 from ._errors import OptionError, SchemaError
-from ._instances import ROW, Instances, load_instances
+from ._instances import ROW, Instances, load_last_instances
 from ._metrics import lookup
 from ._options import as_columns, check_choice, check_count, check_level, signature
 from ._scores import Filter, Scores
@@ -173,7 +173,7 @@ def confidence_sequence(
     plan = _Plan(
         method, bounds, population, tuned_at, path, confidence_level, differences=baseline is not None
     )
-    loaded = load_instances(
+    loaded = load_last_instances(
         scores,
         verb="confidence_sequence",
         by=as_columns(by),

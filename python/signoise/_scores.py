@@ -213,6 +213,14 @@ def rows_of(
     return rows, report
 
 
+def no_instances(who: str) -> str:
+    """The message where instances are needed and none are there; `who` says what needs them."""
+    return (
+        f"{who}, and these scores have none (no instance_id): read the samples of the harness beside its results, or "
+        "store them with ingest"
+    )
+
+
 def no_rows_left(where: Filter, metrics: Sequence[str] | None) -> str:
     """The message where filters leave nothing."""
     text = "no rows are left"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ._addresses import SUBSETS, group_addresses
 from ._duplicates import Duplicates
 from ._errors import OptionError, SchemaError
-from ._instances import Instances, load_instances
+from ._instances import Instances, load_last_instances
 from ._kernels import kernels
 from ._options import as_columns, check_count, check_level, signature
 from ._scores import Filter, Scores
@@ -103,7 +103,7 @@ def subset_control(
     if isinstance(subset, str):
         raise OptionError(f"subset is a collection of instance_id, got the text {subset!r}")
     chosen = {str(item) for item in subset}
-    loaded = load_instances(
+    loaded = load_last_instances(
         scores,
         verb="subset_control",
         by=as_columns(by),
