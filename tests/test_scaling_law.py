@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 import signoise as sn
 from signoise._cli import main
+from signoise._laws._forms import LAWS
 
 #: The form of chinchilla with fewer starts.
 LAW = "ladder_loss"
@@ -276,4 +277,5 @@ def test_laws_are_listed() -> None:
     assert result.exit_code == 0, result.output
     rows = {row["law"]: row for row in json.loads(result.stdout)}
     assert rows["chinchilla"]["n_starts"] == 4500
-    assert all(row["source"] and row["question"] for row in rows.values() if row["law"] != "two_lines")
+    assert {law.name for law in LAWS} <= set(rows)
+    assert all(rows[law.name]["source"] and rows[law.name]["question"] for law in LAWS)
