@@ -20,6 +20,7 @@ from calibration import (
     components,
     families,
     hypotheses,
+    laws,
     means,
     page,
     proportions,
@@ -29,7 +30,7 @@ from calibration import (
 )
 from calibration.study import Cell, Row, Study
 
-MODULES = (proportions, means, resampling, sequences, suites, components, hypotheses, families)
+MODULES = (proportions, means, resampling, sequences, suites, components, hypotheses, families, laws)
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "calibration.md"
 QUICK = 400
 """Replications of a look."""
