@@ -101,3 +101,13 @@ def test_undefined_rows_and_wrong_calls() -> None:
         sn.subset_control(frame, subset=["x", "y"])
     with pytest.raises(sn.OptionError, match="collection of instance_id"):
         sn.subset_control(frame, subset="i01")
+
+
+def test_scores_that_are_no_plain_means_are_left_to_others() -> None:
+    plain = table(scores())
+    half = [f"i{i:02}" for i in range(15)]
+    weighted = plain.with_columns(weight=pl.int_range(1, pl.len() + 1).cast(pl.Float64))
+    found = sn.subset_control(weighted, subset=half, n_resamples=20)
+    assert found["status"].unique().to_list() == ["not_a_mean"]
+    assert found["value"].null_count() == found.height
+    assert sn.subset_control(plain, subset=half, n_resamples=20)["status"].unique().to_list() == ["ok"]

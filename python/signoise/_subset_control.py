@@ -73,7 +73,8 @@ def subset_control(
 
     Undefined when
         Fewer than 2 runs, or fewer than 2 chosen instances (``too_few``); all instances were chosen, or all random
-        subsets score the same (``constant``: p null). A mean of 0 (``zero_mean``, relative dispersion).
+        subsets score the same (``constant``: p null). A mean of 0 (``zero_mean``, relative dispersion). The score is no
+        plain mean of instances (``not_a_mean``).
 
     Notes
     -----
@@ -116,14 +117,24 @@ def subset_control(
     )
     if chosen.isdisjoint(loaded.scores["instance_id"].unique().to_list()):
         raise SchemaError(f"subset: none of its {len(chosen)} instances is among the scores")
-    groups = loaded.labels.select("group", *loaded.by).unique("group", keep="first", maintain_order=True)
+    groups = loaded.labels.unique("group", keep="first", maintain_order=True).select(
+        "group", *loaded.by, "plain"
+    )
     drawn = [name for name in ("task", "subtask", "config") if name in groups.columns]
     units = group_addresses(groups.select(drawn)) if drawn else np.zeros(groups.height, dtype=np.uint64)
     keys = dict(zip(groups["group"].to_list(), units.tolist(), strict=True))
+    plain = set(groups.filter("plain")["group"].to_list())
     rows = [
         row
         for part in loaded.scores.partition_by("group", maintain_order=True)
-        for row in _group(part, chosen, (rng_seed, keys[part["group"][0]]), n_resamples, confidence_level)
+        for row in _group(
+            part,
+            chosen,
+            (rng_seed, keys[part["group"][0]]),
+            n_resamples,
+            confidence_level,
+            plain=part["group"][0] in plain,
+        )
     ]
     text = signature(
         "subset_control", order=order, n_resamples=n_resamples, rng=rng_seed, level=confidence_level
@@ -134,7 +145,7 @@ def subset_control(
 
 
 def _group(
-    part: pl.DataFrame, chosen: set[str], key: tuple[int, int], n_resamples: int, level: float
+    part: pl.DataFrame, chosen: set[str], key: tuple[int, int], n_resamples: int, level: float, *, plain: bool
 ) -> list[dict[str, Any]]:
     """A row for each measure of one group."""
     items, item = np.unique(part["instance_id"].to_numpy(), return_inverse=True)
@@ -152,8 +163,9 @@ def _group(
         "n_chosen": size,
         "n_unmatched": int((~complete).sum()),
     }
-    if len(runs) < 2 or size < 2:
-        return [common | {"measure": name, "reason": "too_few"} for name in _MEASURES]
+    if not plain or len(runs) < 2 or size < 2:
+        reason = "too_few" if plain else "not_a_mean"
+        return [common | {"measure": name, "reason": reason} for name in _MEASURES]
     with np.errstate(all="ignore"):
         own = _measures(x, mine[None, :])
         batches = [_measures(x, picked) for picked in _random_subsets(len(items), size, n_resamples, key)]
