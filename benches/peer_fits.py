@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-from signoise._laws._fit import bounds, inner
+from signoise._laws._fit import inner
 from signoise._laws._law import Law, Objective
 
 Floats = NDArray[np.float64]
@@ -108,7 +108,7 @@ class Problem:
 def scipy_best(problem: Problem, starts: Floats | None = None) -> tuple[float, Floats]:
     """The lowest sum that SciPy reaches from any start, and where: `least_squares` (trf) for squares, else L-BFGS-B."""
     starts = problem.starts() if starts is None else starts
-    lower, upper = bounds(problem.law)
+    lower, upper = problem.law.inner_bounds
     free = lower < upper
     best = (np.inf, np.full(len(lower), np.nan))
     with warnings.catch_warnings(), np.errstate(all="ignore"):

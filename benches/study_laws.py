@@ -26,7 +26,7 @@ from scipy import optimize
 
 import signoise as sn
 from peer_fits import Problem, scipy_best
-from signoise._laws._fit import Fit, bounds, fit_groups, settings_of
+from signoise._laws._fit import Fit, fit_groups, settings_of
 from signoise._laws._forms import LAWS
 from signoise._laws._forms.annealing import annealing_sums
 from signoise._laws._law import find_law
@@ -183,7 +183,7 @@ def compare_fits(problem: Problem, n_starts: int = 0, *, evolution: bool = False
 
 def differential_evolution(problem: Problem, centre: Floats) -> float:
     """The lowest sum of a population that starts around what SciPy found, far inside the bounds of the law."""
-    lower, upper = bounds(problem.law)
+    lower, upper = problem.law.inner_bounds
     reach = np.maximum(3.0, 2 * np.abs(centre))
     limits = optimize.Bounds(np.maximum(lower, centre - reach), np.minimum(upper, centre + reach))
     with np.errstate(all="ignore"):

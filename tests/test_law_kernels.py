@@ -10,7 +10,7 @@ from scipy.optimize import least_squares, minimize
 
 import signoise._core as core
 from signoise._errors import OptionError, ShapeError
-from signoise._laws._fit import bounds, fit_groups, inner, outer, settings_of
+from signoise._laws._fit import fit_groups, inner, outer, settings_of
 from signoise._laws._law import Law, registry
 from signoise._laws._points import Points, variables_of
 
@@ -101,7 +101,7 @@ def scipy_best(law: Law, points: Points, log: bool, delta: float | None) -> floa
     """The lowest sum that SciPy reaches from the same starts."""
     data = law.program.data(points.variables, points.n)
     observed = np.log(points.y) if log else points.y
-    lower, upper = bounds(law)
+    lower, upper = law.inner_bounds
 
     def residuals(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         value = core.law_values(law.program.steps, data, x[None])[0]
@@ -167,7 +167,7 @@ def test_order_of_points_and_weights_as_repeats(seed: int, loss: str) -> None:
     rows = np.repeat(np.arange(points.n), weights.astype(int))
     order = rng.permutation(len(rows))
     starts = inner(law, law.start_grid(points.variables, points.y))
-    lower, upper = bounds(law)
+    lower, upper = law.inner_bounds
 
     def fit(rows: np.ndarray, weights: np.ndarray) -> float:
         found = core.fit_laws(
@@ -205,7 +205,7 @@ def test_bounds_hold_and_fix() -> None:
 
 def test_no_finite_start_is_no_fit() -> None:
     law = registry()["pure_power_law"]
-    steps, lower, upper = law.program.steps, *bounds(law)
+    steps, lower, upper = law.program.steps, *law.inner_bounds
     offsets = np.array([0, 2], dtype=np.uintp)
     found = core.fit_laws(
         steps,
@@ -227,7 +227,7 @@ def test_no_finite_start_is_no_fit() -> None:
 
 def test_misuse_is_named() -> None:
     law = registry()["pure_power_law"]
-    lower, upper = bounds(law)
+    lower, upper = law.inner_bounds
     one = np.array([0, 1], dtype=np.uintp)
     arguments = [
         law.program.steps,

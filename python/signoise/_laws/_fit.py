@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -83,23 +84,25 @@ class Fit:
     @property
     def at_bound(self) -> NDArray[np.bool_]:
         """Parameters that a bound holds; those held on purpose are not among them."""
-        lower, upper = bounds(self.law)
+        lower, upper = self.law.inner_bounds
         room = _AT_BOUND * np.maximum(1.0, np.abs(self.inner))
         return (lower < upper) & ((self.inner - lower <= room) | (upper - self.inner <= room))
 
-    @property
+    @cached_property
     def n_free(self) -> int:
         """Parameters that were free to move."""
-        lower, upper = bounds(self.law)
+        lower, upper = self.law.inner_bounds
         return int(np.sum(lower < upper))
 
+    @cached_property
     def fitted(self) -> Floats:
         """Values of the law at the points."""
         return values(self.law, self.inner[None], self.points.variables, self.points.n)[0]
 
+    @cached_property
     def residuals(self) -> Floats:
         """Fitted minus observed, of logarithms where the objective takes them."""
-        fitted, y = self.fitted(), self.points.y
+        fitted, y = self.fitted, self.points.y
         with np.errstate(all="ignore"):
             return np.log(fitted) - np.log(y) if self.settings.log else fitted - y
 
@@ -118,12 +121,6 @@ def settings_of(
         if number is not None and not (np.isfinite(number) and number > 0):
             raise OptionError(f"{name} must be above 0, got {number!r}")
     return Settings(chosen, law.delta if delta is None else delta, overestimate_penalty, threads=threads)
-
-
-def bounds(law: Law) -> tuple[Floats, Floats]:
-    """Lower and upper bounds of what is fitted."""
-    pairs = np.array([parameter.inner_bounds() for parameter in law.parameters])
-    return np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
 
 
 def outer(law: Law, inner: Floats) -> Floats:
@@ -212,7 +209,7 @@ def solve_columns(
     settings: Settings,
 ) -> dict[str, NDArray[np.float64]]:
     """The kernel call: problems of these sizes one after the other along the columns of `data`."""
-    lower, upper = bounds(law)
+    lower, upper = law.inner_bounds
     loss, log = _MEASURES[settings.objective]
     found: dict[str, NDArray[np.float64]] = kernels().fit_laws(
         law.program.steps,

@@ -157,7 +157,7 @@ def _parameter_rows(fit: Fit, spread: Spread, confidence_level: float) -> pl.Dat
     estimates = fit.estimates if known else np.full(p, np.nan)
     at_bound = fit.at_bound if known else np.zeros(p, dtype=bool)
     n, free = fit.points.n, fit.n_free
-    sse = float(np.sum(fit.residuals() ** 2)) if known else np.nan
+    sse = float(np.sum(fit.residuals**2)) if known else np.nan
     aicc, bic = criteria(fit) if known else (np.nan, np.nan)
     same = {
         "objective": fit.objective if known else np.nan,
@@ -197,7 +197,7 @@ def criteria(fit: Fit) -> tuple[float, float]:
     """AICc and BIC under normal errors, the variance being one more parameter; NaN but for sums of squares."""
     if not fit.found or not fit.settings.squares:
         return np.nan, np.nan
-    sse, n, k = float(np.sum(fit.residuals() ** 2)), fit.points.n, fit.n_free + 1
+    sse, n, k = float(np.sum(fit.residuals**2)), fit.points.n, fit.n_free + 1
     if sse <= 0 or n - k - 1 <= 0:
         return np.nan, np.nan
     deviance = n * (np.log(2 * np.pi * sse / n) + 1)

@@ -142,6 +142,12 @@ class Law:
         """Names of the parameters."""
         return tuple(parameter.name for parameter in self.parameters)
 
+    @cached_property
+    def inner_bounds(self) -> tuple[Floats, Floats]:
+        """Lower and upper bounds of what is fitted."""
+        pairs = np.array([parameter.inner_bounds() for parameter in self.parameters])
+        return np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
+
     def rises(self, metric: str | None) -> bool:
         """Whether more of `metric`, which is fitted, is better; what is not known is taken for the law's own `y`."""
         known = direction(metric) if metric else None

@@ -8,7 +8,7 @@ import numpy as np
 
 from .._errors import OptionError
 from .._kernels import kernels
-from ._fit import Fit, bounds, solve
+from ._fit import Fit, solve
 from ._law import Floats
 
 #: Widest step from the optimum, in what is fitted; beyond the parameter is unlimited on that side.
@@ -36,7 +36,7 @@ def profile_interval(fit: Fit, confidence_level: float) -> tuple[Floats, Floats]
         return low, high
     f = kernels().f_quantile(np.array([confidence_level]), np.array([1.0]), np.array([float(df)]))[0]
     limit = fit.objective * (1 + f / df)
-    lower, upper = bounds(fit.law)
+    lower, upper = fit.law.inner_bounds
     for index in range(p):
         if lower[index] < upper[index]:
             ends = [_end(fit, index, sign, limit) for sign in (-1, 1)]
@@ -47,7 +47,7 @@ def profile_interval(fit: Fit, confidence_level: float) -> tuple[Floats, Floats]
 
 def _end(fit: Fit, index: int, sign: int, limit: float) -> float:
     """Where the profile of a parameter crosses the limit on one side."""
-    lower, upper = bounds(fit.law)
+    lower, upper = fit.law.inner_bounds
     bound = (upper if sign > 0 else lower)[index]
     centre = float(fit.inner[index])
     start = fit.inner

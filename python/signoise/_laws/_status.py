@@ -87,7 +87,7 @@ def _two_units(fit: Fit) -> bool:
     """Whether residuals fall into two heaps about as far apart as bits are from nats, and the fit to converted scores
     of one heap is far better.
     """
-    fitted, y = fit.fitted(), fit.points.y
+    fitted, y = fit.fitted, fit.points.y
     if fit.points.n < _TWO_HEAPS or not ((fitted > 0) & (y > 0)).all():
         return False
     residuals = np.log(fitted) - np.log(y)

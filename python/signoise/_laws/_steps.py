@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .._addresses import group_addresses
 from ._chain import Chain, Pool, chain_of
-from ._fit import Fit, bounds, fit_groups, settings_of
+from ._fit import Fit, fit_groups, settings_of
 from ._law import Floats, Law
 from ._points import Points
 from ._rungs import Curve, Run, Task
@@ -93,7 +93,7 @@ def _fit_where(law: Law, groups: Sequence[Points], reasons: Sequence[str], steps
 
 def _reason(points: Points, law: Law, *, logarithms: bool, varied: bool = False) -> str:
     """Why a law cannot be fitted; empty where it can."""
-    lower, upper = bounds(law)
+    lower, upper = law.inner_bounds
     places = set(zip(*(column.tolist() for column in points.variables.values()), strict=True))
     if len(places) < int(np.sum(lower < upper)):
         return "too_few"

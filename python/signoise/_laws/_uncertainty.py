@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .._addresses import LAW_ERRORS, uniforms
 from .._kernels import kernels
-from ._fit import Fit, address, bootstrap, bounds, outer, refit, values
+from ._fit import Fit, address, bootstrap, outer, refit, values
 from ._law import Floats
 from ._profile import profile_interval
 
@@ -109,7 +109,7 @@ def parameter_interval(fit: Fit, spread: Spread, confidence_level: float) -> tup
             tail = 50 * (1 - confidence_level)
             replicates = outer(fit.law, spread.replicates)
             low, high = np.percentile(replicates, [tail, 100 - tail], axis=0)
-    lower, upper = bounds(fit.law)
+    lower, upper = fit.law.inner_bounds
     fixed = lower >= upper
     low[fixed], high[fixed] = np.nan, np.nan
     natural = np.array([(parameter.lower, parameter.upper) for parameter in fit.law.parameters])
@@ -194,7 +194,7 @@ def _clusters(fit: Fit) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     n_scales = int(points.scale.max()) + 1
     if not 2 <= n_scales < points.n or points.n - n_scales < 2:
         return points.cluster, ()
-    among, inside = _mean_squares(fit.residuals(), points.scale)
+    among, inside = _mean_squares(fit.residuals, points.scale)
     limit = kernels().f_quantile(
         np.array([1 - _ALPHA]), np.array([n_scales - 1.0]), np.array([float(points.n - n_scales)])
     )[0]
@@ -217,7 +217,7 @@ def _residual_variances(fit: Fit, cluster: NDArray[np.int64]) -> tuple[float, fl
     n, k = fit.points.n, int(cluster.max()) + 1
     if not fit.found or n <= fit.n_free:
         return np.nan, np.nan
-    residuals = fit.residuals()
+    residuals = fit.residuals
     total = float(np.sum(residuals**2)) / (n - fit.n_free)
     if k == n or k < 2:
         return total, 0.0
@@ -236,7 +236,7 @@ def _parametric(fit: Fit, variance: float, label: pl.DataFrame, n_resamples: int
     points = fit.points
     uniform = uniforms(rng_seed, LAW_ERRORS, int(address(label)[0]), n_resamples * points.n)
     normal = kernels().normal_quantile(uniform).reshape(n_resamples, points.n)
-    fitted = fit.fitted()
+    fitted = fit.fitted
     errors = np.sqrt(variance) * normal
     observed = fitted * np.exp(errors) if fit.settings.log else fitted + errors
     return refit(fit, np.ones((n_resamples, points.n)), observed)
