@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from ._compare import compare
     from ._decisions import decision_accuracy
     from ._examples import example_scores
+    from ._interventions._averaging_gain import averaging_gain
+    from ._interventions._choose_window import choose_window
     from ._item_statistics import item_statistics
     from ._judged import prediction_powered
     from ._laws import (
@@ -84,7 +86,9 @@ __all__ = [
     "UnknownMetricError",
     "aggregate",
     "average_checkpoints",
+    "averaging_gain",
     "bootstrap",
+    "choose_window",
     "compare",
     "compute_optimal",
     "confidence_sequence",
@@ -123,7 +127,9 @@ __all__ = [
 _HOMES = {
     "aggregate": "_aggregate",
     "average_checkpoints": "_checkpoints",
+    "averaging_gain": "_interventions._averaging_gain",
     "bootstrap": "_bootstrap",
+    "choose_window": "_interventions._choose_window",
     "compare": "_compare",
     "confidence_sequence": "_running",
     "compute_optimal": "_laws",

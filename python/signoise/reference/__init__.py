@@ -9,6 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._archive import archive_names, archive_read
+from ._averaging import (
+    agreement_of,
+    cross_fitted,
+    log_snr_of,
+    overlapping_variance,
+    separated_variance,
+    variance_factor,
+)
 from ._bootstrap import (
     bootstrap_bayesian,
     bootstrap_binomial,
@@ -63,7 +71,9 @@ if TYPE_CHECKING:
     from ._verbs import (
         aggregate,
         average_checkpoints,
+        averaging_gain,
         bootstrap,
+        choose_window,
         compare,
         confidence_sequence,
         decision_accuracy,
@@ -87,11 +97,13 @@ __all__ = [
     "aggregate_parquet",
     "agreement_columns",
     "agreement_decidable",
+    "agreement_of",
     "agreement_weighted",
     "archive_names",
     "archive_read",
     "autocorrelation_factors",
     "average_checkpoints",
+    "averaging_gain",
     "beta_cdf",
     "beta_quantile",
     "bit_matrix_counts",
@@ -110,8 +122,10 @@ __all__ = [
     "bootstrap_t_interval",
     "bootstrap_trinomial",
     "chi2_quantile",
+    "choose_window",
     "compare",
     "confidence_sequence",
+    "cross_fitted",
     "decision_accuracy",
     "expected_agreement",
     "expected_range",
@@ -123,6 +137,7 @@ __all__ = [
     "label_permutation_test",
     "law_derivatives",
     "law_values",
+    "log_snr_of",
     "matrix_moments",
     "matrix_weighted_means",
     "max_t_quantiles",
@@ -133,6 +148,7 @@ __all__ = [
     "noisy_agreement",
     "normal_cdf",
     "normal_quantile",
+    "overlapping_variance",
     "pair_agreement",
     "parquet_footers",
     "permutation_test",
@@ -145,6 +161,7 @@ __all__ = [
     "seed_variance",
     "segment_moments",
     "segment_weighted_mean",
+    "separated_variance",
     "sign_flip_test",
     "signal",
     "signal_variant",
@@ -160,6 +177,7 @@ __all__ = [
     "trailing_ema",
     "trailing_mean",
     "variance",
+    "variance_factor",
     "wide_uint32",
     "window_summary",
 ]
@@ -169,7 +187,9 @@ _VERBS = frozenset(
     {
         "aggregate",
         "average_checkpoints",
+        "averaging_gain",
         "bootstrap",
+        "choose_window",
         "compare",
         "confidence_sequence",
         "decision_accuracy",
