@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ._examples import example_scores
     from ._interventions._averaging_gain import averaging_gain
     from ._interventions._choose_window import choose_window
+    from ._interventions._sample_size import sample_size
     from ._item_statistics import item_statistics
     from ._judged import prediction_powered
     from ._laws import (
@@ -112,6 +113,7 @@ __all__ = [
     "register_law",
     "report",
     "roll_up",
+    "sample_size",
     "scan_scores",
     "seed_variance",
     "signal",
@@ -155,6 +157,7 @@ _HOMES = {
     "register_law": "_laws",
     "report": "_report",
     "roll_up": "_aggregate",
+    "sample_size": "_interventions._sample_size",
     "scan_scores": "_read",
     "seed_variance": "_seed_variance",
     "signal": "_snr",

@@ -63,6 +63,7 @@ from ._matrix import bit_matrix_counts, bit_matrix_moments, matrix_moments, matr
 from ._moments import segment_moments, segment_weighted_mean
 from ._permutation import label_permutation_test, max_t_quantiles, max_t_test, sign_flip_test
 from ._random import philox_uint64, wide_uint32
+from ._sample_sizes import crossing, isotone, kept_share, subset_of
 from ._scan import aggregate_parquet, parquet_footers
 from ._smoothness import monotonicity_ar1, smoothness_groups
 from ._snr import group_noise, window_summary
@@ -84,6 +85,7 @@ if TYPE_CHECKING:
         prediction_powered,
         rank,
         roll_up,
+        sample_size,
         seed_variance,
         signal,
         smoothness,
@@ -126,14 +128,17 @@ __all__ = [
     "compare",
     "confidence_sequence",
     "cross_fitted",
+    "crossing",
     "decision_accuracy",
     "expected_agreement",
     "expected_range",
     "f_quantile",
     "fit_laws",
     "group_noise",
+    "isotone",
     "item_statistics",
     "jackknife_interval",
+    "kept_share",
     "label_permutation_test",
     "law_derivatives",
     "law_values",
@@ -157,6 +162,7 @@ __all__ = [
     "rank",
     "read_json_lines",
     "roll_up",
+    "sample_size",
     "sampled_agreement",
     "seed_variance",
     "segment_moments",
@@ -172,6 +178,7 @@ __all__ = [
     "studentised_range_cdf",
     "studentised_range_quantile",
     "subset_control",
+    "subset_of",
     "t_cdf",
     "t_quantile",
     "trailing_ema",
@@ -200,6 +207,7 @@ _VERBS = frozenset(
         "prediction_powered",
         "rank",
         "roll_up",
+        "sample_size",
         "seed_variance",
         "signal",
         "smoothness",
