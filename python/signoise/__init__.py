@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from ._compare import compare
     from ._decisions import decision_accuracy
     from ._examples import example_scores
+    from ._interventions._averaging_gain import averaging_gain
+    from ._interventions._choose_window import choose_window
+    from ._interventions._sample_size import sample_size
     from ._item_statistics import item_statistics
     from ._judged import prediction_powered
     from ._laws import (
@@ -84,7 +87,9 @@ __all__ = [
     "UnknownMetricError",
     "aggregate",
     "average_checkpoints",
+    "averaging_gain",
     "bootstrap",
+    "choose_window",
     "compare",
     "compute_optimal",
     "confidence_sequence",
@@ -108,6 +113,7 @@ __all__ = [
     "register_law",
     "report",
     "roll_up",
+    "sample_size",
     "scan_scores",
     "seed_variance",
     "signal",
@@ -123,7 +129,9 @@ __all__ = [
 _HOMES = {
     "aggregate": "_aggregate",
     "average_checkpoints": "_checkpoints",
+    "averaging_gain": "_interventions._averaging_gain",
     "bootstrap": "_bootstrap",
+    "choose_window": "_interventions._choose_window",
     "compare": "_compare",
     "confidence_sequence": "_running",
     "compute_optimal": "_laws",
@@ -149,6 +157,7 @@ _HOMES = {
     "register_law": "_laws",
     "report": "_report",
     "roll_up": "_aggregate",
+    "sample_size": "_interventions._sample_size",
     "scan_scores": "_read",
     "seed_variance": "_seed_variance",
     "signal": "_snr",

@@ -41,6 +41,11 @@ class Cells:
     logs: NDArray[np.bool_]
     """Rows of a perplexity, whose score is exp of the mean of logarithms."""
 
+    @property
+    def finite(self) -> bool:
+        """Whether all scores and weights are."""
+        return bool(np.isfinite(self.values).all() and np.isfinite(self.weights).all())
+
 
 class Source(Protocol):
     """Something that has instances."""

@@ -20,7 +20,7 @@ COMMANDS = {
     "noise": "snr",
     "decisions": "decisions",
     "smoothness": "curves",
-    "average": "curves",
+    "average": "average",
     "roll-up": "levels",
     "aggregate": "levels",
     "ingest": "ingest",

@@ -9,6 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._archive import archive_names, archive_read
+from ._averaging import (
+    agreement_of,
+    cross_fitted,
+    log_snr_of,
+    overlapping_variance,
+    separated_variance,
+    variance_factor,
+)
 from ._bootstrap import (
     bootstrap_bayesian,
     bootstrap_binomial,
@@ -55,6 +63,7 @@ from ._matrix import bit_matrix_counts, bit_matrix_moments, matrix_moments, matr
 from ._moments import segment_moments, segment_weighted_mean
 from ._permutation import label_permutation_test, max_t_quantiles, max_t_test, sign_flip_test
 from ._random import philox_uint64, wide_uint32
+from ._sample_sizes import crossing, isotone, kept_share, subset_of
 from ._scan import aggregate_parquet, parquet_footers
 from ._smoothness import monotonicity_ar1, smoothness_groups
 from ._snr import group_noise, window_summary
@@ -63,7 +72,9 @@ if TYPE_CHECKING:
     from ._verbs import (
         aggregate,
         average_checkpoints,
+        averaging_gain,
         bootstrap,
+        choose_window,
         compare,
         confidence_sequence,
         decision_accuracy,
@@ -74,6 +85,7 @@ if TYPE_CHECKING:
         prediction_powered,
         rank,
         roll_up,
+        sample_size,
         seed_variance,
         signal,
         smoothness,
@@ -87,11 +99,13 @@ __all__ = [
     "aggregate_parquet",
     "agreement_columns",
     "agreement_decidable",
+    "agreement_of",
     "agreement_weighted",
     "archive_names",
     "archive_read",
     "autocorrelation_factors",
     "average_checkpoints",
+    "averaging_gain",
     "beta_cdf",
     "beta_quantile",
     "bit_matrix_counts",
@@ -110,19 +124,25 @@ __all__ = [
     "bootstrap_t_interval",
     "bootstrap_trinomial",
     "chi2_quantile",
+    "choose_window",
     "compare",
     "confidence_sequence",
+    "cross_fitted",
+    "crossing",
     "decision_accuracy",
     "expected_agreement",
     "expected_range",
     "f_quantile",
     "fit_laws",
     "group_noise",
+    "isotone",
     "item_statistics",
     "jackknife_interval",
+    "kept_share",
     "label_permutation_test",
     "law_derivatives",
     "law_values",
+    "log_snr_of",
     "matrix_moments",
     "matrix_weighted_means",
     "max_t_quantiles",
@@ -133,6 +153,7 @@ __all__ = [
     "noisy_agreement",
     "normal_cdf",
     "normal_quantile",
+    "overlapping_variance",
     "pair_agreement",
     "parquet_footers",
     "permutation_test",
@@ -141,10 +162,12 @@ __all__ = [
     "rank",
     "read_json_lines",
     "roll_up",
+    "sample_size",
     "sampled_agreement",
     "seed_variance",
     "segment_moments",
     "segment_weighted_mean",
+    "separated_variance",
     "sign_flip_test",
     "signal",
     "signal_variant",
@@ -155,11 +178,13 @@ __all__ = [
     "studentised_range_cdf",
     "studentised_range_quantile",
     "subset_control",
+    "subset_of",
     "t_cdf",
     "t_quantile",
     "trailing_ema",
     "trailing_mean",
     "variance",
+    "variance_factor",
     "wide_uint32",
     "window_summary",
 ]
@@ -169,7 +194,9 @@ _VERBS = frozenset(
     {
         "aggregate",
         "average_checkpoints",
+        "averaging_gain",
         "bootstrap",
+        "choose_window",
         "compare",
         "confidence_sequence",
         "decision_accuracy",
@@ -180,6 +207,7 @@ _VERBS = frozenset(
         "prediction_powered",
         "rank",
         "roll_up",
+        "sample_size",
         "seed_variance",
         "signal",
         "smoothness",

@@ -11,6 +11,9 @@ from .._bootstrap import bootstrap as _bootstrap
 from .._checkpoints import average_checkpoints as _average_checkpoints
 from .._compare import compare as _compare
 from .._decisions import decision_accuracy as _decision_accuracy
+from .._interventions._averaging_gain import averaging_gain as _averaging_gain
+from .._interventions._choose_window import choose_window as _choose_window
+from .._interventions._sample_size import sample_size as _sample_size
 from .._item_statistics import item_statistics as _item_statistics
 from .._judged import prediction_powered as _prediction_powered
 from .._kernels import with_twins
@@ -28,7 +31,9 @@ from .._variance import variance as _variance
 
 aggregate = with_twins(_aggregate, _twins)
 average_checkpoints = with_twins(_average_checkpoints, _twins)
+averaging_gain = with_twins(_averaging_gain, _twins)
 bootstrap = with_twins(_bootstrap, _twins)
+choose_window = with_twins(_choose_window, _twins)
 compare = with_twins(_compare, _twins)
 confidence_sequence = with_twins(_confidence_sequence, _twins)
 decision_accuracy = with_twins(_decision_accuracy, _twins)
@@ -39,6 +44,7 @@ permutation_test = with_twins(_permutation_test, _twins)
 prediction_powered = with_twins(_prediction_powered, _twins)
 rank = with_twins(_rank, _twins)
 roll_up = with_twins(_roll_up, _twins)
+sample_size = with_twins(_sample_size, _twins)
 seed_variance = with_twins(_seed_variance, _twins)
 signal = with_twins(_signal, _twins)
 smoothness = with_twins(_smoothness, _twins)
