@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ._compare import compare
     from ._decisions import decision_accuracy
     from ._examples import example_scores
+    from ._interventions import filter_subtasks, filtering_gain
     from ._item_statistics import item_statistics
     from ._judged import prediction_powered
     from ._laws import (
@@ -91,6 +92,8 @@ __all__ = [
     "crossover",
     "decision_accuracy",
     "example_scores",
+    "filter_subtasks",
+    "filtering_gain",
     "fit_scaling_law",
     "ingest",
     "item_statistics",
@@ -133,6 +136,8 @@ _HOMES = {
     "Law": "_laws",
     "Parameter": "_laws",
     "example_scores": "_examples",
+    "filter_subtasks": "_interventions",
+    "filtering_gain": "_interventions",
     "fit_scaling_law": "_laws",
     "ingest": "_store",
     "item_statistics": "_item_statistics",

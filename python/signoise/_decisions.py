@@ -252,9 +252,9 @@ def decision_accuracy(
                 f"{name}: no row satisfies {sides[name]!s}; look at the values of {', '.join(named)}"
             )
     frame = table.frame.hstack(on_side).filter(pl.any_horizontal(on_side.columns))
-    left = _columns_that_leave(named, columns)
-    origin, frame = frame, _strip_config(frame, named)
-    members = as_columns(match) if match else _default_match(frame)
+    left = columns_that_leave(named, columns)
+    origin, frame = frame, strip_config(frame, named)
+    members = as_columns(match) if match else default_match(frame)
     encoded = encode(
         frame,
         by=[name for name in by if name not in left],
@@ -318,13 +318,13 @@ def decision_accuracy(
     return result
 
 
-def _columns_that_leave(named: Sequence[str], columns: Mapping[str, str] | None) -> list[str]:
+def columns_that_leave(named: Sequence[str], columns: Mapping[str, str] | None) -> list[str]:
     """Columns that the filters speak of, under any of their names."""
     ours = {their: our for our, theirs in SYNONYMS.items() for their in theirs} | dict(columns or {})
     return list(dict.fromkeys([*named, *(ours[name] for name in named if name in ours)]))
 
 
-def _strip_config(frame: pl.DataFrame, named: Sequence[str]) -> pl.DataFrame:
+def strip_config(frame: pl.DataFrame, named: Sequence[str]) -> pl.DataFrame:
     """Take the parts that a filter names out of `config`: they are what the two sides differ in."""
     sources = config_sources(named)
     if "config" not in frame.columns or not sources:
@@ -336,7 +336,7 @@ def _strip_config(frame: pl.DataFrame, named: Sequence[str]) -> pl.DataFrame:
     return frame.with_columns(pl.when(rest == "").then(None).otherwise(rest).alias("config"))
 
 
-def _default_match(frame: pl.DataFrame) -> tuple[str, ...]:
+def default_match(frame: pl.DataFrame) -> tuple[str, ...]:
     filled = "recipe" in frame.columns and frame["recipe"].null_count() == 0
     return ("recipe",) if filled else ("run",)
 

@@ -58,6 +58,7 @@ from ._random import philox_uint64, wide_uint32
 from ._scan import aggregate_parquet, parquet_footers
 from ._smoothness import monotonicity_ar1, smoothness_groups
 from ._snr import group_noise, window_summary
+from ._subtasks import subtask_gain, subtask_order, union_agreement, union_scores, union_snr
 
 if TYPE_CHECKING:
     from ._verbs import (
@@ -67,6 +68,8 @@ if TYPE_CHECKING:
         compare,
         confidence_sequence,
         decision_accuracy,
+        filter_subtasks,
+        filtering_gain,
         item_statistics,
         mixed_effects,
         noise,
@@ -116,6 +119,8 @@ __all__ = [
     "expected_agreement",
     "expected_range",
     "f_quantile",
+    "filter_subtasks",
+    "filtering_gain",
     "fit_laws",
     "group_noise",
     "item_statistics",
@@ -155,10 +160,15 @@ __all__ = [
     "studentised_range_cdf",
     "studentised_range_quantile",
     "subset_control",
+    "subtask_gain",
+    "subtask_order",
     "t_cdf",
     "t_quantile",
     "trailing_ema",
     "trailing_mean",
+    "union_agreement",
+    "union_scores",
+    "union_snr",
     "variance",
     "wide_uint32",
     "window_summary",
@@ -173,6 +183,8 @@ _VERBS = frozenset(
         "compare",
         "confidence_sequence",
         "decision_accuracy",
+        "filter_subtasks",
+        "filtering_gain",
         "item_statistics",
         "mixed_effects",
         "noise",

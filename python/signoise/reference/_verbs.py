@@ -11,6 +11,8 @@ from .._bootstrap import bootstrap as _bootstrap
 from .._checkpoints import average_checkpoints as _average_checkpoints
 from .._compare import compare as _compare
 from .._decisions import decision_accuracy as _decision_accuracy
+from .._interventions import filter_subtasks as _filter_subtasks
+from .._interventions import filtering_gain as _filtering_gain
 from .._item_statistics import item_statistics as _item_statistics
 from .._judged import prediction_powered as _prediction_powered
 from .._kernels import with_twins
@@ -32,6 +34,8 @@ bootstrap = with_twins(_bootstrap, _twins)
 compare = with_twins(_compare, _twins)
 confidence_sequence = with_twins(_confidence_sequence, _twins)
 decision_accuracy = with_twins(_decision_accuracy, _twins)
+filter_subtasks = with_twins(_filter_subtasks, _twins)
+filtering_gain = with_twins(_filtering_gain, _twins)
 item_statistics = with_twins(_item_statistics, _twins)
 mixed_effects = with_twins(_mixed_effects, _twins)
 noise = with_twins(_noise, _twins)

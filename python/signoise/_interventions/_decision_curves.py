@@ -1,0 +1,101 @@
+"""Decision accuracy of unions of subtasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from .._decisions import columns_that_leave, default_match, strip_config
+from .._duplicates import Duplicates
+from .._encode import encode
+from .._errors import SchemaError
+from .._kernels import kernels
+from .._metrics import require_direction
+from .._options import as_columns
+from .._schema import as_expression, predicate
+from .._scores import Filter
+from ._cube import Cube, cubes
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Scores of the members of one task that stand on both sides, (n_members, n_subtasks); higher is better."""
+
+    small: Floats
+    target: Floats
+
+    def agreement(self, weights: Floats) -> Floats:
+        """Decision accuracy, ties one half, of unions given by weights (n_unions, n_subtasks); NaN below 2 members."""
+        if len(self.small) < 2:
+            return np.full(len(weights), np.nan)
+        shares = (weights / weights.sum(axis=1, keepdims=True)).T
+        # Unions that differ by rounding alone are tied.
+        small, target = (np.ascontiguousarray(np.round(side @ shares, 12)) for side in (self.small, self.target))
+        return kernels().agreement_columns(small, target)
+
+
+def matched_pairs(
+    table: pl.DataFrame,
+    tasks: Sequence[Cube],
+    *,
+    small: Filter,
+    target: Filter,
+    match: str | Sequence[str] | None,
+    by: Sequence[str],
+    score: str,
+    window: int,
+    direction: Mapping[str, str] | None,
+    order: str,
+    columns: Mapping[str, str] | None,
+    duplicates: Duplicates,
+) -> list[Pairs | None]:
+    """Both sides of each task; None where no score of the task is on one of them."""
+    sides = {"small": small, "target": target}
+    expressions = {name: as_expression(value, name) for name, value in sides.items()}
+    named = list(dict.fromkeys(root for e in expressions.values() for root in e.meta.root_names()))
+    masks = {name: predicate(value, name, table.schema) for name, value in sides.items()}
+    on_side = table.select(mask.fill_null(False).alias(f"__{name}") for name, mask in masks.items() if mask is not None)
+    for name in sides:
+        if not on_side[f"__{name}"].any():
+            raise SchemaError(
+                f"{name}: no row satisfies {sides[name]!s}; look at the values of {', '.join(named)}"
+            )
+    left = columns_that_leave(named, columns)
+    frame = table.hstack(on_side).filter(pl.any_horizontal(on_side.columns))
+    frame = strip_config(frame, named)
+    members = as_columns(match) if match else default_match(frame)
+    encoded = encode(
+        frame,
+        by=[*(name for name in by if name not in left), "subtask"],
+        members=members,
+        order=order,
+        masks={name: pl.col(f"__{name}") for name in sides},
+        leave_key=left,
+        duplicates=duplicates,
+    )
+    found = cubes(encoded, frame, {name: name for name in sides}, dict.fromkeys(sides, window))
+    key = [name for name in encoded.by if name != "subtask"]
+    by_label = {tuple(cube.group[name] for name in key): cube for cube in found}
+    out: list[Pairs | None] = []
+    for task in tasks:
+        cube = by_label.get(tuple(task.group.get(name) for name in key))
+        out.append(None if cube is None or cube.subtasks != task.subtasks else _pairs(cube, score, direction))
+    return out
+
+
+def _pairs(cube: Cube, score: str, direction: Mapping[str, str] | None) -> Pairs:
+    sides = [cube.sides[name] for name in ("small", "target")]
+    if not all(len(side.member) for side in sides):
+        return Pairs(*(np.zeros((0, len(cube.subtasks))) for _ in sides))
+    both = np.intersect1d(sides[0].labels, sides[1].labels)
+    scores = []
+    for side in sides:
+        sign = 1 if side.metric is None else require_direction([side.metric], direction)[side.metric]
+        scores.append(sign * side.members(side.values, side.starts, score)[np.isin(side.labels, both)])
+    return Pairs(*scores)
