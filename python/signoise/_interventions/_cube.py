@@ -99,13 +99,15 @@ def as_subtasks(
     if "subtask" not in frame.columns or frame["subtask"].null_count() == frame.height:
         raise SchemaError(
             'no row has a subtask: name the tasks that are parts of one with groups={"name": "pattern-*"} '
-            "(--group name='pattern-*'), or declare the column of subtasks with columns={\"theirs\": \"subtask\"}"
+            '(--group name=\'pattern-*\'), or declare the column of subtasks with columns={"theirs": "subtask"}'
         )
     rows = frame.filter(pl.col("subtask").is_not_null())
     return rows, rows
 
 
-def cubes(encoded: Encoded, frame: pl.DataFrame, masks: Mapping[str, str | None], window: Mapping[str, int]) -> list[Cube]:
+def cubes(
+    encoded: Encoded, frame: pl.DataFrame, masks: Mapping[str, str | None], window: Mapping[str, int]
+) -> list[Cube]:
     """A cube for each task of rows encoded with the subtask in their key.
 
     Parameters
@@ -119,16 +121,22 @@ def cubes(encoded: Encoded, frame: pl.DataFrame, masks: Mapping[str, str | None]
     """
     task_key = [name for name in encoded.by if name != "subtask"]
     subtasks = encoded.groups.with_row_index("__group")
-    labels = subtasks.select(task_key).unique(maintain_order=True).with_row_index("__task") if task_key else None
+    labels = (
+        subtasks.select(task_key).unique(maintain_order=True).with_row_index("__task") if task_key else None
+    )
     task_of = (
-        subtasks.join(labels, on=task_key, how="left", nulls_equal=True, maintain_order="left")["__task"].to_numpy()
+        subtasks.join(labels, on=task_key, how="left", nulls_equal=True, maintain_order="left")[
+            "__task"
+        ].to_numpy()
         if labels is not None
         else np.zeros(subtasks.height, dtype=np.intp)
     )
     run_columns = [
         name
         for name in encoded.heads.columns
-        if name in RUN_IDENTITY or name in encoded.members.columns or name not in (*SCORE_IDENTITY, *encoded.by)
+        if name in RUN_IDENTITY
+        or name in encoded.members.columns
+        or name not in (*SCORE_IDENTITY, *encoded.by)
     ]
     runs = encoded.heads.select(run_columns)
     distinct = runs.unique(maintain_order=True).sort(run_columns).with_row_index("__run")
@@ -148,10 +156,7 @@ def cubes(encoded: Encoded, frame: pl.DataFrame, masks: Mapping[str, str | None]
     for task in np.unique(task_of).tolist():
         own = np.flatnonzero(task_of == task)
         rows = table.filter(pl.Series(np.isin(table["group"].to_numpy(), own)))
-        sides = {
-            name: _side(encoded, rows, len(own), mask, window[name])
-            for name, mask in masks.items()
-        }
+        sides = {name: _side(encoded, rows, len(own), mask, window[name]) for name, mask in masks.items()}
         group = encoded.groups.row(int(own[0]), named=True)
         found.append(
             Cube(

@@ -36,7 +36,9 @@ class Pairs:
             return np.full(len(weights), np.nan)
         shares = (weights / weights.sum(axis=1, keepdims=True)).T
         # Unions that differ by rounding alone are tied.
-        small, target = (np.ascontiguousarray(np.round(side @ shares, 12)) for side in (self.small, self.target))
+        small, target = (
+            np.ascontiguousarray(np.round(side @ shares, 12)) for side in (self.small, self.target)
+        )
         return kernels().agreement_columns(small, target)
 
 
@@ -60,7 +62,9 @@ def matched_pairs(
     expressions = {name: as_expression(value, name) for name, value in sides.items()}
     named = list(dict.fromkeys(root for e in expressions.values() for root in e.meta.root_names()))
     masks = {name: predicate(value, name, table.schema) for name, value in sides.items()}
-    on_side = table.select(mask.fill_null(False).alias(f"__{name}") for name, mask in masks.items() if mask is not None)
+    on_side = table.select(
+        mask.fill_null(False).alias(f"__{name}") for name, mask in masks.items() if mask is not None
+    )
     for name in sides:
         if not on_side[f"__{name}"].any():
             raise SchemaError(

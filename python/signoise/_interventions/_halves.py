@@ -87,7 +87,11 @@ def draw_halves(recipe: Recipe, plan: Plan, items: Items | None) -> Iterator[tup
             for split in splits:
                 scores, runs = shared or _half(recipe, plan, items, split, half, int(words[split, 0]))
                 mine = halves[half][split]
-                chosen = np.isin(recipe.noise.of_run, mine) if recipe.own_noise else np.ones(len(runs.counts), bool)
+                chosen = (
+                    np.isin(recipe.noise.of_run, mine)
+                    if recipe.own_noise
+                    else np.ones(len(runs.counts), bool)
+                )
                 made.append(
                     runs.samples(scores[mine][None], chosen[None], recipe.estimator, relative=recipe.relative)
                 )
@@ -116,22 +120,22 @@ def _half(
     recipe: Recipe, plan: Plan, items: Items | None, split: int, half: int, word: int
 ) -> tuple[Floats, Runs]:
     """Scores of all members and the noise of all runs from one half of the checkpoints and instances."""
-    population, noise = recipe.population, recipe.noise
-    values = {"population": population.values, "noise": noise.values}
+    values = {"population": recipe.population.values, "noise": recipe.noise.values}
     if items is not None:
         values = items.half(split, half)
-    pairs = {
-        "population": (values["population"], population.starts),
-        "noise": (values["noise"], noise.starts),
-    }
-    if plan.blocks:
-        sides = ("population", "noise") if recipe.own_noise else ("noise",)
-        for side in sides:
-            own, starts = pairs[side]
-            keep, starts = block(starts, plan.gap, half, word)
-            pairs[side] = own[keep], starts
-    scores = population.members(*pairs["population"], recipe.score)
-    return scores, Runs.of(*pairs["noise"], recipe.ddof)
+    scores, starts = values["population"], recipe.population.starts
+    if plan.blocks and recipe.own_noise:
+        scores, starts = _block(scores, starts, plan.gap, half, word)
+    members = recipe.population.members(scores, starts, recipe.score)
+    if recipe.own_noise:
+        return members, Runs.of(scores, starts, recipe.ddof)
+    # The noise of other runs has nothing but its checkpoints to be split by.
+    return members, Runs.of(*_block(values["noise"], recipe.noise.starts, plan.gap, half, word), recipe.ddof)
+
+
+def _block(values: Floats, starts: Ints, gap: int, half: int, word: int) -> tuple[Floats, Ints]:
+    keep, starts = block(starts, gap, half, word)
+    return values[keep], starts
 
 
 def block(starts: Ints, gap: int, half: int, word: int) -> tuple[Ints, Ints]:

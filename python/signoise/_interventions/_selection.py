@@ -79,7 +79,9 @@ def _stepwise(samples: Samples, weights: Floats, *, forward: bool) -> Ints:
             relative=samples.relative,
         )
         snr = np.where(left, np.where(np.isnan(measured.snr), -1.0, measured.snr), -2.0)
-        best = np.argmax(snr >= snr.max(axis=1, keepdims=True) - TIE * np.abs(snr.max(axis=1, keepdims=True)), axis=1)
+        best = np.argmax(
+            snr >= snr.max(axis=1, keepdims=True) - TIE * np.abs(snr.max(axis=1, keepdims=True)), axis=1
+        )
         order[:, step] = best
         left[at, best] = False
         members += sign * own_scores[at, :, best]

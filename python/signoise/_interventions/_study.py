@@ -47,8 +47,22 @@ class Settings:
 
     def for_signature(self) -> dict[str, Any]:
         """As they travel with a result."""
-        names = ("how", "score", "noise", "window", "ddof", "relative", "across", "order", "population", "noise_runs")
-        return {name: getattr(self, name) for name in names} | {"n_random": self.n_random, "rng": self.rng_seed}
+        names = (
+            "how",
+            "score",
+            "noise",
+            "window",
+            "ddof",
+            "relative",
+            "across",
+            "order",
+            "population",
+            "noise_runs",
+        )
+        return {name: getattr(self, name) for name in names} | {
+            "n_random": self.n_random,
+            "rng": self.rng_seed,
+        }
 
 
 def check_settings(
@@ -81,7 +95,19 @@ def check_settings(
     check_count("n_random", n_random)
     check_seed(rng_seed)
     return Settings(
-        rules, how, score, noise, window, ddof, relative, n_random, rng_seed, as_columns(across), order, population, noise_runs
+        rules,
+        how,
+        score,
+        noise,
+        window,
+        ddof,
+        relative,
+        n_random,
+        rng_seed,
+        as_columns(across),
+        order,
+        population,
+        noise_runs,
     )
 
 
@@ -188,13 +214,29 @@ def open_study(
         )
         columns = None
     loaded = load(
-        scores, columns=columns, where=where, use=wanted, duplicates=duplicates, strict=strict, threads=threads
+        scores,
+        columns=columns,
+        where=where,
+        use=wanted,
+        duplicates=duplicates,
+        strict=strict,
+        threads=threads,
     )
     origin, table = as_subtasks(loaded.frame, groups)
     schema = table.schema
     masks = {name: predicate(value, name, schema) for name, value in given.items() if value is not None}
+    measured = table
+    if len(masks) == 2:
+        # Rows on neither side, such as those of a small scale, make no benchmark of their own.
+        used = pl.any_horizontal(mask.fill_null(False) for mask in masks.values() if mask is not None)
+        chosen = table.select(used.alias("used")).to_series()
+        origin, measured = origin.filter(chosen), table.filter(chosen)
+        if not measured.height:
+            raise SchemaError(
+                f"no row satisfies population={settings.population!s} or noise_runs={settings.noise_runs!s}"
+            )
     encoded = encode(
-        table,
+        measured,
         by=[*by, "subtask"],
         members=settings.across,
         order=settings.order,
@@ -208,7 +250,7 @@ def open_study(
     selections = [encoded.rows(name if name in masks else None) for name in ("population", "noise_runs")]
     if not np.array_equal(*selections):
         sides["noise"] = "noise_runs" if "noise_runs" in masks else None
-    found = cubes(encoded, table, sides, dict.fromkeys(sides, settings.window))
+    found = cubes(encoded, measured, sides, dict.fromkeys(sides, settings.window))
     warn_notes(
         [
             f"{', '.join(str(value) for value in cube.group.values())}: {side.n_incomplete} checkpoints lack some of the "

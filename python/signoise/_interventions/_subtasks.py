@@ -149,7 +149,9 @@ def filter_subtasks(
         population=population,
         noise_runs=noise_runs,
     )
-    sides = [as_expression(side, name) for name, side in (("small", small), ("target", target)) if side is not None]
+    sides = [
+        as_expression(side, name) for name, side in (("small", small), ("target", target)) if side is not None
+    ]
     study = open_study(
         scores,
         settings,
@@ -207,7 +209,9 @@ def _curves(
     columns |= {"rule": np.repeat(rules, size), "n_subtasks": np.tile(np.arange(1, size + 1), len(rules))}
     if recipe.n_members and len(recipe.noise.member):
         with np.errstate(all="ignore"):
-            numbers, reasons = _measured(study, cube, recipe.whole(), weights, pairs, (study.settings.rng_seed, unit), level)
+            numbers, reasons = _measured(
+                study, cube, recipe.whole(), weights, pairs, (study.settings.rng_seed, unit), level
+            )
     else:
         numbers, reasons = _nothing(cube, rules), {"too_few": np.ones(len(rules) * size, dtype=bool)}
     if not decisions:
@@ -220,7 +224,9 @@ def _curves(
     statuses.check_finite(~np.isfinite(numbers["snr"]))
     flags = {name: np.full(len(rules) * size, up) for name, up in study.flags(cube).items()}
     flags["few_members"] = np.full(len(rules) * size, recipe.n_members < FEW_MEMBERS)
-    labels = pl.DataFrame(columns, schema_overrides={name: study.encoded.groups.schema[name] for name in cube.group})
+    labels = pl.DataFrame(
+        columns, schema_overrides={name: study.encoded.groups.schema[name] for name in cube.group}
+    )
     return labels.with_columns(
         *(result_column(name, values) for name, values in numbers.items()),
         statuses.column(),
@@ -269,9 +275,7 @@ def _measured(
     nested = np.concatenate([nested_weights(order, weights) for order in orders])
     unions = whole.measure(nested)
     alone = whole.measure(np.eye(size)).snr[0]
-    random = np.concatenate(
-        [random_weights(k, weights, settings.n_random, key) for k in range(1, size + 1)]
-    )
+    random = np.concatenate([random_weights(k, weights, settings.n_random, key) for k in range(1, size + 1)])
     controls = {"": whole.measure(random).snr[0]}
     decided = np.full(len(nested), np.nan)
     controls["decision_"] = np.full(len(random), np.nan)
@@ -295,7 +299,8 @@ def _measured(
     numbers |= {f"control{end}": np.tile(values, len(orders)) for end, values in summaries[""].items()}
     numbers["decision_accuracy"] = decided
     numbers |= {
-        f"decision_control{end}": np.tile(values, len(orders)) for end, values in summaries["decision_"].items()
+        f"decision_control{end}": np.tile(values, len(orders))
+        for end, values in summaries["decision_"].items()
     }
     numbers["best"] = best.ravel()
     return numbers, _reasons(whole, unions, relative=settings.relative)
@@ -317,7 +322,11 @@ def _reasons(whole: Samples, unions: Measured, *, relative: bool) -> dict[str, N
 def _summary(draws: Floats, level: float) -> dict[str, Floats]:
     """Mean and quantiles of each row, of the defined ones."""
     tails = [(1 - level) / 2, (1 + level) / 2]
-    out = {"": np.full(len(draws), np.nan), "_low": np.full(len(draws), np.nan), "_high": np.full(len(draws), np.nan)}
+    out = {
+        "": np.full(len(draws), np.nan),
+        "_low": np.full(len(draws), np.nan),
+        "_high": np.full(len(draws), np.nan),
+    }
     for row, values in enumerate(draws):
         defined = values[np.isfinite(values)]
         if len(defined):

@@ -136,7 +136,12 @@ class Runs:
         return cls(mean, counts, covariance)
 
     def samples(
-        self, scores: Floats, chosen: NDArray[np.bool_], noise: Literal["within", "mean_sd"], *, relative: bool
+        self,
+        scores: Floats,
+        chosen: NDArray[np.bool_],
+        noise: Literal["within", "mean_sd"],
+        *,
+        relative: bool,
     ) -> Samples:
         """Samples of members' `scores` (n_samples, n_members, n_subtasks), each with the noise of its `chosen` runs.
 
@@ -152,7 +157,9 @@ class Runs:
         if noise == "within":
             size = self.mean.shape[1]
             pooled = (np.nan_to_num(shares) @ flat).reshape(-1, 1, size, size)
-            return Samples(scores, noise_mean, pooled, np.where(counted.any(axis=1), 1.0, np.nan)[:, None], relative)
+            return Samples(
+                scores, noise_mean, pooled, np.where(counted.any(axis=1), 1.0, np.nan)[:, None], relative
+            )
         # Only the runs that some sample counts, in the same places for all samples.
         each = np.broadcast_to(np.nan_to_num(self.covariance), (len(chosen), *self.covariance.shape))
         return Samples(scores, noise_mean, each, shares, relative)

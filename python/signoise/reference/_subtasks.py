@@ -67,14 +67,18 @@ def subtask_order(scores: Floats, subtask: Ints, rule: str, **options: Any) -> l
     order: list[int] = []
     while len(order) < len(every):
         left = [one for one in every if one not in order]
-        unions = [[*order, one] if rule == "greedy" else [other for other in left if other != one] for one in left]
+        unions = [
+            [*order, one] if rule == "greedy" else [other for other in left if other != one] for one in left
+        ]
         values = [snr(union) for union in unions]
         best = max(values)
         order.append(left[next(i for i, value in enumerate(values) if value >= best - TIE * abs(best))])
     return order if rule == "greedy" else order[::-1]
 
 
-def union_agreement(small: Floats, target: Floats, subtask: Ints, chosen: Sequence[int], how: str = "macro") -> float:
+def union_agreement(
+    small: Floats, target: Floats, subtask: Ints, chosen: Sequence[int], how: str = "macro"
+) -> float:
     """Decision accuracy of a union between two scales, ties one half; scores are (n_members, n_instances)."""
     a, b = (union_scores(side[:, None], subtask, chosen, how)[:, 0].round(12) for side in (small, target))
     return float(
@@ -101,10 +105,15 @@ def subtask_gain(
     for mine, others in halves:
         order = subtask_order(scores[list(mine)], subtask, rule, **options)
         if size is None:
-            curve = [union_snr(scores[list(mine)], subtask, order[:k], **options)[2] for k in range(1, len(order) + 1)]
+            curve = [
+                union_snr(scores[list(mine)], subtask, order[:k], **options)[2]
+                for k in range(1, len(order) + 1)
+            ]
             best = int(np.nanargmax(curve)) + 1
         else:
             best = size
-        judged = [union_snr(scores[list(others)], subtask, union, **options)[2] for union in (order[:best], every)]
+        judged = [
+            union_snr(scores[list(others)], subtask, union, **options)[2] for union in (order[:best], every)
+        ]
         gains.append(math.log(judged[0]) - math.log(judged[1]))
     return np.array(gains)
