@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ._halves import Plan, Recipe, draw_halves
 from ._items import Items
-from ._selection import RULES, nested_weights, random_weights
+from ._selection import RULES, RandomUnions, nested_weights
 from ._union import Samples
 
 Floats = NDArray[np.float64]
@@ -112,24 +112,14 @@ def _random_logs(
 ) -> Floats:
     """Mean log SNR of random unions of each sample's `sizes`, (n_samples, n_sizes)."""
     out = np.empty(sizes.shape)
-    drawn: dict[int, Floats] = {}
+    # Both halves of a split see the same random unions.
+    unions = {number: RandomUnions(weights, n_random, key, number) for number in np.unique(split).tolist()}
     for sample, number in enumerate(split.tolist()):
         own, where = np.unique(sizes[sample], return_inverse=True)
-        # Both halves of a split see the same random unions, whatever each has chosen.
-        random = np.stack([_random(drawn, weights, int(size), n_random, key, number) for size in own])
-        one = _taken(judges, np.array([sample]))
-        logs = _logs(one, random.reshape(-1, len(weights)))[0].reshape(len(own), n_random)
+        random = np.concatenate([unions[number].of(int(size)) for size in own])
+        logs = _logs(_taken(judges, np.array([sample])), random)[0].reshape(len(own), n_random)
         out[sample] = logs.mean(axis=1)[where]
     return out
-
-
-def _random(
-    drawn: dict[int, Floats], weights: Floats, size: int, n_random: int, key: tuple[int, int], split: int
-) -> Floats:
-    address = split * (len(weights) + 1) + size
-    if address not in drawn:
-        drawn[address] = random_weights(size, weights, n_random, key, split)
-    return drawn[address]
 
 
 def _logs(samples: Samples, weights: Floats) -> Floats:

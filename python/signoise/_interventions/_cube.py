@@ -41,10 +41,8 @@ class Side:
         `values` and `starts` are those of this side or of some of its checkpoints.
         """
         counts = np.diff(starts)
-        if score == "final":
-            runs = values[starts[1:] - 1]
-        else:
-            runs = np.add.reduceat(values, starts[:-1]) / counts[:, None]
+        means = np.add.reduceat(values, starts[:-1]) / counts[:, None]
+        runs = values[starts[1:] - 1] if score == "final" else means
         firsts = self._firsts()
         return np.add.reduceat(runs, firsts) / np.diff(np.append(firsts, len(runs)))[:, None]
 
@@ -178,8 +176,8 @@ def _side(encoded: Encoded, rows: pl.DataFrame, n_subtasks: int, mask: str | Non
         first = doubled.row(0, named=True)
         raise SchemaError(
             f"some checkpoints hold several scores of one subtask, e.g. of "
-            f"{encoded.groups.row(first['group'], named=True)} at {first['position']:g}; narrow the rows (where=..., or "
-            "the filters of the sides)"
+            f"{encoded.groups.row(first['group'], named=True)} at {first['position']:g}; narrow the rows "
+            "(where=..., or the filters of the sides)"
         )
     counted = rows.with_columns(pl.len().over(checkpoint).alias("__rows"))
     whole = counted.filter(pl.col("__rows") == n_subtasks).sort(*checkpoint, "group")

@@ -17,7 +17,6 @@ from .._kernels import kernels
 from .._metrics import require_direction
 from .._options import as_columns
 from .._schema import as_expression, predicate
-from .._scores import Filter
 from ._cube import Cube, cubes
 
 Floats = NDArray[np.float64]
@@ -46,8 +45,8 @@ def matched_pairs(
     table: pl.DataFrame,
     tasks: Sequence[Cube],
     *,
-    small: Filter,
-    target: Filter,
+    small: pl.Expr | str,
+    target: pl.Expr | str,
     match: str | Sequence[str] | None,
     by: Sequence[str],
     score: str,
@@ -65,11 +64,9 @@ def matched_pairs(
     on_side = table.select(
         mask.fill_null(False).alias(f"__{name}") for name, mask in masks.items() if mask is not None
     )
-    for name in sides:
+    for name, side in sides.items():
         if not on_side[f"__{name}"].any():
-            raise SchemaError(
-                f"{name}: no row satisfies {sides[name]!s}; look at the values of {', '.join(named)}"
-            )
+            raise SchemaError(f"{name}: no row satisfies {side!s}; look at the values of {', '.join(named)}")
     left = columns_that_leave(named, columns)
     frame = table.hstack(on_side).filter(pl.any_horizontal(on_side.columns))
     frame = strip_config(frame, named)

@@ -1,4 +1,4 @@
-"""The verb `filtering_gain`: what choosing subtasks is worth on runs, checkpoints and instances it was not chosen on."""
+"""The verb `filtering_gain`: what choosing subtasks is worth on scores that they were not chosen on."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def filtering_gain(
         strict=strict,
         threads=threads,
     )
-    items = _items(study, rng_seed)
+    items = _items(study, n_splits, rng_seed)
     parts = []
     for cube, unit, own in zip(study.cubes, study.units(), items, strict=True):
         recipe = study.recipe(cube)
@@ -203,12 +203,12 @@ def _checked_sizes(sizes: int | Sequence[int]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _items(study: Study, rng_seed: int) -> Sequence[Items | None]:
+def _items(study: Study, n_splits: int, rng_seed: int) -> Sequence[Items | None]:
     if study.source is None:
         return [None] * len(study.cubes)
     names = ["population", *(name for name in ("noise",) if any(name in cube.sides for cube in study.cubes))]
     return items_of(
-        study.cubes, study.encoded, study.rows, study.source, names, study.subtask_units(), rng_seed
+        study.cubes, study.encoded, study.rows, study.source, names, study.subtask_units(), n_splits, rng_seed
     )
 
 

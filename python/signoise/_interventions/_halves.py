@@ -70,12 +70,13 @@ def draw_halves(recipe: Recipe, plan: Plan, items: Items | None) -> Iterator[tup
     A batch of samples holds the first halves of some splits, then their second ones.
     """
     size = recipe.n_members // 2
-    words = np.array([_words(plan, split, recipe.n_members) for split in range(plan.n_splits)])
+    words = _words(plan, recipe.n_members)
     order = np.argsort(words[:, 1:], axis=1, kind="stable")
     halves = order[:, :size], order[:, size : 2 * size]
     # Matrices of covariances are what takes memory.
     parts = len(recipe.noise.member) if recipe.estimator == "mean_sd" else 1
     batch = max(1, _LARGEST // (2 * parts * recipe.population.values.shape[1] ** 2))
+    of_run = recipe.population.of_run
     shared = None
     if not plan.blocks and items is None:
         scores = recipe.population.members(recipe.population.values, recipe.population.starts, recipe.score)
@@ -87,11 +88,11 @@ def draw_halves(recipe: Recipe, plan: Plan, items: Items | None) -> Iterator[tup
             for split in splits:
                 scores, runs = shared or _half(recipe, plan, items, split, half, int(words[split, 0]))
                 mine = halves[half][split]
-                chosen = (
-                    np.isin(recipe.noise.of_run, mine)
-                    if recipe.own_noise
-                    else np.ones(len(runs.counts), bool)
-                )
+                chosen = np.ones(len(runs.counts), dtype=bool)
+                if recipe.own_noise:
+                    drawn = np.zeros(recipe.n_members, dtype=bool)
+                    drawn[mine] = True
+                    chosen = drawn[of_run]
                 made.append(
                     runs.samples(scores[mine][None], chosen[None], recipe.estimator, relative=recipe.relative)
                 )
@@ -102,8 +103,11 @@ def draw_halves(recipe: Recipe, plan: Plan, items: Items | None) -> Iterator[tup
 _LARGEST = 4_000_000
 
 
-def _words(plan: Plan, split: int, n: int) -> NDArray[np.uint64]:
-    return kernels().philox_uint64(plan.key[0], SUBTASK_HALVES, split, plan.key[1], n + 1)
+def _words(plan: Plan, n: int) -> NDArray[np.uint64]:
+    """For each split a word for the blocks of checkpoints and one a member; more splits leave the first as they are."""
+    rng_seed, unit = plan.key
+    words = kernels().philox_uint64(rng_seed, SUBTASK_HALVES, 0, unit, plan.n_splits * (n + 1))
+    return words.reshape(plan.n_splits, n + 1)
 
 
 def _batch(samples: list[Samples]) -> Samples:

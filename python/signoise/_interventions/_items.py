@@ -22,34 +22,33 @@ Ints = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Items:
-    """Instances of the subtasks of one task at the checkpoints of its sides, one after the other."""
+    """Scores of the sides of one task on halves of the instances of its subtasks."""
 
-    cells: Sequence[Cells]
+    values: Floats
+    """(n_splits, 2 halves, n_checkpoints, n_subtasks), the checkpoints of all sides one after the other."""
     sizes: dict[str, int]
-    """Side -> number of its checkpoints; the rows of the cells in this order."""
-    units: Sequence[int]
-    """Address of each subtask: metrics of the same instances share their draws."""
-    rng_seed: int
+    """Side -> number of its checkpoints."""
 
     def half(self, split: int, half: int) -> dict[str, Floats]:
         """Scores of each side, (n_checkpoints, n_subtasks), on one half of the instances."""
-        columns = [self._column(at, split, half) for at in range(len(self.cells))]
-        values = np.stack(columns, axis=1)
         ends = np.cumsum(list(self.sizes.values())).tolist()
         starts = [0, *ends[:-1]]
+        values = self.values[split, half]
         return {name: values[a:b] for name, a, b in zip(self.sizes, starts, ends, strict=True)}
 
-    def _column(self, at: int, split: int, half: int) -> Floats:
-        cells = self.cells[at]
-        n = len(cells.clusters)
-        words = kernels().philox_uint64(self.rng_seed, SUBTASK_ITEMS, split, self.units[at], n)
-        second = np.zeros(n, dtype=bool)
-        second[np.argsort(words, kind="stable")[n // 2 :]] = True
-        per_cluster = np.diff(np.append(cells.clusters, cells.values.shape[1]))
-        mine = np.repeat(second == bool(half), per_cluster).astype(float)
-        with np.errstate(all="ignore"):
-            mean = (cells.values * cells.weights) @ mine / (cells.weights @ mine)
-            return np.where(cells.logs, np.exp(mean), mean)
+
+def halved(cells: Cells, n_splits: int, rng_seed: int, unit: int) -> Floats:
+    """Scores (n_splits, 2 halves, n_checkpoints) of one subtask, whose clusters of instances are drawn into halves."""
+    n = len(cells.clusters)
+    words = kernels().philox_uint64(rng_seed, SUBTASK_ITEMS, 0, unit, n_splits * n).reshape(n_splits, n)
+    second = words.argsort(axis=1, kind="stable").argsort(axis=1) >= n // 2
+    per_cluster = np.diff(np.append(cells.clusters, cells.values.shape[1]))
+    mine = np.repeat(np.stack([~second, second], axis=1), per_cluster, axis=2).astype(float)
+    chosen = mine.reshape(2 * n_splits, -1).T
+    with np.errstate(all="ignore"):
+        means = (cells.values * cells.weights) @ chosen / (cells.weights @ chosen)
+        means = np.where(cells.logs[:, None], np.exp(means), means)
+    return means.T.reshape(n_splits, 2, -1)
 
 
 def items_of(
@@ -59,9 +58,14 @@ def items_of(
     source: Source,
     names: Sequence[str],
     units: Sequence[Sequence[int]],
+    n_splits: int,
     rng_seed: int,
 ) -> list[Items]:
-    """Instances behind the named sides of some cubes; `frame` has the rows under the names of their instances."""
+    """Halves of the instances behind the named sides of some cubes.
+
+    `frame` has the rows under the names of their instances; `units` are the addresses of subtasks, by cube: metrics of
+    the same instances share their draws.
+    """
     places = [
         np.concatenate([cube.sides[name].places[:, s] for name in names])
         for cube in cubes
@@ -73,14 +77,15 @@ def items_of(
     found = source.cells(needed, bounds)
     out = []
     for cube, own in zip(cubes, units, strict=True):
-        cells = []
-        for subtask in cube.subtasks:
-            one = next(found)
-            if one is None or len(one.clusters) < 2 or not np.isfinite(one.values).all():
+        columns = []
+        for subtask, unit in zip(cube.subtasks, own, strict=True):
+            cells = next(found)
+            if cells is None or len(cells.clusters) < 2 or not np.isfinite(cells.values).all():
                 raise SchemaError(
-                    f"split_instances=True: the checkpoints of {subtask!r} share no two instances (or clusters of them) "
-                    "that all have a score; leave it out (where=...), or split_instances too"
+                    f"split_instances=True: the checkpoints of {subtask!r} share no two instances (or clusters of "
+                    "them) that all have a score; leave it out (where=...), or split_instances too"
                 )
-            cells.append(one)
-        out.append(Items(cells, {name: len(cube.sides[name].places) for name in names}, own, rng_seed))
+            columns.append(halved(cells, n_splits, rng_seed, unit))
+        sizes = {name: len(cube.sides[name].places) for name in names}
+        out.append(Items(np.stack(columns, axis=3), sizes))
     return out

@@ -100,16 +100,20 @@ def nested_weights(order: Ints, weights: Floats) -> Floats:
     return (place[..., None, :] <= np.arange(size)[:, None]) * weights
 
 
-def random_weights(
-    size: int, weights: Floats, n_random: int, key: tuple[int, int], replicate: int = 0
-) -> Floats:
-    """Weights of `n_random` random unions of so many subtasks, (n_random, n_subtasks).
+class RandomUnions:
+    """Random unions of equal size, each size and replicate with draws of its own.
 
-    `key` is rng_seed and the address of the task. Sizes and replicates have draws of their own.
+    `key` is rng_seed and the address of the task.
     """
-    rng_seed, unit = key
-    n = len(weights)
-    address = replicate * (n + 1) + size
-    words = kernels().philox_uint64(rng_seed, SUBTASK_CONTROL, address, unit, n_random * n)
-    rank = words.reshape(n_random, n).argsort(axis=1, kind="stable").argsort(axis=1)
-    return (rank < size) * weights
+
+    def __init__(self, weights: Floats, n_random: int, key: tuple[int, int], replicate: int = 0) -> None:
+        rng_seed, unit = key
+        self._weights = weights
+        shape = (len(weights), n_random, len(weights))
+        words = kernels().philox_uint64(rng_seed, SUBTASK_CONTROL, replicate, unit, int(np.prod(shape)))
+        self._words = words.reshape(shape)
+
+    def of(self, size: int) -> Floats:
+        """Weights of random unions of so many subtasks, (n_random, n_subtasks)."""
+        rank = self._words[size - 1].argsort(axis=1, kind="stable").argsort(axis=1)
+        return (rank < size) * self._weights

@@ -211,6 +211,7 @@ def open_study(
             duplicates=duplicates,
             strict=strict,
             threads=threads,
+            who="split_instances=True splits instances",
         )
         columns = None
     loaded = load(
@@ -248,13 +249,13 @@ def open_study(
     sides = {"population": "population" if "population" in masks else None}
     # Two filters that select the same rows are one.
     selections = [encoded.rows(name if name in masks else None) for name in ("population", "noise_runs")]
-    if not np.array_equal(*selections):
+    if not np.array_equal(selections[0], selections[1]):
         sides["noise"] = "noise_runs" if "noise_runs" in masks else None
     found = cubes(encoded, measured, sides, dict.fromkeys(sides, settings.window))
     warn_notes(
         [
-            f"{', '.join(str(value) for value in cube.group.values())}: {side.n_incomplete} checkpoints lack some of the "
-            f"{len(cube.subtasks)} subtasks and were left out"
+            f"{', '.join(str(value) for value in cube.group.values())}: {side.n_incomplete} checkpoints lack some of "
+            f"the {len(cube.subtasks)} subtasks and were left out"
             for cube in found
             for side in cube.sides.values()
             if side.n_incomplete

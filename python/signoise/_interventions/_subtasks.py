@@ -18,7 +18,7 @@ from .._scores import Filter, Groups, Scores
 from .._status import Statuses, check_strict, flag_lists, result_column
 from ._cube import Cube
 from ._decision_curves import Pairs, matched_pairs
-from ._selection import RULES, nested_weights, random_weights
+from ._selection import RULES, RandomUnions, nested_weights
 from ._study import Study, check_settings, open_study
 from ._union import Measured, Samples
 
@@ -165,7 +165,7 @@ def filter_subtasks(
         threads=threads,
     )
     pairs: list[Pairs | None] = [None] * len(study.cubes)
-    if sides:
+    if small is not None and target is not None:
         pairs = matched_pairs(
             study.table,
             study.cubes,
@@ -275,7 +275,8 @@ def _measured(
     nested = np.concatenate([nested_weights(order, weights) for order in orders])
     unions = whole.measure(nested)
     alone = whole.measure(np.eye(size)).snr[0]
-    random = np.concatenate([random_weights(k, weights, settings.n_random, key) for k in range(1, size + 1)])
+    by_chance = RandomUnions(weights, settings.n_random, key)
+    random = np.concatenate([by_chance.of(k) for k in range(1, size + 1)])
     controls = {"": whole.measure(random).snr[0]}
     decided = np.full(len(nested), np.nan)
     controls["decision_"] = np.full(len(random), np.nan)

@@ -23,7 +23,7 @@ TIE = 1e-10
 
 
 def union_scores(scores: Floats, subtask: Ints, chosen: Sequence[int], how: str = "macro") -> Floats:
-    """Scores of a union, (n_runs, n_checkpoints): ``"micro"`` is the mean of its instances, ``"macro"`` that of means."""
+    """Scores of a union, (n_runs, n_checkpoints): the mean of its instances (micro), or of its subtasks' means."""
     if how == "micro":
         return scores[..., np.isin(subtask, list(chosen))].mean(axis=-1)
     return np.mean([scores[..., subtask == one].mean(axis=-1) for one in chosen], axis=0)
