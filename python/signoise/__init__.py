@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from ._examples import example_scores
     from ._interventions._averaging_gain import averaging_gain
     from ._interventions._choose_window import choose_window
+    from ._interventions._filtering_gain import filtering_gain
     from ._interventions._sample_size import sample_size
+    from ._interventions._subtasks import filter_subtasks
     from ._item_statistics import item_statistics
     from ._judged import prediction_powered
     from ._laws import (
@@ -96,6 +98,8 @@ __all__ = [
     "crossover",
     "decision_accuracy",
     "example_scores",
+    "filter_subtasks",
+    "filtering_gain",
     "fit_scaling_law",
     "ingest",
     "item_statistics",
@@ -141,6 +145,8 @@ _HOMES = {
     "Law": "_laws",
     "Parameter": "_laws",
     "example_scores": "_examples",
+    "filter_subtasks": "_interventions._subtasks",
+    "filtering_gain": "_interventions._filtering_gain",
     "fit_scaling_law": "_laws",
     "ingest": "_store",
     "item_statistics": "_item_statistics",

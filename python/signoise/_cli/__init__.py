@@ -31,6 +31,7 @@ COMMANDS = {
     "fit": "fit",
     "ladder": "ladder",
     "laws": "fit",
+    "subtasks": "subtasks",
     "simulate": "simulate",
     "demo": "demo",
     "bench": "bench",

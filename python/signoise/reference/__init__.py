@@ -67,6 +67,7 @@ from ._sample_sizes import crossing, isotone, kept_share, subset_of
 from ._scan import aggregate_parquet, parquet_footers
 from ._smoothness import monotonicity_ar1, smoothness_groups
 from ._snr import group_noise, window_summary
+from ._subtasks import subtask_gain, subtask_order, union_agreement, union_scores, union_snr
 
 if TYPE_CHECKING:
     from ._verbs import (
@@ -78,6 +79,8 @@ if TYPE_CHECKING:
         compare,
         confidence_sequence,
         decision_accuracy,
+        filter_subtasks,
+        filtering_gain,
         item_statistics,
         mixed_effects,
         noise,
@@ -133,6 +136,8 @@ __all__ = [
     "expected_agreement",
     "expected_range",
     "f_quantile",
+    "filter_subtasks",
+    "filtering_gain",
     "fit_laws",
     "group_noise",
     "isotone",
@@ -179,10 +184,15 @@ __all__ = [
     "studentised_range_quantile",
     "subset_control",
     "subset_of",
+    "subtask_gain",
+    "subtask_order",
     "t_cdf",
     "t_quantile",
     "trailing_ema",
     "trailing_mean",
+    "union_agreement",
+    "union_scores",
+    "union_snr",
     "variance",
     "variance_factor",
     "wide_uint32",
@@ -200,6 +210,8 @@ _VERBS = frozenset(
         "compare",
         "confidence_sequence",
         "decision_accuracy",
+        "filter_subtasks",
+        "filtering_gain",
         "item_statistics",
         "mixed_effects",
         "noise",

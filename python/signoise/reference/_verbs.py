@@ -13,7 +13,9 @@ from .._compare import compare as _compare
 from .._decisions import decision_accuracy as _decision_accuracy
 from .._interventions._averaging_gain import averaging_gain as _averaging_gain
 from .._interventions._choose_window import choose_window as _choose_window
+from .._interventions._filtering_gain import filtering_gain as _filtering_gain
 from .._interventions._sample_size import sample_size as _sample_size
+from .._interventions._subtasks import filter_subtasks as _filter_subtasks
 from .._item_statistics import item_statistics as _item_statistics
 from .._judged import prediction_powered as _prediction_powered
 from .._kernels import with_twins
@@ -37,6 +39,8 @@ choose_window = with_twins(_choose_window, _twins)
 compare = with_twins(_compare, _twins)
 confidence_sequence = with_twins(_confidence_sequence, _twins)
 decision_accuracy = with_twins(_decision_accuracy, _twins)
+filter_subtasks = with_twins(_filter_subtasks, _twins)
+filtering_gain = with_twins(_filtering_gain, _twins)
 item_statistics = with_twins(_item_statistics, _twins)
 mixed_effects = with_twins(_mixed_effects, _twins)
 noise = with_twins(_noise, _twins)
