@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from ._examples import example_scores
     from ._item_statistics import item_statistics
     from ._judged import prediction_powered
+    from ._interventions._choice_metrics import choice_metrics
+    from ._interventions._compare_metrics import compare_metrics
+    from ._interventions._transforms import transform_correlations
     from ._laws import (
         Law,
         Parameter,
@@ -85,7 +88,9 @@ __all__ = [
     "aggregate",
     "average_checkpoints",
     "bootstrap",
+    "choice_metrics",
     "compare",
+    "compare_metrics",
     "compute_optimal",
     "confidence_sequence",
     "crossover",
@@ -115,6 +120,7 @@ __all__ = [
     "smoothness",
     "snr",
     "subset_control",
+    "transform_correlations",
     "validate_law",
     "variance",
 ]
@@ -124,7 +130,9 @@ _HOMES = {
     "aggregate": "_aggregate",
     "average_checkpoints": "_checkpoints",
     "bootstrap": "_bootstrap",
+    "choice_metrics": "_interventions._choice_metrics",
     "compare": "_compare",
+    "compare_metrics": "_interventions._compare_metrics",
     "confidence_sequence": "_running",
     "compute_optimal": "_laws",
     "crossover": "_laws",
@@ -156,6 +164,7 @@ _HOMES = {
     "smoothness": "_smoothness",
     "snr": "_snr",
     "subset_control": "_subset_control",
+    "transform_correlations": "_interventions._transforms",
     "validate_law": "_laws",
     "variance": "_variance",
 }

@@ -208,7 +208,6 @@ def decision_accuracy(
     by = as_columns(by)
     sides = {"small": small, "target": target}
     expressions = {name: as_expression(value, name) for name, value in sides.items()}
-    named = list(dict.fromkeys(root for e in expressions.values() for root in e.meta.root_names()))
     wanted: list[pl.Expr | str] = [
         *by,
         *(as_columns(match) if match else ("recipe", "run")),
@@ -238,38 +237,15 @@ def decision_accuracy(
         strict=strict,
         threads=threads,
     )
-    schema = table.frame.schema
-    masks = {
-        name: checked
-        for name, value in sides.items()
-        if (checked := predicate(value, name, schema)) is not None
-    }
-    # Each side is looked up once, in the whole table, and travels as a column.
-    on_side = table.frame.select(mask.fill_null(False).alias(f"__{name}") for name, mask in masks.items())
-    for name in masks:
-        if not on_side[f"__{name}"].any():
-            raise SchemaError(
-                f"{name}: no row satisfies {sides[name]!s}; look at the values of {', '.join(named)}"
-            )
-    frame = table.frame.hstack(on_side).filter(pl.any_horizontal(on_side.columns))
-    left = _columns_that_leave(named, columns)
-    origin, frame = frame, _strip_config(frame, named)
-    members = as_columns(match) if match else _default_match(frame)
-    encoded = encode(
-        frame,
-        by=[name for name in by if name not in left],
-        members=members,
-        order=order,
-        masks={name: pl.col(f"__{name}") for name in masks},
-        leave_key=left,
-        duplicates=duplicates,
+    origin, encoded, members, left = encode_sides(
+        table.frame, sides, by=by, match=match, order=order, columns=columns, duplicates=duplicates
     )
     warn_notes(table.notes)
     note_key(encoded, [name for name in by if name not in left])
 
     windows = {"small": window_small or window, "target": window_target or window}
     a, b = (
-        _side(encoded, name, score, windows[name], left, direction, autocorrelation, threads)
+        side_scores(encoded, name, score, windows[name], left, direction, autocorrelation, threads)
         for name in windows
     )
     common_a, common_b = _matched(a, b, encoded.members)
@@ -318,6 +294,46 @@ def decision_accuracy(
     return result
 
 
+def encode_sides(
+    frame: pl.DataFrame,
+    sides: Mapping[str, Filter],
+    *,
+    by: Sequence[str],
+    match: str | Sequence[str] | None,
+    order: str,
+    columns: Mapping[str, str] | None,
+    duplicates: Duplicates,
+) -> tuple[pl.DataFrame, Encoded, tuple[str, ...], list[str]]:
+    """Rows of either side; encoded, each side a mask; the columns that join members; those that left the key."""
+    masks = {
+        name: checked
+        for name, value in sides.items()
+        if (checked := predicate(value, name, frame.schema)) is not None
+    }
+    named = list(dict.fromkeys(root for mask in masks.values() for root in mask.meta.root_names()))
+    # Each side is looked up once, in the whole table, and travels as a column.
+    on_side = frame.select(mask.fill_null(False).alias(f"__{name}") for name, mask in masks.items())
+    for name in masks:
+        if not on_side[f"__{name}"].any():
+            raise SchemaError(
+                f"{name}: no row satisfies {sides[name]!s}; look at the values of {', '.join(named)}"
+            )
+    frame = frame.hstack(on_side).filter(pl.any_horizontal(on_side.columns))
+    left = _columns_that_leave(named, columns)
+    origin, frame = frame, _strip_config(frame, named)
+    members = as_columns(match) if match else _default_match(frame)
+    encoded = encode(
+        frame,
+        by=[name for name in by if name not in left],
+        members=members,
+        order=order,
+        masks={name: pl.col(f"__{name}") for name in masks},
+        leave_key=left,
+        duplicates=duplicates,
+    )
+    return origin, encoded, members, left
+
+
 def _columns_that_leave(named: Sequence[str], columns: Mapping[str, str] | None) -> list[str]:
     """Columns that the filters speak of, under any of their names."""
     ours = {their: our for our, theirs in SYNONYMS.items() for their in theirs} | dict(columns or {})
@@ -341,7 +357,7 @@ def _default_match(frame: pl.DataFrame) -> tuple[str, ...]:
     return ("recipe",) if filled else ("run",)
 
 
-def _side(
+def side_scores(
     encoded: Encoded,
     name: str,
     score: str,
@@ -351,6 +367,7 @@ def _side(
     autocorrelation: float | str,
     threads: int | None,
 ) -> Side:
+    """Scores of the members inside one mask."""
     series = encoded.series(window, name, threads)
     labels = encoded.heads[series.block]
     _check_unmixed(series, labels, name, left)
@@ -526,7 +543,7 @@ def _agreement(
         )
         estimate, n_pairs = decided["agreement"], decided["n_pairs"].astype(float)
     else:
-        low, high = _delete_one(counts, estimate, n_members, group, offsets, ties, level, threads)
+        low, high = recipe_limits(counts, estimate, n_members, group, offsets, ties, level, threads)
         spread = kernels().noisy_agreement(
             small,
             target,
@@ -566,7 +583,7 @@ def _agreement(
     }
 
 
-def _delete_one(
+def recipe_limits(
     counts: Mapping[str, NDArray[Any]],
     estimate: Floats,
     n_members: Ints,
@@ -577,6 +594,15 @@ def _delete_one(
     threads: int | None,
 ) -> tuple[Floats, Floats]:
     """Recipe interval from the decision accuracies without each member in turn."""
+    without = delete_one(counts, n_members, group, ties)
+    freedom = np.maximum(n_members - 1, 1).astype(float)
+    critical = quantile_at("t_quantile", (1 + level) / 2, freedom)
+    limits = kernels().jackknife_interval(estimate, without, critical, offsets, level, threads=threads)
+    return limits["low"], limits["high"]
+
+
+def delete_one(counts: Mapping[str, NDArray[Any]], n_members: Ints, group: Ints, ties: str) -> Floats:
+    """Decision accuracies without each member in turn."""
 
     def without(name: str, member: str) -> Floats:
         return counts[name][group].astype(float) - counts[member]
@@ -586,20 +612,15 @@ def _delete_one(
     with np.errstate(all="ignore"):
         remaining = (j - 1) * (j - 2) / 2
         if ties == "compat":
-            left_out = without("compat_agree", "member_compat_agree") / remaining
-        else:
-            left_out = tie_rule(
-                without("concordant", "member_concordant"),
-                without("discordant", "member_discordant"),
-                one,
-                without("tied_both", "member_tied_both"),
-                remaining,
-                ties,
-            )
-    freedom = np.maximum(n_members - 1, 1).astype(float)
-    critical = quantile_at("t_quantile", (1 + level) / 2, freedom)
-    limits = kernels().jackknife_interval(estimate, left_out, critical, offsets, level, threads=threads)
-    return limits["low"], limits["high"]
+            return without("compat_agree", "member_compat_agree") / remaining
+        return tie_rule(
+            without("concordant", "member_concordant"),
+            without("discordant", "member_discordant"),
+            one,
+            without("tied_both", "member_tied_both"),
+            remaining,
+            ties,
+        )
 
 
 def _pooled_sd(sd: Floats, group: Ints, n_groups: int) -> Floats:

@@ -1,0 +1,58 @@
+"""Scores of any source, with the metrics that the choices of its dumps give beside the harness' own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from .._readers import Opened, open_source
+from .._readers._choices import ChoosingDump
+from .._scores import Scores, open_paths
+from ._choice_metrics import of_opened
+
+_SCORED = ("task", "subtask", "metric")
+
+
+def with_choices(
+    scores: Scores,
+    metrics: Sequence[str],
+    *,
+    columns: Mapping[str, str] | None = None,
+    strict: bool = False,
+    threads: int | None = None,
+) -> Any:
+    """The scores; of dumps with the given metrics of their choices, where the harness has none of that name.
+
+    Anything but paths, and paths without choices, comes back as it is.
+    """
+    opened = open_paths(scores, columns, strict=strict)
+    if not isinstance(opened, Opened) or not _choosing(opened):
+        return opened
+    rows = _of_choices(opened, metrics, strict=strict, threads=threads)
+    frame = opened.frame()
+    opened.report.warn(stacklevel=4)
+    if rows is None:
+        return frame
+    known = (
+        frame.select(_SCORED[0], *(n for n in _SCORED[1:] if n in frame.collect_schema())).unique().collect()
+    )
+    shared = [name for name in _SCORED if name in known.columns and name in rows.columns]
+    new = rows.join(known.select(shared), on=shared, how="anti", nulls_equal=True, maintain_order="left")
+    return pl.concat([frame, new.lazy()], how="diagonal_relaxed")
+
+
+def _choosing(opened: Opened) -> bool:
+    return any(isinstance(planned.dump, ChoosingDump) for planned in opened.planned)
+
+
+def _of_choices(
+    opened: Opened, metrics: Sequence[str], *, strict: bool, threads: int | None
+) -> pl.DataFrame | None:
+    """Rows of the choices of what is planned, read by readers of their own: reports count every row once."""
+    again = open_source(opened.source, strict=strict)
+    labels = {planned.part.file.label for planned in opened.planned}
+    again.planned = [planned for planned in again.planned if planned.part.file.label in labels]
+    rows, _ = of_opened(again, metrics, threads=threads)
+    return rows
