@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from ._compare import compare
     from ._decisions import decision_accuracy
     from ._examples import example_scores
-    from ._item_statistics import item_statistics
-    from ._judged import prediction_powered
     from ._interventions._choice_metrics import choice_metrics
     from ._interventions._compare_metrics import compare_metrics
     from ._interventions._transforms import transform_correlations
+    from ._item_statistics import item_statistics
+    from ._judged import prediction_powered
     from ._laws import (
         Law,
         Parameter,

@@ -31,6 +31,7 @@ COMMANDS = {
     "fit": "fit",
     "ladder": "ladder",
     "laws": "fit",
+    "metrics": "metrics",
     "simulate": "simulate",
     "demo": "demo",
     "bench": "bench",

@@ -66,8 +66,8 @@ def choice_metrics(
     Parameters
     ----------
     source
-        Dumps: a file, a directory, a glob, a URL or a list of these. Samples of lm-eval, predictions of OLMES and details
-        of lighteval hold log-likelihoods of choices; other files are left unread.
+        Dumps: a file, a directory, a glob, a URL or a list of these. Samples of lm-eval, predictions of OLMES and
+        details of lighteval hold log-likelihoods of choices; other files are left unread.
     metrics
         Names, of these (default: all but the last): ``acc_raw``, ``acc_uncond``, ``correct_prob``,
         ``norm_correct_prob``, ``total_prob``, ``margin``; ``acc``, ``correct_prob``, ``norm_correct_prob``,

@@ -66,15 +66,15 @@ def compare_metrics(
 
     ``difference`` = decision accuracy of a metric at small scale for the primary metric at the target, less that of the
     primary metric itself; ``snr_gain`` = log(SNR of the metric / SNR of the primary metric), range over standard
-    deviation each, which has no unit and no origin. Both are paired: over the same members, with limits from leaving one
-    member out of both at a time.
+    deviation each, which has no unit and no origin. Both are paired: over the same members, with limits from leaving
+    one member out of both at a time.
 
     Parameters
     ----------
     scores, where, order, groups, columns, duplicates, strict, threads
         As in `snr`. Of dumps also every metric that `choice_metrics` finds and the harness did not store.
     metrics
-        Metrics to compare; default all of a known direction.
+        Metrics to compare with the primary one; default all of a known direction.
     primary
         The metric that counts: one name, or ``{"task": "metric"}``. Default: the first of ``primary_score``,
         ``acc_norm``, ``acc_per_char``, ``acc``, ``acc_raw``, ``accuracy``, ``exact_match``, ``pass@1`` that a task has,
@@ -107,23 +107,24 @@ def compare_metrics(
     Returns
     -------
     DataFrame
-        A row for each group and metric, the primary metric first: by-columns; ``metric, is_primary``; ``n_runs`` (members
-        of the SNR), ``n_checkpoints``; ``signal, noise, snr`` (relative, as in `snr`), ``snr_absolute`` (range over
-        standard deviation, comparable between metrics); with `target` ``n_members, decision_accuracy`` (for the primary
-        metric at the target), its limits ``low, high``, ``decision_accuracy_same`` (for this metric itself at the
-        target), ``difference, difference_low, difference_high``; ``snr_gain, snr_gain_low, snr_gain_high`` (natural
+        A row for each group and metric, the primary metric first: by-columns; ``metric, is_primary``; ``n_runs``
+        (members of the SNR), ``n_checkpoints``; ``signal, noise, snr`` (relative, as in `snr`), ``snr_absolute`` (range
+        over standard deviation, comparable between metrics); with `target` ``n_members, decision_accuracy`` (for the
+        primary metric at the target), its limits ``low, high``, ``decision_accuracy_same`` (for this metric itself at
+        the target), ``difference, difference_low, difference_high``; ``snr_gain, snr_gain_low, snr_gain_high`` (natural
         logarithm); with a ladder ``prediction_error`` (mean over targets of the relative errors' sizes);
         ``best_in_sample``; ``status, flags, signature``.
 
     Undefined when
         As in `snr` and `decision_accuracy`, whose ``status`` this is. Differences of the primary metric from itself are
-        null, as are all where a group has no primary metric, limits with fewer than 3 members in common, and ``snr_gain``
-        where a noise or a range is 0.
+        null, as are all where a group has no primary metric, limits with fewer than 3 members in common, and
+        ``snr_gain`` where a noise or a range is 0.
 
     Raises
     ------
     OptionError
-        `target` without `small`; filters that name the metric; tasks of which nothing says what their primary metric is.
+        `target` without `small`; filters that name the metric; tasks of which nothing says what their primary metric
+        is.
     UnknownMetricError
         Where `metrics` names one whose direction is not known, and there is a `target`.
     SchemaError
@@ -131,15 +132,15 @@ def compare_metrics(
 
     Notes
     -----
-    ``best_in_sample`` marks the highest decision accuracy of a group (highest SNR without a `target`; ties: highest SNR).
-    It is selected on these data: with many metrics the best looks better than it is. Judge a switch by other tasks, other
-    sizes, or limits of ``difference`` that exclude 0 after allowing for the number of metrics.
+    ``best_in_sample`` marks the highest decision accuracy of a group (highest SNR without a `target`; ties: highest
+    SNR). It is selected on these data: with many metrics the best looks better than it is. Judge a switch by other
+    tasks, other sizes, or limits of ``difference`` that exclude 0 after allowing for the number of metrics.
 
     Limits speak of other members like these. Of ``difference``: -/+ t se, jackknife, t with J - 1 degrees of freedom;
-    where no member's leaving changes it, -/+ (1 - (alpha/2)^(1/floor(J/2))). Simulated coverage at 95 %: .96 to 1.00 (5 to 50
-    members, conservative). Of ``snr_gain``, as of the ratio of the population's standard deviations over noise: .93 to
-    .96 (5 to 25 members, windows of 5; effects with the tails of t with 4 degrees of freedom .93 to .95), at the price of width: up to twice that of
-    normal theory with 5 members, which covers .85 to .93 in such tails.
+    where no member's leaving changes it, -/+ (1 - (alpha/2)^(1/floor(J/2))). Simulated coverage at 95 %: .96 to 1.00 (5
+    to 50 members, conservative). Of ``snr_gain``, as of the ratio of the population's standard deviations over noise:
+    .93 to .96 (5 to 25 members, windows of 5; effects with the tails of t with 4 degrees of freedom .93 to .95), at the
+    price of width: up to twice that of normal theory with 5 members, which covers .85 to .93 in such tails.
 
     References
     ----------
@@ -169,9 +170,13 @@ def compare_metrics(
     for name, expression in expressions.items():
         if "metric" in expression.meta.root_names():
             raise OptionError(f"{name} names the metric, which is what is compared; use metrics and primary")
-    wanted = None if metrics is None else list(as_columns(metrics))
+    named = [primary] if isinstance(primary, str) else list((primary or {}).values())
+    wanted = None if metrics is None else [*as_columns(metrics), *named]
+    # What may turn out to be primary is needed, whatever is shown.
+    needed = None if wanted is None else [*wanted, *(PRIMARY if primary is None else ())]
     if choices:
-        scores = with_choices(scores, DEFAULT, columns=columns, strict=strict, threads=threads)
+        computed = DEFAULT if needed is None else [name for name in DEFAULT if name in needed]
+        scores, columns = with_choices(scores, computed, columns=columns, strict=strict, threads=threads)
     ladder = [as_expression(side, name) for name, side in _ladder(ladder_train, ladder_target).items()]
     table = load(
         scores,
@@ -191,7 +196,7 @@ def compare_metrics(
         threads=threads,
     )
     warn_notes(table.notes)
-    frame = _of_metrics(table.frame, wanted, primary, direction)
+    frame = _of_metrics(table.frame, needed, wanted or named, direction)
     key = [*by, "metric"]
     if sides:
         _, encoded, members, left = encode_sides(
@@ -234,7 +239,7 @@ def compare_metrics(
         interval="delete_one_member",
         level=confidence_level,
     )
-    result = _result(encoded, measured, pairs, columns_of, text)
+    result = _result(encoded, measured, pairs, columns_of, wanted, text)
     if ladder_train is not None and ladder_target is not None:
         errors = _ladder_errors(
             frame, result, ladder_train, ladder_target, encoded.by, direction, order, threads
@@ -253,22 +258,20 @@ def _ladder(train: Filter, target: Filter) -> dict[str, pl.Expr | str]:
 
 def _of_metrics(
     frame: pl.DataFrame,
-    wanted: Sequence[str] | None,
-    primary: str | Mapping[str, str] | None,
+    needed: Sequence[str] | None,
+    named: Sequence[str],
     direction: Mapping[str, str] | None,
 ) -> pl.DataFrame:
-    """Rows of the metrics that are compared."""
+    """Rows of the metrics that are needed, those of a known direction if nothing says which."""
     known = frame["metric"].unique().drop_nulls().sort().to_list()
-    named = [primary] if isinstance(primary, str) else list((primary or {}).values())
-    for argument, names in (("metrics", wanted or []), ("primary", named)):
-        for name in names:
-            if name not in known:
-                raise SchemaError(
-                    f"{argument}: there are no scores of metric {name!r}{did_you_mean(name, known)} (there are "
-                    f"{', '.join(known)})"
-                )
-    if wanted is not None:
-        return frame.filter(pl.col("metric").is_in([*wanted, *named]))
+    for name in named:
+        if name not in known:
+            raise SchemaError(
+                f"metrics, primary: there are no scores of metric {name!r}{did_you_mean(name, known)} (there are "
+                f"{', '.join(known)})"
+            )
+    if needed is not None:
+        return frame.filter(pl.col("metric").is_in(needed))
     unknown = [name for name in known if direction_of(name, direction) is None and name not in named]
     if unknown and len(unknown) < len(known):
         warnings.warn(
@@ -327,7 +330,7 @@ def _primary_of(
     if isinstance(primary, str):
         return primary if primary in found else None
     task = part["task"][0] if "task" in part.columns else None
-    if primary is not None and task in primary:
+    if primary is not None and task is not None and task in primary:
         return primary[task] if primary[task] in found else None
     listed = next((name for name in PRIMARY if name in found), None)
     accuracies = sorted(name for name in found if is_accuracy(name))
@@ -449,6 +452,7 @@ def _result(
     measured: Mapping[bool, pl.DataFrame],
     pairs: _Pairs,
     columns: dict[str, Any],
+    wanted: Sequence[str] | None,
     text: str,
 ) -> pl.DataFrame:
     unmatched = columns.pop("__unmatched", None)
@@ -480,6 +484,8 @@ def _result(
         flag_lists(flags, len(pairs.primary)),
         pl.lit(text).alias("signature"),
     )
+    if wanted is not None:
+        table = table.filter(pl.col("is_primary") | pl.col("metric").is_in(wanted))
     rest = [name for name in encoded.by if name != "metric"]
     best = _best(table, rest)
     return table.insert_column(table.columns.index("status"), best)

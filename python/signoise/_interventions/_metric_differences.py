@@ -106,7 +106,7 @@ class SignalRows:
         return SignalRows(self.scores[which], self.variance[which], self.runs[which])
 
     def log_snr(self, members: Mask) -> tuple[Floats, Floats]:
-        """log(range / root mean variance within runs) over chosen members, and without each of them in turn."""
+        """Logarithm of range over noise within runs, over chosen members, and without each of them in turn."""
         scores = np.where(members, self.scores, np.nan)
         variance, runs = (np.where(members, part, 0.0) for part in (self.variance, self.runs))
         highest, second = _two_highest(scores)
@@ -133,7 +133,7 @@ def _two_highest(scores: Floats) -> tuple[Floats, Floats]:
 def snr_gain(
     one: SignalRows, other: SignalRows, members: Mask, level: float
 ) -> tuple[Floats, Floats, Floats]:
-    """log of the ratio of two metrics' absolute SNR over the same members, and its limits."""
+    """Logarithm of the ratio of two metrics' absolute SNR over the same members, and its limits."""
     j = members.sum(axis=1).astype(float)
     (first, without), (second, without_other) = (rows.log_snr(members) for rows in (one, other))
     gain = np.where(j >= 2, first - second, np.nan)

@@ -47,8 +47,9 @@ NEEDS: dict[str, str | None] = {
 }
 
 #: Those that one choice alone has, too.
-ALONE = ("bits_per_byte", "sum_logits_corr", "logits_per_char_corr", "logits_per_token_corr") + tuple(
-    name for name in NEEDS if name.startswith("correct_prob")
+ALONE = (
+    *("bits_per_byte", "sum_logits_corr", "logits_per_char_corr", "logits_per_token_corr"),
+    *(name for name in NEEDS if name.startswith("correct_prob")),
 )
 
 
@@ -150,7 +151,8 @@ class _Choices:
         share = np.exp(logits[self.right] - self.log_sum(logits))
         margin = correct - np.exp(self.largest(self.wrong(logits)))
         undefined = np.isnan(top) | ~self.several
-        return correct, *(np.where(undefined, np.nan, values) for values in (total, share, margin))
+        total, share, margin = (np.where(undefined, np.nan, values) for values in (total, share, margin))
+        return correct, total, share, margin
 
     def brier(self, logits: Floats) -> Floats:
         share = np.exp(logits - self.log_sum(logits)[self.instance])

@@ -55,9 +55,9 @@ def transform_correlations(
     r"""Correlate each instance's score with compute, at every stage from log-likelihood to accuracy.
 
     For each instance, over the checkpoints of a family: the correlation of its score with log compute, of
-    ``log p_vocab(correct)``, then ``p_vocab(correct)``, ``p_choices(correct) = p/sum p_choices``, accuracy, and Brier score;
-    better scores count upwards in all of them. And the slope of the log-probability of the wrong choices together on that
-    of the right one. A table row is the distribution over the instances of a task.
+    ``log p_vocab(correct)``, then ``p_vocab(correct)``, ``p_choices(correct) = p/sum p_choices``, accuracy, and Brier
+    score; better scores count upwards in all of them. And the slope of the log-probability of the wrong choices
+    together on that of the right one. A row of the table is the distribution over the instances of a task.
 
     Parameters
     ----------
@@ -82,9 +82,9 @@ def transform_correlations(
     DataFrame
         A row for each group, stage and statistic: by-columns; ``stage, metric``; ``statistic`` (``pearson``,
         ``spearman``, ``kendall`` tau-b; ``slope`` of the stage ``incorrect``); ``n_checkpoints`` (of the family),
-        ``n_instances``, ``n_defined``, ``n_constant`` (instances whose score never changes: most accuracies of easy and
-        of hopeless ones), ``n_too_few``; ``share_undefined``; over the defined ones ``mean, q05, q25, median, q75, q95``
-        and ``survival``, the share of them above each point of ``grid`` (lists); ``status, flags, signature``.
+        ``n_instances``, ``n_defined``, ``n_constant`` (instances whose score never changes: most accuracies of easy
+        and of hopeless ones), ``n_too_few``; ``share_undefined``; over the defined ones ``mean, q05, q25, median, q75,
+        q95`` and ``survival``, the share of them above each point of ``grid`` (lists); ``status, flags, signature``.
 
     Undefined when
         An instance's score, or the compute of its checkpoints, never changes (counted in ``n_constant``), or fewer than
@@ -101,9 +101,9 @@ def transform_correlations(
     Notes
     -----
     Expected order of the distributions: log p_vocab as high as p_vocab or higher, then p_choices, then accuracy (Brier
-    beside it). The first two differ for Pearson alone, as ranks do not see a logarithm. What p_choices loses depends on how
-    the wrong choices move with the right one: with a slope of 1 everything cancels. Constant instances are left out of
-    the distribution and not counted as 0: read ``share_undefined`` beside it. Checkpoints of one run are not
+    beside it). The first two differ for Pearson alone, as ranks do not see a logarithm. What p_choices loses depends on
+    how the wrong choices move with the right one: with a slope of 1 everything cancels. Constant instances are left out
+    of the distribution and not counted as 0: read ``share_undefined`` beside it. Checkpoints of one run are not
     independent, so no interval is given.
 
     References
@@ -120,8 +120,8 @@ def transform_correlations(
     ... ]
     >>> names = ["run", "flops", "task", "metric", "instance_id", "value"]
     >>> table = sn.transform_correlations(pl.DataFrame(rows, schema=names, orient="row"))
-    >>> table.select("stage", "statistic", "median").rows()
-    [('logp_vocab', 'pearson', 0.9065901653760633), ('logp_vocab', 'spearman', 1.0), ('logp_vocab', 'kendall', 1.0)]
+    >>> table.select("statistic", "n_defined", pl.col("median").round(3)).rows()
+    [('pearson', 3, 0.878), ('spearman', 3, 1.0), ('kendall', 3, 1.0)]
     """
     check_count("min_checkpoints", min_checkpoints, 3)
     by = as_columns(by)
@@ -133,7 +133,9 @@ def transform_correlations(
     points = np.round(np.linspace(-1, 1, 21), 10) if grid is None else np.asarray(grid, dtype=np.float64)
     metrics = list(dict.fromkeys([*stages.values(), CORRECT, INCORRECT]))
     place = ["flops", "params", "tokens"] if compute is None else [compute]
-    scores = with_choices(scores, metrics, columns=columns, strict=strict, threads=threads)
+    scores, columns = with_choices(
+        scores, metrics, columns=columns, instances=True, strict=strict, threads=threads
+    )
     rows, notes = load_instances(
         scores,
         columns=columns,
@@ -388,8 +390,8 @@ def _log_compute(rows: pl.DataFrame, compute: str | None) -> tuple[pl.Expr, str]
         amount, name = 6.0 * pl.col("params") * pl.col("tokens"), "6 params tokens"
     else:
         raise SchemaError(
-            "the compute of some rows is not known: they need flops, or params and tokens, or name a column that stands "
-            'for it, e.g. compute="step" within one run'
+            "the compute of some rows is not known: they need flops, or params and tokens, or name a column that "
+            'stands for it, e.g. compute="step" within one run'
         )
     if (rows.select(amount.alias("c")).filter(~(pl.col("c") > 0))).height or (
         compute and not filled(compute)

@@ -20,6 +20,7 @@ from typing import Any
 import polars as pl
 
 from .._names import parse_name
+from ._choices import Answered, Choices, collected
 from ._common import (
     config_text,
     count_of,
@@ -31,7 +32,6 @@ from ._common import (
     seconds_of,
     text_of,
 )
-from ._choices import Answered, Choices, collected
 from ._dump import Batch, Part
 from ._files import Found, clean
 from ._json_document import Damaged, Document

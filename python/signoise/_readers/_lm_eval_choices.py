@@ -5,9 +5,10 @@
     target           index of the right choice (a number, or its digits), or its text
 
 The continuation is scored with the delimiter before it (``target_delimiter`` of the task, a blank unless it says
-otherwise; none with a chat template), so its bytes are those of ``bits_per_byte``. ``acc_norm`` and ``acc_bytes`` divide
-by the length of the choice without the delimiter: so do characters and bytes here. Of the pairs that the harness adds for
-``acc_mutual_info``, known by their empty contexts, come the unconditional log-likelihoods. Tokens are not recorded.
+otherwise; none with a chat template), so its bytes are those of ``bits_per_byte``. ``acc_norm`` and ``acc_bytes``
+divide by the length of the choice without the delimiter: so do characters and bytes here. Of the pairs that the harness
+adds for ``acc_mutual_info``, known by their empty contexts, come the unconditional log-likelihoods. Tokens are not
+recorded.
 """
 
 from __future__ import annotations
@@ -170,7 +171,7 @@ def _right(
     if len(same) == 1:
         return same.pop()
     if len(values) == 2 and own in (0.0, 1.0) and not any(map(math.isnan, values)):
-        # Contexts that differ before one continuation (WinoGrande): of two choices the harness' verdict tells the right.
+        # Contexts that differ before one continuation (WinoGrande): of two choices the harness' verdict tells.
         first = int(values[1] > values[0])
         return first if own == 1.0 else 1 - first
     raise Unknown(_NO_TARGET)

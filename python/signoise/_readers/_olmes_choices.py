@@ -4,8 +4,8 @@
     num_tokens, num_chars            lengths of the continuation, the blank before it counted
     bits_per_byte | logits_per_byte  -sum_logits / ln 2 / bytes
 
-Bytes are ``num_bytes``, else those of the continuation in the requests file, else what the bits per byte were divided by
-where that is a whole number. The right choice is ``correct_choice`` of ``metrics``, else ``label``.
+Bytes are ``num_bytes``, else those of the continuation in the requests file, else what the bits per byte were divided
+by where that is a whole number. The right choice is ``correct_choice`` of ``metrics``, else ``label``.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def load(parts: Sequence[Part], report: ReadReport) -> tuple[Choices, int, int]:
 
 def _with_logits(output: Any) -> list[Mapping[str, Any]]:
     """Objects of choices, if each has a log-likelihood; a generation has none."""
-    choices = [mapping(one) for one in output] if isinstance(output, list) else []
+    choices: list[Mapping[str, Any]] = [mapping(one) for one in output] if isinstance(output, list) else []
     return choices if all(number_of(one.get("sum_logits")) is not None for one in choices) else []
 
 

@@ -24,6 +24,7 @@ from ._bootstrap import (
     bootstrap_trinomial,
 )
 from ._checkpoints import trailing_ema, trailing_mean
+from ._choice_metrics import choice_metrics
 from ._decisions import (
     agreement_columns,
     agreement_decidable,
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
         average_checkpoints,
         bootstrap,
         compare,
+        compare_metrics,
         confidence_sequence,
         decision_accuracy,
         item_statistics,
@@ -79,6 +81,7 @@ if TYPE_CHECKING:
         smoothness,
         snr,
         subset_control,
+        transform_correlations,
         variance,
     )
 
@@ -110,7 +113,9 @@ __all__ = [
     "bootstrap_t_interval",
     "bootstrap_trinomial",
     "chi2_quantile",
+    "choice_metrics",
     "compare",
+    "compare_metrics",
     "confidence_sequence",
     "decision_accuracy",
     "expected_agreement",
@@ -159,6 +164,7 @@ __all__ = [
     "t_quantile",
     "trailing_ema",
     "trailing_mean",
+    "transform_correlations",
     "variance",
     "wide_uint32",
     "window_summary",
@@ -171,6 +177,7 @@ _VERBS = frozenset(
         "average_checkpoints",
         "bootstrap",
         "compare",
+        "compare_metrics",
         "confidence_sequence",
         "decision_accuracy",
         "item_statistics",
@@ -185,6 +192,7 @@ _VERBS = frozenset(
         "smoothness",
         "snr",
         "subset_control",
+        "transform_correlations",
         "variance",
     }
 )

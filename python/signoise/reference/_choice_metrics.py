@@ -95,7 +95,7 @@ def _instance(logits: list[float], c: int, given: Mapping[str, list[float]]) -> 
         name: [_ratio(value, length) for value, length in zip(logits, given[name], strict=True)]
         for name in _LENGTHS
     }
-    out = {}
+    out: dict[str, float] = {}
     for name, x in forms.items():
         suffix = "" if name == "raw" else f"_{name}"
         out |= {f"acc_{name}": _accuracy(x, c)}

@@ -11,6 +11,8 @@ from .._bootstrap import bootstrap as _bootstrap
 from .._checkpoints import average_checkpoints as _average_checkpoints
 from .._compare import compare as _compare
 from .._decisions import decision_accuracy as _decision_accuracy
+from .._interventions._compare_metrics import compare_metrics as _compare_metrics
+from .._interventions._transforms import transform_correlations as _transform_correlations
 from .._item_statistics import item_statistics as _item_statistics
 from .._judged import prediction_powered as _prediction_powered
 from .._kernels import with_twins
@@ -30,6 +32,7 @@ aggregate = with_twins(_aggregate, _twins)
 average_checkpoints = with_twins(_average_checkpoints, _twins)
 bootstrap = with_twins(_bootstrap, _twins)
 compare = with_twins(_compare, _twins)
+compare_metrics = with_twins(_compare_metrics, _twins)
 confidence_sequence = with_twins(_confidence_sequence, _twins)
 decision_accuracy = with_twins(_decision_accuracy, _twins)
 item_statistics = with_twins(_item_statistics, _twins)
@@ -44,4 +47,5 @@ signal = with_twins(_signal, _twins)
 smoothness = with_twins(_smoothness, _twins)
 snr = with_twins(_snr, _twins)
 subset_control = with_twins(_subset_control, _twins)
+transform_correlations = with_twins(_transform_correlations, _twins)
 variance = with_twins(_variance, _twins)
