@@ -190,7 +190,9 @@ def test_the_gain_is_a_jackknife_over_recipes(suite: pl.DataFrame, table: pl.Dat
 def test_no_row_order_matters_and_the_twins_agree(suite: pl.DataFrame, table: pl.DataFrame) -> None:
     shuffled = suite.sample(fraction=1.0, shuffle=True, seed=3)
     assert sn.compare_metrics(shuffled, small=SMALL, target=TARGET, threads=2).equals(table)
-    twins = sn.reference.compare_metrics(suite, small=SMALL, target=TARGET)
+    part = suite.filter(pl.col("task") == "arc")
+    table = sn.compare_metrics(part, small=SMALL, target=TARGET)
+    twins = sn.reference.compare_metrics(part, small=SMALL, target=TARGET)
     for name, dtype in table.schema.items():
         if dtype == pl.Float64:
             assert numbers(twins, name) == pytest.approx(numbers(table, name), rel=1e-9, nan_ok=True), name

@@ -219,7 +219,7 @@ def compare_metrics(
     columns_of = _signal_columns(encoded, measured, pairs, small, window, confidence_level, threads)
     if target is not None:
         a, b = (
-            _dense(encoded, side_scores(encoded, name, score, window, left, direction, "pooled", threads))
+            _dense(encoded, side_scores(encoded, name, score, window, left, direction, 0.0, threads))
             for name in sides
         )
         columns_of |= _decision_columns(a, b, pairs, ties, confidence_level, threads)
@@ -365,7 +365,9 @@ def _measured(
         population=small,
         noise_runs=small,
     )
-    return {relative: measure(encoded, replace(settings, relative=relative)) for relative in (True, False)}
+    # Of the absolute form the SNR alone is used: its intervals need not be right.
+    absolute = replace(settings, relative=False, autocorrelation=0.0)
+    return {True: measure(encoded, settings), False: measure(encoded, absolute)}
 
 
 def _signal_columns(

@@ -348,7 +348,7 @@ class _Table:
             .sort("__group")
             .with_columns(
                 survival=pl.when(pl.col("n_defined") > 0).then(pl.col("survival")),
-                grid=pl.lit(pl.Series([grid.tolist()], dtype=pl.List(pl.Float64))),
+                grid=pl.concat_list(pl.lit(point) for point in grid.tolist()),
             )
         )
         which = found["__group"].to_numpy().astype(np.intp)

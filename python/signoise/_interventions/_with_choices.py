@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from .._errors import ReadError
 from .._readers import Opened, ReadReport, open_source
 from .._readers._choices import ChoosingDump
 from .._scores import Scores, open_paths
@@ -33,7 +34,7 @@ def with_choices(
     if not isinstance(opened, Opened) or not _choosing(opened):
         return opened, columns
     rows, doubts = _of_choices(opened, metrics, strict=strict, threads=threads)
-    frame = opened.frame()
+    frame = _stored(opened, rows)
     names = frame.collect_schema().names()
     for name in ("dropped", "doubtful"):
         told, more = getattr(opened.report, name), getattr(doubts, name)
@@ -47,6 +48,16 @@ def with_choices(
     shared = [name for name in _SCORED if name in known.columns and name in rows.columns]
     new = rows.join(known.select(shared), on=shared, how="anti", nulls_equal=True, maintain_order="left")
     return pl.concat([frame, new.lazy()], how="diagonal_relaxed"), left or None
+
+
+def _stored(opened: Opened, rows: pl.DataFrame | None) -> pl.LazyFrame:
+    """What the harness scored; none of the rows where it only asked the model."""
+    try:
+        return opened.frame()
+    except ReadError:
+        if rows is None:
+            raise
+        return rows.clear().lazy()
 
 
 def _choosing(opened: Opened) -> bool:
