@@ -32,10 +32,13 @@ if TYPE_CHECKING:
     from ._decisions import decision_accuracy
     from ._examples import example_scores
     from ._interventions._averaging_gain import averaging_gain
+    from ._interventions._choice_metrics import choice_metrics
     from ._interventions._choose_window import choose_window
+    from ._interventions._compare_metrics import compare_metrics
     from ._interventions._filtering_gain import filtering_gain
     from ._interventions._sample_size import sample_size
     from ._interventions._subtasks import filter_subtasks
+    from ._interventions._transforms import transform_correlations
     from ._item_statistics import item_statistics
     from ._judged import prediction_powered
     from ._laws import (
@@ -91,8 +94,10 @@ __all__ = [
     "average_checkpoints",
     "averaging_gain",
     "bootstrap",
+    "choice_metrics",
     "choose_window",
     "compare",
+    "compare_metrics",
     "compute_optimal",
     "confidence_sequence",
     "crossover",
@@ -125,6 +130,7 @@ __all__ = [
     "smoothness",
     "snr",
     "subset_control",
+    "transform_correlations",
     "validate_law",
     "variance",
 ]
@@ -136,7 +142,9 @@ _HOMES = {
     "averaging_gain": "_interventions._averaging_gain",
     "bootstrap": "_bootstrap",
     "choose_window": "_interventions._choose_window",
+    "choice_metrics": "_interventions._choice_metrics",
     "compare": "_compare",
+    "compare_metrics": "_interventions._compare_metrics",
     "confidence_sequence": "_running",
     "compute_optimal": "_laws",
     "crossover": "_laws",
@@ -171,6 +179,7 @@ _HOMES = {
     "smoothness": "_smoothness",
     "snr": "_snr",
     "subset_control": "_subset_control",
+    "transform_correlations": "_interventions._transforms",
     "validate_law": "_laws",
     "variance": "_variance",
 }

@@ -32,6 +32,7 @@ COMMANDS = {
     "ladder": "ladder",
     "laws": "fit",
     "subtasks": "subtasks",
+    "metrics": "metrics",
     "simulate": "simulate",
     "demo": "demo",
     "bench": "bench",

@@ -32,6 +32,7 @@ from ._bootstrap import (
     bootstrap_trinomial,
 )
 from ._checkpoints import trailing_ema, trailing_mean
+from ._choice_metrics import choice_metrics
 from ._decisions import (
     agreement_columns,
     agreement_decidable,
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
         bootstrap,
         choose_window,
         compare,
+        compare_metrics,
         confidence_sequence,
         decision_accuracy,
         filter_subtasks,
@@ -94,6 +96,7 @@ if TYPE_CHECKING:
         smoothness,
         snr,
         subset_control,
+        transform_correlations,
         variance,
     )
 
@@ -127,8 +130,10 @@ __all__ = [
     "bootstrap_t_interval",
     "bootstrap_trinomial",
     "chi2_quantile",
+    "choice_metrics",
     "choose_window",
     "compare",
+    "compare_metrics",
     "confidence_sequence",
     "cross_fitted",
     "crossing",
@@ -190,6 +195,7 @@ __all__ = [
     "t_quantile",
     "trailing_ema",
     "trailing_mean",
+    "transform_correlations",
     "union_agreement",
     "union_scores",
     "union_snr",
@@ -208,6 +214,7 @@ _VERBS = frozenset(
         "bootstrap",
         "choose_window",
         "compare",
+        "compare_metrics",
         "confidence_sequence",
         "decision_accuracy",
         "filter_subtasks",
@@ -225,6 +232,7 @@ _VERBS = frozenset(
         "smoothness",
         "snr",
         "subset_control",
+        "transform_correlations",
         "variance",
     }
 )

@@ -13,9 +13,11 @@ from .._compare import compare as _compare
 from .._decisions import decision_accuracy as _decision_accuracy
 from .._interventions._averaging_gain import averaging_gain as _averaging_gain
 from .._interventions._choose_window import choose_window as _choose_window
+from .._interventions._compare_metrics import compare_metrics as _compare_metrics
 from .._interventions._filtering_gain import filtering_gain as _filtering_gain
 from .._interventions._sample_size import sample_size as _sample_size
 from .._interventions._subtasks import filter_subtasks as _filter_subtasks
+from .._interventions._transforms import transform_correlations as _transform_correlations
 from .._item_statistics import item_statistics as _item_statistics
 from .._judged import prediction_powered as _prediction_powered
 from .._kernels import with_twins
@@ -37,6 +39,7 @@ averaging_gain = with_twins(_averaging_gain, _twins)
 bootstrap = with_twins(_bootstrap, _twins)
 choose_window = with_twins(_choose_window, _twins)
 compare = with_twins(_compare, _twins)
+compare_metrics = with_twins(_compare_metrics, _twins)
 confidence_sequence = with_twins(_confidence_sequence, _twins)
 decision_accuracy = with_twins(_decision_accuracy, _twins)
 filter_subtasks = with_twins(_filter_subtasks, _twins)
@@ -54,4 +57,5 @@ signal = with_twins(_signal, _twins)
 smoothness = with_twins(_smoothness, _twins)
 snr = with_twins(_snr, _twins)
 subset_control = with_twins(_subset_control, _twins)
+transform_correlations = with_twins(_transform_correlations, _twins)
 variance = with_twins(_variance, _twins)
