@@ -34,10 +34,15 @@ if TYPE_CHECKING:
     from ._interventions._averaging_gain import averaging_gain
     from ._interventions._benchmark_agreement import benchmark_agreement
     from ._interventions._benchmark_preferences import benchmark_preferences
+    from ._interventions._choice_metrics import choice_metrics
     from ._interventions._choose_window import choose_window
+    from ._interventions._compare_metrics import compare_metrics
     from ._interventions._correlate import correlate
+    from ._interventions._filtering_gain import filtering_gain
     from ._interventions._near_best import near_best
     from ._interventions._sample_size import sample_size
+    from ._interventions._subtasks import filter_subtasks
+    from ._interventions._transforms import transform_correlations
     from ._item_statistics import item_statistics
     from ._judged import prediction_powered
     from ._laws import (
@@ -95,14 +100,18 @@ __all__ = [
     "benchmark_agreement",
     "benchmark_preferences",
     "bootstrap",
+    "choice_metrics",
     "choose_window",
     "compare",
+    "compare_metrics",
     "compute_optimal",
     "confidence_sequence",
     "correlate",
     "crossover",
     "decision_accuracy",
     "example_scores",
+    "filter_subtasks",
+    "filtering_gain",
     "fit_scaling_law",
     "ingest",
     "item_statistics",
@@ -129,6 +138,7 @@ __all__ = [
     "smoothness",
     "snr",
     "subset_control",
+    "transform_correlations",
     "validate_law",
     "variance",
 ]
@@ -142,7 +152,9 @@ _HOMES = {
     "benchmark_preferences": "_interventions._benchmark_preferences",
     "bootstrap": "_bootstrap",
     "choose_window": "_interventions._choose_window",
+    "choice_metrics": "_interventions._choice_metrics",
     "compare": "_compare",
+    "compare_metrics": "_interventions._compare_metrics",
     "confidence_sequence": "_running",
     "compute_optimal": "_laws",
     "correlate": "_interventions._correlate",
@@ -152,6 +164,8 @@ _HOMES = {
     "Law": "_laws",
     "Parameter": "_laws",
     "example_scores": "_examples",
+    "filter_subtasks": "_interventions._subtasks",
+    "filtering_gain": "_interventions._filtering_gain",
     "fit_scaling_law": "_laws",
     "ingest": "_store",
     "item_statistics": "_item_statistics",
@@ -177,6 +191,7 @@ _HOMES = {
     "smoothness": "_smoothness",
     "snr": "_snr",
     "subset_control": "_subset_control",
+    "transform_correlations": "_interventions._transforms",
     "validate_law": "_laws",
     "variance": "_variance",
 }

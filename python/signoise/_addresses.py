@@ -14,6 +14,7 @@ from ._kernels import kernels
 #: 1000, as those of kernels count up from 1.
 RANK, LAW_ERRORS, LADDER_CHECKPOINTS, SUBSETS = range(1000, 1004)
 #: Of interventions.
+SUBTASK_CONTROL, SUBTASK_HALVES, SUBTASK_ITEMS = range(1004, 1007)
 WINDOW_SPLITS, SAMPLE_SIZES, CORRELATIONS = range(1020, 1023)
 
 

@@ -74,7 +74,7 @@ def load_sides(
     strict: bool,
     threads: int | None,
 ) -> Sides:
-    """Load the rows of both sides and encode them, each side looked up once, in the whole table.
+    """Load the rows of both sides and encode them.
 
     Parameters
     ----------
@@ -84,8 +84,6 @@ def load_sides(
         The columns of `scores` have our names already.
     """
     sides = {"small": small, "target": target}
-    expressions = _expressions(sides)
-    named = list(dict.fromkeys(root for e in expressions.values() for root in e.meta.root_names()))
     table = load(
         scores,
         columns=None if opened else columns,
@@ -96,34 +94,51 @@ def load_sides(
         strict=strict,
         threads=threads,
     )
-    schema = table.frame.schema
+    found = encode_sides(
+        table.frame, sides, by=by, match=match, order=order, columns=columns, duplicates=duplicates
+    )
+    warn_notes(table.notes)
+    note_key(found.encoded, [name for name in by if name not in found.left])
+    return found
+
+
+def encode_sides(
+    frame: pl.DataFrame,
+    sides: Mapping[str, Filter],
+    *,
+    by: Sequence[str],
+    match: str | Sequence[str] | None,
+    order: str,
+    columns: Mapping[str, str] | None,
+    duplicates: Duplicates,
+) -> Sides:
+    """Encode the rows of some sides, each looked up once, in the whole table, and carried as a column."""
+    expressions = _expressions(sides)
+    named = list(dict.fromkeys(root for e in expressions.values() for root in e.meta.root_names()))
     masks = {
         name: checked
         for name, value in sides.items()
-        if (checked := predicate(value, name, schema)) is not None
+        if (checked := predicate(value, name, frame.schema)) is not None
     }
-    on_side = table.frame.select(mask.fill_null(False).alias(f"__{name}") for name, mask in masks.items())
+    on_side = frame.select(mask.fill_null(False).alias(f"__{name}") for name, mask in masks.items())
     for name in masks:
         if not on_side[f"__{name}"].any():
             raise SchemaError(
                 f"{name}: no row satisfies {sides[name]!s}; look at the values of {', '.join(named)}"
             )
-    frame = table.frame.hstack(on_side).filter(pl.any_horizontal(on_side.columns))
+    frame = frame.hstack(on_side).filter(pl.any_horizontal(on_side.columns))
     left = _columns_that_leave(named, columns)
-    key = [name for name in by if name not in left]
     stripped = _strip_config(frame, named)
     members = as_columns(match) if match else _default_match(stripped)
     encoded = encode(
         stripped,
-        by=key,
+        by=[name for name in by if name not in left],
         members=members,
         order=order,
         masks={name: pl.col(f"__{name}") for name in masks},
         leave_key=left,
         duplicates=duplicates,
     )
-    warn_notes(table.notes)
-    note_key(encoded, key)
     return Sides(encoded, frame, left, members)
 
 

@@ -234,7 +234,7 @@ def decision_accuracy(
 
     windows = {"small": window_small or window, "target": window_target or window}
     a, b = (
-        _side(encoded, name, score, windows[name], left, direction, autocorrelation, threads)
+        side_scores(encoded, name, score, windows[name], left, direction, autocorrelation, threads)
         for name in windows
     )
     common_a, common_b = matched(a, b, encoded.members)
@@ -285,7 +285,7 @@ def decision_accuracy(
     return result
 
 
-def _side(
+def side_scores(
     encoded: Encoded,
     name: str,
     score: str,
@@ -295,6 +295,7 @@ def _side(
     autocorrelation: float | str,
     threads: int | None,
 ) -> Side:
+    """Scores of the members inside one mask."""
     series = encoded.series(window, name, threads)
     labels = encoded.heads[series.block]
     check_unmixed(series, labels, name, left)
@@ -405,7 +406,7 @@ def _agreement(
         )
         estimate, n_pairs = decided["agreement"], decided["n_pairs"].astype(float)
     else:
-        low, high = _delete_one(counts, estimate, n_members, group, offsets, ties, level, threads)
+        low, high = recipe_limits(counts, estimate, n_members, group, offsets, ties, level, threads)
         spread = kernels().noisy_agreement(
             small,
             target,
@@ -445,7 +446,7 @@ def _agreement(
     }
 
 
-def _delete_one(
+def recipe_limits(
     counts: Mapping[str, NDArray[Any]],
     estimate: Floats,
     n_members: Ints,

@@ -31,6 +31,8 @@ COMMANDS = {
     "fit": "fit",
     "ladder": "ladder",
     "laws": "fit",
+    "subtasks": "subtasks",
+    "metrics": "metrics",
     "simulate": "simulate",
     "demo": "demo",
     "bench": "bench",

@@ -32,6 +32,7 @@ from ._bootstrap import (
     bootstrap_trinomial,
 )
 from ._checkpoints import trailing_ema, trailing_mean
+from ._choice_metrics import choice_metrics
 from ._correlations import kendall, mean_ranks, pearson, spearman
 from ._decisions import (
     agreement_columns,
@@ -68,6 +69,7 @@ from ._sample_sizes import crossing, isotone, kept_share, subset_of
 from ._scan import aggregate_parquet, parquet_footers
 from ._smoothness import monotonicity_ar1, smoothness_groups
 from ._snr import group_noise, window_summary
+from ._subtasks import subtask_gain, subtask_order, union_agreement, union_scores, union_snr
 
 if TYPE_CHECKING:
     from ._verbs import (
@@ -79,9 +81,12 @@ if TYPE_CHECKING:
         bootstrap,
         choose_window,
         compare,
+        compare_metrics,
         confidence_sequence,
         correlate,
         decision_accuracy,
+        filter_subtasks,
+        filtering_gain,
         item_statistics,
         mixed_effects,
         near_best,
@@ -96,6 +101,7 @@ if TYPE_CHECKING:
         smoothness,
         snr,
         subset_control,
+        transform_correlations,
         variance,
     )
 
@@ -131,8 +137,10 @@ __all__ = [
     "bootstrap_t_interval",
     "bootstrap_trinomial",
     "chi2_quantile",
+    "choice_metrics",
     "choose_window",
     "compare",
+    "compare_metrics",
     "confidence_sequence",
     "correlate",
     "cross_fitted",
@@ -141,6 +149,8 @@ __all__ = [
     "expected_agreement",
     "expected_range",
     "f_quantile",
+    "filter_subtasks",
+    "filtering_gain",
     "fit_laws",
     "group_noise",
     "isotone",
@@ -192,10 +202,16 @@ __all__ = [
     "studentised_range_quantile",
     "subset_control",
     "subset_of",
+    "subtask_gain",
+    "subtask_order",
     "t_cdf",
     "t_quantile",
     "trailing_ema",
     "trailing_mean",
+    "transform_correlations",
+    "union_agreement",
+    "union_scores",
+    "union_snr",
     "variance",
     "variance_factor",
     "wide_uint32",
@@ -213,9 +229,12 @@ _VERBS = frozenset(
         "bootstrap",
         "choose_window",
         "compare",
+        "compare_metrics",
         "confidence_sequence",
         "correlate",
         "decision_accuracy",
+        "filter_subtasks",
+        "filtering_gain",
         "item_statistics",
         "mixed_effects",
         "near_best",
@@ -230,6 +249,7 @@ _VERBS = frozenset(
         "smoothness",
         "snr",
         "subset_control",
+        "transform_correlations",
         "variance",
     }
 )
