@@ -32,10 +32,14 @@ if TYPE_CHECKING:
     from ._decisions import decision_accuracy
     from ._examples import example_scores
     from ._interventions._averaging_gain import averaging_gain
+    from ._interventions._benchmark_agreement import benchmark_agreement
+    from ._interventions._benchmark_preferences import benchmark_preferences
     from ._interventions._choice_metrics import choice_metrics
     from ._interventions._choose_window import choose_window
     from ._interventions._compare_metrics import compare_metrics
+    from ._interventions._correlate import correlate
     from ._interventions._filtering_gain import filtering_gain
+    from ._interventions._near_best import near_best
     from ._interventions._sample_size import sample_size
     from ._interventions._subtasks import filter_subtasks
     from ._interventions._transforms import transform_correlations
@@ -93,6 +97,8 @@ __all__ = [
     "aggregate",
     "average_checkpoints",
     "averaging_gain",
+    "benchmark_agreement",
+    "benchmark_preferences",
     "bootstrap",
     "choice_metrics",
     "choose_window",
@@ -100,6 +106,7 @@ __all__ = [
     "compare_metrics",
     "compute_optimal",
     "confidence_sequence",
+    "correlate",
     "crossover",
     "decision_accuracy",
     "example_scores",
@@ -110,6 +117,7 @@ __all__ = [
     "item_statistics",
     "laws",
     "mixed_effects",
+    "near_best",
     "noise",
     "open_store",
     "permutation_test",
@@ -140,6 +148,8 @@ _HOMES = {
     "aggregate": "_aggregate",
     "average_checkpoints": "_checkpoints",
     "averaging_gain": "_interventions._averaging_gain",
+    "benchmark_agreement": "_interventions._benchmark_agreement",
+    "benchmark_preferences": "_interventions._benchmark_preferences",
     "bootstrap": "_bootstrap",
     "choose_window": "_interventions._choose_window",
     "choice_metrics": "_interventions._choice_metrics",
@@ -147,6 +157,7 @@ _HOMES = {
     "compare_metrics": "_interventions._compare_metrics",
     "confidence_sequence": "_running",
     "compute_optimal": "_laws",
+    "correlate": "_interventions._correlate",
     "crossover": "_laws",
     "decision_accuracy": "_decisions",
     "ScoreStore": "_store",
@@ -160,6 +171,7 @@ _HOMES = {
     "item_statistics": "_item_statistics",
     "mixed_effects": "_mixed_effects",
     "laws": "_laws",
+    "near_best": "_interventions._near_best",
     "noise": "_snr",
     "open_store": "_store",
     "permutation_test": "_permutation_test",

@@ -133,8 +133,8 @@ def sample_size(
     -----
     Subsets without replacement of m among n instances are more alike than sets of m new ones, by ``sqrt(1 - m/n)``:
     standard deviations are divided by it. With replacement they need no correction, but an instance drawn twice counts
-    twice in the noise, so that m of n instances show the SNR of ``m/(1 + m/n)``. Subsets are of instances; where these come in clusters (flag ``clustered``)
-    sets of new ones differ more.
+    twice in the noise, so that m of n instances show the SNR of ``m/(1 + m/n)``. Subsets are of instances; where these
+    come in clusters (flag ``clustered``) sets of new ones differ more.
 
     ``kept_low, kept_high`` speak of other members drawn like these, on these instances: delete-one standard error over
     members with t quantiles of J - 1 degrees of freedom, and the Monte Carlo error of so many subsets. ``enough`` is
