@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from .._decision_sides import matched
 from .._duplicates import Duplicates
 from .._errors import OptionError
 from .._intervals import quantile_at
@@ -30,7 +31,6 @@ from ._smoothed import (
     average_variance,
     averaged_scores,
     check_windows,
-    matched,
     mean_over_runs,
     open_study,
     signs_of,
@@ -435,6 +435,3 @@ class _Decisions:
             places = matched(first, second, self._study.encoded.members)
             self._known[small, target] = agreement(first, second, places, self._settings.threads)
         return self._known[small, target]
-
-
-__all__: Sequence[str] = ["averaging_gain"]

@@ -191,6 +191,3 @@ def _tied_pairs(values: Floats, group: Ints, n_groups: int) -> tuple[Floats, Flo
     of_value = np.empty(len(order))
     of_value[order] = np.bincount(number)[number] - 1.0
     return np.bincount(group, weights=of_value, minlength=n_groups) / 2, of_value
-
-
-__all__: Sequence[str] = ["benchmark_agreement"]

@@ -194,6 +194,3 @@ def _preferences(found: Benchmarks, level: float) -> dict[str, Any]:
             }
         )
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-__all__: Sequence[str] = ["benchmark_preferences"]

@@ -19,7 +19,6 @@ from .._options import check_choice, check_count, check_level, check_seed, signa
 from .._scores import Filter, Groups, Scores
 from .._status import Statuses, check_strict, flag_lists, result_column
 from ._averages import HOWS
-from ._crossfit import Values, agreement_values, cross_fitted, log_snr_values, random_halves
 from ._jackknife import jackknife_stderr, t_margin
 from ._smoothed import (
     SIDES,
@@ -34,6 +33,7 @@ from ._smoothed import (
     up_to,
     with_masks,
 )
+from ._window_cross_fit import Values, agreement_values, cross_fitted, log_snr_values, random_halves
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -197,10 +197,12 @@ def choose_window(
     averaged = ("small", "target") if side == "both" else (side,)
     masks = ("small", "target") if deciding else (_measured_mask(study, side),)
     study = _with_blocks(study, masks, last, averaged, apart=split == "members_and_checkpoints")
+    unsigned = np.ones(len(study.encoded.groups))
+    signs = {mask: signs_of(study, mask, direction) if deciding else unsigned for mask in masks}
     # Infinite scores make undefined numbers; they become null with a status, not NumPy's warnings.
     with np.errstate(all="ignore"):
         choosing, evaluating = (
-            _block(study, masks, averaged, name, sizes, how, direction, last, threads)
+            _block(study, masks, averaged, name, sizes, how, signs, last, threads)
             for name in ("choose", "evaluate")
         )
         result = _choices(
@@ -281,7 +283,7 @@ def _block(
     name: str,
     sizes: Sequence[int],
     how: str,
-    direction: Mapping[str, str] | None,
+    signs: Mapping[str, Floats],
     last: int,
     threads: int | None,
 ) -> _Block:
@@ -292,14 +294,13 @@ def _block(
     variances: list[Floats] = []
     for number, mask in enumerate(masks):
         block = f"{name} {mask}"
-        signs = signs_of(study, block, direction) if deciding else np.ones(n_groups)
         is_averaged = mask in averaged or not deciding
         stretched = stretch(study.encoded, block, last, threads)
         if is_averaged:
             smallest = np.minimum(smallest, stretched.smallest(n_groups))
         for window in sizes:
             size = window if is_averaged else 1
-            found[number].append(averaged_scores(study, block, size, how, signs, threads))
+            found[number].append(averaged_scores(study, block, size, how, signs[mask], threads))
             if not deciding:
                 noise = average_variance(stretched, window, how)
                 variances.append(_over_members(noise, stretched.series.group, stretched.series.member))
@@ -444,6 +445,3 @@ def _table(
         statuses.column(),
         flag_lists(flags, n_groups),
     )
-
-
-__all__: Sequence[str] = ["choose_window"]

@@ -228,6 +228,3 @@ def _table(
         statuses.column(),
         pl.lit(text).alias("signature"),
     )
-
-
-__all__: Sequence[str] = ["correlate"]

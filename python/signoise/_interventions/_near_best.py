@@ -146,6 +146,3 @@ def near_best(
     )
     check_strict(result, [*keys.columns, *members.columns], strict=strict)
     return result
-
-
-__all__: Sequence[str] = ["near_best"]

@@ -398,6 +398,3 @@ def _table(study: Study, rows: Sequence[dict[str, Any]], text: str) -> pl.DataFr
         flag_lists(flags, table.height),
         pl.lit(text).alias("signature"),
     )
-
-
-__all__: Sequence[str] = ["sample_size"]
