@@ -1,5 +1,5 @@
-"""Resampling kernels beside SciPy and beside what a careful NumPy user writes: bootstrap intervals, paired replicates,
-sign flips.
+"""Resampling kernels beside SciPy and beside what a careful user writes with NumPy or numba: bootstrap intervals,
+paired replicates, sign flips.
 
 Every answer is compared first: limits and p-values within what the number of replicates leaves open.
 """
@@ -58,6 +58,32 @@ def scipys(values: Floats, method: str) -> tuple[float, float]:
         (values,), np.mean, n_resamples=B, method=method, confidence_level=LEVEL, batch=100, rng=0
     ).confidence_interval
     return float(found.low), float(found.high)
+
+
+def numbas(threads: int) -> Callable[[Floats], tuple[float, float]] | None:
+    """Limits of the mean by a plain parallel loop over replicates; None without numba."""
+    try:
+        import numba
+    except ImportError:
+        return None
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+
+    @numba.njit(parallel=True)
+    def replicates(values: Floats, n_resamples: int) -> Floats:
+        means = np.empty(n_resamples)
+        for replicate in numba.prange(n_resamples):
+            total = 0.0
+            for _ in range(len(values)):
+                # A Generator cannot be shared by numba's threads; each has a state of this kind.
+                total += values[np.random.randint(len(values))]  # noqa: NPY002
+            means[replicate] = total / len(values)
+        return means
+
+    def limits(values: Floats) -> tuple[float, float]:
+        low, high = np.quantile(replicates(values, B), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        return float(low), float(high)
+
+    return limits
 
 
 def counts_and_product(table: Floats) -> Floats:
@@ -122,6 +148,8 @@ def cases(threads: int) -> list[tuple[str, dict[str, Callable[[], Any]], Callabl
         core.bootstrap_means, sizes=None, offsets=OFFSETS, units=UNITS, n_resamples=B // 10, rng_seed=0
     )
     error = math.sqrt(1 / N)
+    loop = numbas(threads)
+    peers = {} if loop is None else {"numba": partial(loop, real)}
     return [
         (
             "mean, percentile",
@@ -129,6 +157,7 @@ def cases(threads: int) -> list[tuple[str, dict[str, Callable[[], Any]], Callabl
                 "signoise": lambda: ours(real, "percentile", threads),
                 "signoise on one thread": lambda: ours(real, "percentile", 1),
                 "SciPy": lambda: scipys(real, "percentile"),
+                **peers,
             },
             close_limits,
             real.std() * error,

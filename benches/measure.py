@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
+PAUSE = 0.1
+"""Seconds before each timed job: the threads of a BLAS product spin for some 30 ms after it, on a core and a clock that
+are then another job's."""
+
+
 @dataclass(frozen=True)
 class Times:
     """Medians over repeats, in seconds."""
@@ -26,6 +31,7 @@ def interleaved(jobs: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str
     cpu: dict[str, list[float]] = {name: [] for name in jobs}
     for _ in range(repeats):
         for name, job in jobs.items():
+            time.sleep(PAUSE)
             start_wall, start_cpu = time.perf_counter(), time.process_time()
             job()
             wall[name].append(time.perf_counter() - start_wall)

@@ -7,7 +7,7 @@
 //! A ratio over nothing is NaN. Counts of stratum h come from the stream (rng_seed, BOOTSTRAP, replicate, its unit).
 //!   y -> totals, s -> sizes, strata -> offsets, theta* -> values, B -> n_resamples
 //! Cost O(B n rows) in memory of as many replicates as fit, whatever B is.
-//! `tables`, `bits`: sums under counts. `bayesian`: weights in place of counts. `crossed`: rows drawn too. `quantiles`:
+//! `spans`, `tables`, `few`, `bits`: sums under counts. `bayesian`: weights in place of counts. `crossed`: rows drawn too. `quantiles`:
 //! another statistic. `law`: 0/1 scores of one model or two, whose replicates need no instances. `studentised`,
 //! `estimates`, `interval`: intervals.
 //! Twin: python/signoise/reference/_bootstrap.py
@@ -17,9 +17,11 @@ mod bits;
 mod crossed;
 mod draw;
 mod estimates;
+mod few;
 mod interval;
 mod law;
 mod quantiles;
+mod spans;
 mod studentised;
 mod sums;
 mod tables;
@@ -167,9 +169,9 @@ fn means_at(
     check_values(totals, rows, sizes, n)?;
     let lines = |stratum| {
         let totals = totals.chunks_exact(n.max(1)).chain(sizes);
-        Rows::new(totals.map(|row| strata.segments.slice(row, stratum)).collect())
+        Rows::new(level, totals.map(|row| strata.segments.slice(row, stratum)).collect(), interrupt)
     };
-    let lines: Vec<Rows<'_>> = (0..strata.segments.len()).map(lines).collect();
+    let lines = (0..strata.segments.len()).map(lines).collect::<Result<Vec<_>>>()?;
     let mut blocks = Vec::new();
     for replicates in strata.passes(rows, n_resamples) {
         let mut above = vec![0.0; replicates.len() * rows];
@@ -198,12 +200,9 @@ fn means_at(
 /// Values that came replicate by replicate, row by row.
 fn by_row(blocks: &[Vec<f64>], rows: usize, n_resamples: usize) -> Vec<f64> {
     let mut values = vec![0.0; rows * n_resamples];
-    for (replicate, found) in blocks.iter().flat_map(|block| block.chunks(rows.max(1))).enumerate() {
-        for (row, &found) in found.iter().enumerate() {
-            if let Some(value) = values.get_mut(row * n_resamples + replicate) {
-                *value = found;
-            }
-        }
+    for (row, values) in values.chunks_mut(n_resamples.max(1)).enumerate() {
+        let found = blocks.iter().flat_map(|block| block.chunks(rows.max(1)));
+        values.iter_mut().zip(found).for_each(|(value, found)| *value = found.get(row).copied().unwrap_or(f64::NAN));
     }
     values
 }
@@ -222,13 +221,13 @@ fn check_values(totals: &[f64], rows: usize, sizes: Option<&[f64]>, n: usize) ->
 }
 
 fn check_finite(name: &'static str, values: &[f64]) -> Result<()> {
-    match values.iter().position(|value| !value.is_finite()) {
-        Some(at) => {
-            let found = format!("{} at position {at}", values.get(at).copied().unwrap_or(f64::NAN));
-            Err(Error::Argument { name, expected: "finite", found })
-        }
-        None => Ok(()),
+    // All of them without a way out, which goes several at once.
+    if values.iter().fold(true, |finite, value| finite & value.is_finite()) {
+        return Ok(());
     }
+    let found = values.iter().enumerate().find(|(_, value)| !value.is_finite());
+    let found = found.map(|(at, value)| format!("{value} at position {at}")).unwrap_or_default();
+    Err(Error::Argument { name, expected: "finite", found })
 }
 
 #[cfg(test)]
@@ -265,9 +264,9 @@ mod tests {
 
     #[test]
     fn a_row_has_the_same_bits_whoever_stands_beside_it() {
-        for n in [7, 95, 480, 1131] {
+        for n in [7, 95, 3169] {
             let (offsets, units) = ([0, n], [1]);
-            let real = values(40 * n);
+            let real = values(17 * n);
             let bits: Vec<f64> = real.iter().map(|x| f64::from(u8::from(x.fract() > 0.5))).collect();
             for (totals, scheme) in SCHEMES.iter().flat_map(|&scheme| [(&real, scheme), (&bits, scheme)]) {
                 let design = Design { offsets: &offsets, units: &units, scheme, rng_seed: 3 };
@@ -283,9 +282,43 @@ mod tests {
         }
     }
 
+    /// Sum under counts, in the words of `spans`.
+    fn sum_under(x: &[f64], counts: &[u16]) -> f64 {
+        let spans = x.len().div_ceil(96);
+        let product = |i: usize| x.get(i).map_or(0.0, |x| f64::from(counts[i].min(4)) * x);
+        let triple = |i| (product(i) + product(i + 32)) + product(i + 64);
+        let mut sum = 0.0;
+        for block in (0..spans).step_by(32) {
+            for quad in 0..8 {
+                let quads = (block..spans.min(block + 32)).map(|span| {
+                    let first = 96 * span + quad;
+                    (triple(first) + triple(first + 8)) + (triple(first + 16) + triple(first + 24))
+                });
+                sum += quads.fold(0.0, |sum, quad| sum + quad);
+            }
+        }
+        let above_four = x.iter().zip(counts).filter(|&(_, &count)| count > 4);
+        sum + above_four.fold(0.0, |rest, (x, &count)| rest + x * f64::from(count - 4))
+    }
+
+    #[test]
+    fn sums_are_added_up_in_the_order_of_the_definition() {
+        for n in [7, 95, 1131, 3169, 6400] {
+            let (offsets, units, rows) = ([0, n], [1], 9);
+            let design = Design { offsets: &offsets, units: &units, scheme: Scheme::Multinomial, rng_seed: 3 };
+            let counts = bootstrap_counts(design, 3, &Interrupt::new()).unwrap();
+            assert!(n < 1000 || counts.iter().any(|&count| count > 4));
+            let totals = values(rows * n);
+            let expected =
+                totals.chunks(n).flat_map(|row| counts.chunks(n).map(move |counts| sum_under(row, counts) / n as f64));
+            let found = bootstrap_means(&totals, rows, None, design, false, 3, &Interrupt::new()).unwrap();
+            assert_eq!(found, expected.collect::<Vec<_>>(), "{n}");
+        }
+    }
+
     #[test]
     fn a_replicate_of_every_instance_once_is_the_estimate() {
-        for (n, rows) in [(1, 1), (20, 1), (95, 3), (480, 5), (1131, 12)] {
+        for (n, rows) in [(1, 1), (20, 1), (95, 3), (480, 5), (3169, 12)] {
             let (offsets, units, totals) = ([0, n], [1], values(rows * n));
             let design = Design { offsets: &offsets, units: &units, scheme: Scheme::MovingBlock(n), rng_seed: 3 };
             let found = bootstrap_means(&totals, rows, None, design, false, 1, &Interrupt::new()).unwrap();

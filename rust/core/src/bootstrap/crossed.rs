@@ -46,15 +46,15 @@ pub fn bootstrap_crossed(
             check_finite(name, values)?;
         }
     }
+    let level = Level::new();
     let lines = |stratum| {
         let rows = totals.chunks_exact(n.max(1)).chain(sizes.unwrap_or(&[]).chunks_exact(n.max(1)));
-        Rows::new(rows.map(|row| strata.segments.slice(row, stratum)).collect())
+        Rows::new(level, rows.map(|row| strata.segments.slice(row, stratum)).collect(), interrupt)
     };
-    let lines: Vec<Rows<'_>> = (0..strata.segments.len()).map(lines).collect();
+    let lines = (0..strata.segments.len()).map(lines).collect::<Result<Vec<_>>>()?;
     let places: Vec<usize> = (0..rows).collect();
     let samplers = (0..models.len()).map(|model| Sampler::new(models.slice(&places, model).len(), Scheme::Multinomial));
     let samplers = samplers.collect::<Result<Vec<_>>>()?;
-    let level = Level::new();
     let width = rows * (1 + usize::from(sizes.is_some()));
     let mut blocks = Vec::new();
     for replicates in strata.passes(width, n_resamples) {

@@ -174,12 +174,18 @@ impl Sampler {
         let mut left = number;
         while left > 0 {
             let step: [u32; LANES] = words.step().into();
-            for word in step {
-                if let Some(at) = self.bound.of(word)
-                    && left > 0
-                {
-                    counts.get_mut(at as usize).map(increment);
-                    left -= 1;
+            match self.bound.of_all(step) {
+                Some(places) if left >= LANES => {
+                    for at in places {
+                        counts.get_mut(at as usize).map(increment);
+                    }
+                    left -= LANES;
+                }
+                _ => {
+                    for at in step.into_iter().filter_map(|word| self.bound.of(word)).take(left) {
+                        counts.get_mut(at as usize).map(increment);
+                        left -= 1;
+                    }
                 }
             }
         }

@@ -7,7 +7,7 @@
 use crate::error::Result;
 use crate::parallel::{Interrupt, map_groups};
 
-use super::{Design, Strata, check_values, ratio, tables::summed};
+use super::{Design, Strata, check_values, few::summed, ratio};
 
 /// Of each row.
 #[derive(Debug, Clone, PartialEq)]

@@ -172,6 +172,15 @@ impl Bound {
         let product = u64::from(word) * u64::from(self.n);
         (product as u32 >= self.rejected).then_some((product >> 32) as u32)
     }
+
+    /// The integers that the words of a step stand for; None where one of them is to be passed over.
+    #[inline(always)]
+    #[must_use]
+    pub fn of_all(self, words: [u32; LANES]) -> Option<[u32; LANES]> {
+        let products = words.map(|word| u64::from(word) * u64::from(self.n));
+        let passed_over = products.iter().fold(false, |any, &product| any | ((product as u32) < self.rejected));
+        (!passed_over).then_some(products.map(|product| (product >> 32) as u32))
+    }
 }
 
 /// The first `n` words of the stream at an address.
