@@ -10,8 +10,10 @@
 mod columns;
 mod index;
 mod keys;
+mod mould;
 mod rows;
 mod scalar;
+mod stops;
 mod walk;
 
 use std::collections::HashMap;
@@ -175,7 +177,7 @@ impl Fields {
     fn append(&mut self, part: Vec<Field>, before: usize, total: usize) {
         for field in part {
             let index = *self.by_name.entry(field.name.clone()).or_insert_with(|| {
-                self.fields.push(Field::with_room(field.name.as_bytes(), total));
+                self.fields.push(Field::with_room(field.name.as_bytes(), false, total));
                 self.fields.len() - 1
             });
             if let Some(whole) = self.fields.get_mut(index) {
