@@ -183,11 +183,11 @@ def clean(text: str) -> str:
 
 def head_of(file: Found, size: int = _HEAD, *, decompress_zstd: bool = False) -> bytes:
     """The first bytes of a file, decompressed; of a damaged or (by default) a Zstandard file those on disk."""
-    handle = os.open(file.file, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    descriptor = os.open(file.file, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     try:
-        head = os.read(handle, size)
+        head = os.read(descriptor, size)
     finally:
-        os.close(handle)
+        os.close(descriptor)
     if head.startswith(_GZIP):
         with contextlib.suppress(zlib.error):
             return zlib.decompressobj(31).decompress(head, _HEAD)

@@ -37,7 +37,8 @@ class Field:
     number : ndarray of float64
         Numbers, and booleans as 0 and 1; NaN elsewhere.
     text : Series of str
-        Made when asked for. Strings, arrays and objects as their JSON, whole numbers beyond 2**53 as their digits; null elsewhere.
+        Strings, arrays and objects as their JSON, whole numbers beyond 2**53 as their digits; null elsewhere. Made
+        when asked for.
     """
 
     kind: NDArray[np.uint8]

@@ -100,7 +100,8 @@ impl Field {
         Self { name, kinds: Vec::with_capacity(rows), numbers: Vec::with_capacity(rows), texts: None, odd }
     }
 
-    /// Makes the value of row `row` that of `entry`, also where the row has one already.
+    /// Makes the value of row `row` that of `entry`, also where the row has one already. What is not kept is absent by
+    /// the next call, or that of [`Field::pad`].
     pub(super) fn set(&mut self, row: usize, text: &[u8], entry: Entry) {
         self.pad(row);
         if self.kinds.len() > row {
@@ -112,7 +113,7 @@ impl Field {
         }
         let raw = text.get(entry.start..entry.end).unwrap_or_default();
         if self.odd && !(entry.kind != kind::NUMBER && names_odd(raw)) {
-            return self.pad(row + 1);
+            return;
         }
         let (kind, number, has_text) = match entry.kind {
             kind::NUMBER => match scalar::value(raw) {

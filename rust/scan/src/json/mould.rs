@@ -118,9 +118,8 @@ impl Mould {
                 _ => (first, tokens.at(value.last_token)?.0 + 1),
             };
             // Where a string of the mould is empty, two pieces meet: it starts after the first and ends at the second.
-            let holds = |at: usize| {
-                move |(start, piece): (&usize, &Piece)| (*start..=start + piece.length).contains(&at)
-            };
+            let holds =
+                |at: usize| move |(start, piece): (&usize, &Piece)| (*start..=start + piece.length).contains(&at);
             let piece = self.starts.iter().zip(&self.pieces).position(holds(start))?;
             let start = Place { piece, offset: start - self.starts.get(piece)? };
             let piece = self.starts.iter().zip(&self.pieces).rposition(holds(end))?;
@@ -165,6 +164,9 @@ impl Mould {
         filled: usize,
         entries: &mut Vec<Entry>,
     ) -> Option<usize> {
+        if !self.is_cast() {
+            return None;
+        }
         let end = simd.vectorize(
             #[inline(always)]
             || self.pour(simd, data, stops, from),

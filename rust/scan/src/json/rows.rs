@@ -182,7 +182,8 @@ impl<S: Simd> Rows<'_, S> {
         let Scratch { mould, stops, entries, .. } = &mut *self.scratch;
         let end = mould.fit(self.simd, buffer, stops, start, filled, entries)?;
         let line_end = end + usize::from(buffer.get(end) == Some(&b'\r'));
-        if line_end >= filled || buffer.get(line_end) != Some(&b'\n') || line_end - start > self.options.max_line_bytes {
+        if line_end >= filled || buffer.get(line_end) != Some(&b'\n') || line_end - start > self.options.max_line_bytes
+        {
             return None;
         }
         self.take(buffer.get(start..end)?);

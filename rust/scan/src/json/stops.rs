@@ -19,8 +19,8 @@ impl Stops {
     /// Finds those of `data` from `from`, where a line starts, to `filled`. Behind that there is at least a block more.
     pub(super) fn find<S: Simd>(&mut self, simd: S, data: &[u8], from: usize, filled: usize) {
         let (first, end) = (from / BLOCK, filled.div_ceil(BLOCK));
+        let Some(blocks) = data.as_chunks::<BLOCK>().0.get(first..end) else { return self.bits.clear() };
         self.bits.resize(end + 1, 0);
-        let blocks = data.as_chunks::<BLOCK>().0.get(first..end).unwrap_or_default();
         let bits = self.bits.get_mut(first..).unwrap_or_default();
         let beyond_ascii = &mut self.beyond_ascii;
         simd.vectorize(
