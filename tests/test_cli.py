@@ -116,11 +116,29 @@ def test_plain_output_holds_every_row(command: str, scores: str) -> None:
 
 @pytest.mark.parametrize(("command", "verb"), [(name, verb) for name, (verb, _, _) in VERBS.items()])
 def test_every_keyword_is_an_option(command: str, verb: str) -> None:
-    keywords = list(inspect.signature(getattr(sn, verb)).parameters)[1:]
+    verbs = {"average": [verb, "averaging_gain", "choose_window"]}.get(command, [verb])
+    keywords = {name for v in verbs for name in list(inspect.signature(getattr(sn, v)).parameters)[1:]}
     known = {p.name for p in main.get_command(click.Context(main), command).params}  # type: ignore[union-attr]
-    assert set(keywords) <= known
-    ours = {"sources", "format", "output", "as_json", "quiet", "debug", "help"}
-    assert known - set(keywords) <= ours
+    assert keywords <= known
+    ours = {"sources", "format", "output", "as_json", "quiet", "debug", "help", "gain", "choose"}
+    assert known - keywords <= ours
+
+
+def test_average_studies(scores: str) -> None:
+    sides = ["--small", "params = 150000000", "--target", "params = 1e9"]
+    keywords = {"small": sides[1], "target": sides[3]}
+    printed = json.loads(
+        done("average", scores, "--gain", *sides, "--windows", "1,3", "--at", "0.5,1", "--json").stdout
+    )
+    expected = quietly(lambda: sn.averaging_gain(scores, windows=(1, 3), at=(0.5, 1.0), **keywords))
+    assert printed == rows_of(expected)
+    printed = json.loads(done("average", scores, "--choose", *sides, "--side", "small", "--json").stdout)
+    assert printed == rows_of(quietly(lambda: sn.choose_window(scores, side="small", **keywords)))
+    assert "one of them" in failed(2, "average", scores, "--gain", "--choose")
+    assert "--small has no meaning without --gain or --choose" in failed(2, "average", scores, *sides)
+    assert "--window has no meaning with --gain" in failed(2, "average", scores, "--gain", "--window", "3")
+    assert "takes one --side" in failed(2, "average", scores, "--choose", *sides, "--side", "small,both")
+    assert "no list of numbers" in failed(2, "average", scores, "--gain", "--windows", "1,a")
 
 
 def test_every_keyword_of_simulate_is_an_option() -> None:
@@ -140,7 +158,7 @@ def test_help_explains_and_shows_examples(command: str) -> None:
 
 
 def test_commands_of_later_releases_are_usage_errors() -> None:
-    for command in ("advise", "metrics", "signal"):
+    for command in ("advise", "signal"):
         assert "No such command" in failed(2, command, "x")
 
 

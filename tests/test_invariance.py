@@ -45,6 +45,9 @@ VERBS: dict[str, tuple[Verb, dict[str, Any]]] = {
     "smoothness": (sn.smoothness, {}),
     "average_checkpoints": (sn.average_checkpoints, {"window": 3}),
     "average_checkpoints, ema": (sn.average_checkpoints, {"how": "ema"}),
+    "averaging_gain": (sn.averaging_gain, {"windows": (1, 2), "how": "ema"}),
+    "averaging_gain, decisions": (sn.averaging_gain, {**SIDES, "windows": 3, "at": (0.5, 1.0)}),
+    "choose_window": (sn.choose_window, {**SIDES, "n_splits": 3}),
     "roll_up, task": (sn.roll_up, {}),
     "roll_up, suite": (sn.roll_up, {"to": "suite"}),
     "aggregate": (sn.aggregate, {}),
@@ -200,7 +203,7 @@ def test_where_is_a_filter_on_the_table(name: str, scores: pl.DataFrame) -> None
 
 ALONE = {
     name: {"autocorrelation": 0.0}
-    if name.startswith(("snr", "signal", "noise", "decision", "smoothness"))
+    if name.startswith(("snr", "signal", "noise", "decision", "smoothness", "averaging"))
     else {}
     for name in VERBS
     if not name.startswith(("roll_up", "report"))

@@ -31,6 +31,18 @@ if TYPE_CHECKING:
     from ._compare import compare
     from ._decisions import decision_accuracy
     from ._examples import example_scores
+    from ._interventions._averaging_gain import averaging_gain
+    from ._interventions._benchmark_agreement import benchmark_agreement
+    from ._interventions._benchmark_preferences import benchmark_preferences
+    from ._interventions._choice_metrics import choice_metrics
+    from ._interventions._choose_window import choose_window
+    from ._interventions._compare_metrics import compare_metrics
+    from ._interventions._correlate import correlate
+    from ._interventions._filtering_gain import filtering_gain
+    from ._interventions._near_best import near_best
+    from ._interventions._sample_size import sample_size
+    from ._interventions._subtasks import filter_subtasks
+    from ._interventions._transforms import transform_correlations
     from ._item_statistics import item_statistics
     from ._judged import prediction_powered
     from ._laws import (
@@ -84,18 +96,28 @@ __all__ = [
     "UnknownMetricError",
     "aggregate",
     "average_checkpoints",
+    "averaging_gain",
+    "benchmark_agreement",
+    "benchmark_preferences",
     "bootstrap",
+    "choice_metrics",
+    "choose_window",
     "compare",
+    "compare_metrics",
     "compute_optimal",
     "confidence_sequence",
+    "correlate",
     "crossover",
     "decision_accuracy",
     "example_scores",
+    "filter_subtasks",
+    "filtering_gain",
     "fit_scaling_law",
     "ingest",
     "item_statistics",
     "laws",
     "mixed_effects",
+    "near_best",
     "noise",
     "open_store",
     "permutation_test",
@@ -108,6 +130,7 @@ __all__ = [
     "register_law",
     "report",
     "roll_up",
+    "sample_size",
     "scan_scores",
     "seed_variance",
     "signal",
@@ -115,6 +138,7 @@ __all__ = [
     "smoothness",
     "snr",
     "subset_control",
+    "transform_correlations",
     "validate_law",
     "variance",
 ]
@@ -123,21 +147,31 @@ __all__ = [
 _HOMES = {
     "aggregate": "_aggregate",
     "average_checkpoints": "_checkpoints",
+    "averaging_gain": "_interventions._averaging_gain",
+    "benchmark_agreement": "_interventions._benchmark_agreement",
+    "benchmark_preferences": "_interventions._benchmark_preferences",
     "bootstrap": "_bootstrap",
+    "choose_window": "_interventions._choose_window",
+    "choice_metrics": "_interventions._choice_metrics",
     "compare": "_compare",
+    "compare_metrics": "_interventions._compare_metrics",
     "confidence_sequence": "_running",
     "compute_optimal": "_laws",
+    "correlate": "_interventions._correlate",
     "crossover": "_laws",
     "decision_accuracy": "_decisions",
     "ScoreStore": "_store",
     "Law": "_laws",
     "Parameter": "_laws",
     "example_scores": "_examples",
+    "filter_subtasks": "_interventions._subtasks",
+    "filtering_gain": "_interventions._filtering_gain",
     "fit_scaling_law": "_laws",
     "ingest": "_store",
     "item_statistics": "_item_statistics",
     "mixed_effects": "_mixed_effects",
     "laws": "_laws",
+    "near_best": "_interventions._near_best",
     "noise": "_snr",
     "open_store": "_store",
     "permutation_test": "_permutation_test",
@@ -149,6 +183,7 @@ _HOMES = {
     "register_law": "_laws",
     "report": "_report",
     "roll_up": "_aggregate",
+    "sample_size": "_interventions._sample_size",
     "scan_scores": "_read",
     "seed_variance": "_seed_variance",
     "signal": "_snr",
@@ -156,6 +191,7 @@ _HOMES = {
     "smoothness": "_smoothness",
     "snr": "_snr",
     "subset_control": "_subset_control",
+    "transform_correlations": "_interventions._transforms",
     "validate_law": "_laws",
     "variance": "_variance",
 }

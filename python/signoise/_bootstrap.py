@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ._addresses import group_addresses
 from ._bootstrap_crossed import Crossed, Nested, crossed, nested, sister_intervals
 from ._bootstrap_options import BLOCKS, as_statistic, check_combination, design_of
+from ._bootstrap_relations import RELATIONS, TO_BASELINE, check_relation, related
 from ._bootstrap_replicates import Found, Plan, intervals, too_few
 from ._bootstrap_samples import Sample, Samples, Sisters, load_samples
 from ._bootstrap_series import bootstrap_series
@@ -48,7 +49,10 @@ class _Drawn:
 def bootstrap(
     scores: Scores,
     *,
-    statistic: Literal["mean", "median"] | str | Callable[[NDArray[np.float64]], float] = "mean",
+    statistic: Literal["mean", "median", "difference", "ratio", "rank"]
+    | str
+    | Callable[[NDArray[np.float64]], float] = "mean",
+    baseline: str | None = None,
     method: Literal["percentile", "basic", "bca", "studentised", "t"] = "percentile",
     design: Literal["instances", "crossed", "nested", "moving_block", "stationary_block"] | None = None,
     over: Literal["seed", "step"] | None = None,
@@ -76,10 +80,15 @@ def bootstrap(
         As in `snr`; instance rows are needed.
     statistic
         ``"mean"`` (of a ratio metric the ratio of sums, of a perplexity exp of the mean logarithm), ``"median"``,
-        ``"quantile:0.9"`` (interpolated as in NumPy; every instance counts once, whatever its weight), or a function of
-        a NumPy array of values that returns a number. A function is called for every replicate with the values it
+        ``"quantile:0.9"`` (interpolated as in NumPy; every instance counts once, whatever its weight);
+        ``"difference"`` and ``"ratio"`` of the mean to that of `baseline`, ``"rank"`` of the mean among all runs (1 is
+        best, equal means share the smaller); or a function of a NumPy array of values that returns a number. A
+        function is called for every replicate with the values it
         holds, which is slow (``n_resamples`` calls a row) and needs memory for ``n_resamples`` times the number of
         instances.
+    baseline
+        Run that the others are compared with, on the instances that all runs of a group have, drawn for all of them
+        at once.
     method
         ``"percentile"`` or ``"basic"``; ``"bca"`` and ``"studentised"`` for the design ``"instances"``, the latter for
         means without `stratify`; ``"t"`` for ``"crossed"`` and ``"nested"``: closed form, nothing is drawn.
@@ -127,14 +136,16 @@ def bootstrap(
         `n` where they are independent), ``n_strata``; with `over` also ``n_seeds`` or ``n_checkpoints``; ``value`` of
         the statistic; ``stderr``, the standard deviation of the replicates; ``low, high``; ``n_missing, n_nan, status,
         flags, signature``. With ``over="seed"`` the columns of `across` stand for ``run, step``, with ``over="step"``
-        there is no ``step``. Blocks: ``n_checkpoints, block_length`` for the counts of instances.
+        there is no ``step``. Blocks: ``n_checkpoints, block_length`` for the counts of instances. ``"difference"`` and
+        ``"ratio"``: ``baseline`` beside the labels, and no row for the baseline itself.
 
     Undefined when
         A stratum has fewer than 2 instances or clusters, or a row fewer than 2 seeds or checkpoints to draw
         (``too_few``: error and limits null). The limits coincide (``constant``: they are null, for an interval without
         width would claim that the score is known exactly, and 0 of 30 right is compatible with 11 %; `stderr` stays
         what it is, 0 where all replicates are equal). An infinite score, a function that returns NaN, or replicates
-        without spread under ``"studentised"`` (``not_finite``).
+        without spread under ``"studentised"``, a ratio to 0 (``not_finite``). Ranks have limits that coincide: a rank
+        that no replicate changes.
 
     Notes
     -----
@@ -155,6 +166,11 @@ def bootstrap(
     times: 1.00 to 1.17 of the truth in simulations. With fewer than 5 seeds percentile limits are too narrow
     nevertheless; ``"t"`` (``V_s + V_i - V_e``, Satterthwaite's degrees of freedom) is not. ``over="step"`` takes
     checkpoints for independent: limits are too narrow where they are autocorrelated.
+
+    ``"difference"``, ``"ratio"`` and ``"rank"`` are of means over the instances that all runs of a group have, drawn
+    for all of them at once: a run that scores few instances narrows the comparison of all (``unmatched``). `compare`
+    matches each pair of runs on its own, and tests. Limits of a rank say how ranks move from one draw of instances to
+    the next; where runs are close they lean to the middle, and the sets of `rank` are those that hold true ranks.
 
     References
     ----------
@@ -184,11 +200,14 @@ def bootstrap(
     name, probability, function = as_statistic(statistic)
     chosen = design_of(design, over, across, block_length)
     check_combination(chosen, name, function, method, weights, strata, cluster)
+    relation = name if function is None and name in RELATIONS else None
+    check_relation(relation or "", baseline, chosen, method, weights)
     plan = Plan(
         name, probability, function, method, n_resamples, rng_seed, confidence_level, threads, weights
     )
     settings: dict[str, Any] = {
         "statistic": name,
+        "baseline": baseline,
         "method": method,
         "design": None if chosen == "instances" else chosen,
         "over": over,
@@ -225,14 +244,19 @@ def bootstrap(
         strict=strict,
         threads=threads,
         sisters=sisters,
+        shared=relation is not None,
     )
-    samples, labels = loaded.samples, loaded.labels
-    if strata and name == "mean" and any(sample.logs for sample in samples):
+    if strata and (name == "mean" or relation) and any(sample.logs for sample in loaded.samples):
         raise OptionError(
             "the mean over strata of a perplexity is not offered; leave it out (where=...), or leave out stratify"
         )
-    drawn = _drawn(loaded, plan, sisters)
-    found = drawn.found
+    if relation is not None:
+        loaded, found = related(loaded, plan, as_columns(by), baseline)
+        drawn = _over_instances(loaded.samples, found)
+    else:
+        drawn = _drawn(loaded, plan, sisters)
+        found = drawn.found
+    samples, labels = loaded.samples, loaded.labels
     defined = np.isfinite(found.value) & ((np.isfinite(found.low) & np.isfinite(found.high)) | found.constant)
     statuses = Statuses(len(samples))
     statuses.set("too_few", drawn.too_few)
@@ -268,6 +292,7 @@ def bootstrap(
     }
     inside = {"seed": "n_seeds", "step": "n_checkpoints"}
     output = labels.with_columns(
+        *([pl.lit(baseline).alias("baseline")] if relation in TO_BASELINE else []),
         pl.Series("n", drawn.n, dtype=pl.Int64),
         pl.Series("n_clusters", drawn.n_clusters, dtype=pl.Int64),
         pl.Series("n_strata", drawn.n_strata, dtype=pl.Int64),
@@ -288,15 +313,7 @@ def bootstrap(
 def _drawn(loaded: Samples, plan: Plan, sisters: Sisters | None) -> _Drawn:
     samples = loaded.samples
     if sisters is None:
-        return _Drawn(
-            intervals(samples, plan),
-            np.array([len(sample.values) for sample in samples], dtype=np.intp),
-            np.array([len(sample.members) - 1 for sample in samples], dtype=np.intp),
-            np.array([len(sample.units) for sample in samples], dtype=np.intp),
-            _effective_clusters([np.diff(sample.members) for sample in samples]),
-            np.array([too_few(sample) for sample in samples], dtype=bool),
-            _few_in_stratum(samples),
-        )
+        return _over_instances(samples, intervals(samples, plan))
     labels = loaded.labels
     tables: list[Crossed | Nested]
     if sisters.nested:
@@ -321,6 +338,18 @@ def _drawn(loaded: Samples, plan: Plan, sisters: Sisters | None) -> _Drawn:
         _effective_clusters([table.cluster_sizes for table in tables]),
         np.array([table.too_few for table in tables], dtype=bool),
         np.zeros(len(tables), dtype=bool),
+    )
+
+
+def _over_instances(samples: Sequence[Sample], found: Found) -> _Drawn:
+    return _Drawn(
+        found,
+        np.array([len(sample.values) for sample in samples], dtype=np.intp),
+        np.array([len(sample.members) - 1 for sample in samples], dtype=np.intp),
+        np.array([len(sample.units) for sample in samples], dtype=np.intp),
+        _effective_clusters([np.diff(sample.members) for sample in samples]),
+        np.array([too_few(sample) for sample in samples], dtype=bool),
+        _few_in_stratum(samples),
     )
 
 

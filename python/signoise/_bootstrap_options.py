@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ._bootstrap_relations import RELATIONS
 from ._errors import OptionError
 from ._options import check_choice, check_count
 
@@ -19,8 +20,8 @@ def as_statistic(
     """Name of a statistic, and its probability or its function."""
     if not isinstance(statistic, str) and callable(statistic):
         return getattr(statistic, "__qualname__", type(statistic).__name__), None, statistic
-    if statistic == "mean":
-        return "mean", None, None
+    if statistic in ("mean", *RELATIONS):
+        return str(statistic), None, None
     if statistic == "median":
         return "median", 0.5, None
     kind, sign, text = str(statistic).partition(":")
@@ -32,7 +33,8 @@ def as_statistic(
         if 0 <= probability <= 1:
             return f"quantile:{probability:g}", probability, None
     raise OptionError(
-        f'statistic must be "mean", "median", "quantile:p" with p from 0 to 1, or a function, got {statistic!r}'
+        'statistic must be "mean", "median", "quantile:p" with p from 0 to 1, "difference", "ratio", "rank", or a '
+        f"function, got {statistic!r}"
     )
 
 

@@ -59,7 +59,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class _Replicates:
+class Replicates:
     """Replicates of some samples, a row a sample."""
 
     values: Floats
@@ -92,6 +92,23 @@ def intervals(samples: Sequence[Sample], plan: Plan) -> Found:
         if np.isnan(value[row]) and len(sample.values):
             value[row] = _estimate(sample, plan)
     return Found(value, stderr, low, high, constant, fallback, skewness, draws)
+
+
+def drawn_together(samples: Sequence[Sample], plan: Plan) -> Iterator[list[int]]:
+    """Rows whose samples are drawn from in one call, for statistics of several rows on the same draws."""
+    return _batches(samples, ["clusters" if sample.clustered else "instances" for sample in samples], plan)
+
+
+def replicates_of(batch: Sequence[Sample], plan: Plan) -> Replicates:
+    """Means of samples that are drawn together, logarithms where the samples hold them."""
+    return _means(batch, plan)
+
+
+def limits_of(
+    replicates: Floats, estimates: Floats, accelerations: Floats, plan: Plan
+) -> dict[str, NDArray[np.float64]]:
+    """Limits from replicates, a row each."""
+    return _limits(Replicates(replicates, estimates, accelerations), plan)
 
 
 def spreads(
@@ -165,7 +182,7 @@ def _totals(sample: Sample) -> Floats:
     return np.add.reduceat(values, sample.members[:-1].astype(np.intp)) if sample.clustered else values
 
 
-def _replicates(batch: Sequence[Sample], draws: str, plan: Plan) -> _Replicates:
+def _replicates(batch: Sequence[Sample], draws: str, plan: Plan) -> Replicates:
     if draws == "binomial_law":
         return _by_law(batch, plan)
     if plan.probability is None and plan.function is None:
@@ -175,7 +192,7 @@ def _replicates(batch: Sequence[Sample], draws: str, plan: Plan) -> _Replicates:
     return _by_counts(batch, plan)
 
 
-def _by_law(batch: Sequence[Sample], plan: Plan) -> _Replicates:
+def _by_law(batch: Sequence[Sample], plan: Plan) -> Replicates:
     """The number of ones in a replicate is binomial: no instance is drawn."""
     ones = np.array([sample.values.sum() for sample in batch])
     n = np.array([float(len(sample.values)) for sample in batch])
@@ -192,10 +209,10 @@ def _by_law(batch: Sequence[Sample], plan: Plan) -> _Replicates:
     with np.errstate(all="ignore"):
         # Sums of (x - p)^3 and (x - p)^2 over ones and zeros.
         accelerations = (1 - 2 * p) / (6 * np.sqrt(n * p * (1 - p)))
-    return _Replicates(values, p, np.where(np.isfinite(accelerations), accelerations, np.nan))
+    return Replicates(values, p, np.where(np.isfinite(accelerations), accelerations, np.nan))
 
 
-def _means(batch: Sequence[Sample], plan: Plan) -> _Replicates:
+def _means(batch: Sequence[Sample], plan: Plan) -> Replicates:
     totals, sizes = np.stack([_totals(sample) for sample in batch]), _sizes(batch[0])
     strata, units, threads = batch[0].strata, batch[0].units, plan.threads
     macro = len(strata) > 2
@@ -205,7 +222,7 @@ def _means(batch: Sequence[Sample], plan: Plan) -> _Replicates:
         values = kernels().bootstrap_bayesian(
             totals, sizes, strata, units, plan.n_resamples, plan.rng_seed, threads=threads
         )
-        return _Replicates(values, estimates, accelerations)
+        return Replicates(values, estimates, accelerations)
     if plan.method != "studentised":
         values = kernels().bootstrap_means(
             totals,
@@ -218,7 +235,7 @@ def _means(batch: Sequence[Sample], plan: Plan) -> _Replicates:
             scheme=plan.weights,
             threads=threads,
         )
-        return _Replicates(values, estimates, accelerations)
+        return Replicates(values, estimates, accelerations)
     values, errors = kernels().bootstrap_studentised(
         totals, sizes, strata, units, plan.n_resamples, plan.rng_seed, threads=threads
     )
@@ -226,10 +243,10 @@ def _means(batch: Sequence[Sample], plan: Plan) -> _Replicates:
     size = np.ones(n) if sizes is None else sizes
     squares = np.array([((row - x * size) ** 2).sum() for row, x in zip(totals, estimates, strict=True)])
     own = np.sqrt(squares * n / (n - 1)) / size.sum()
-    return _Replicates(values, estimates, accelerations, (errors, own))
+    return Replicates(values, estimates, accelerations, (errors, own))
 
 
-def _quantiles(batch: Sequence[Sample], probability: float, plan: Plan) -> _Replicates:
+def _quantiles(batch: Sequence[Sample], probability: float, plan: Plan) -> Replicates:
     """Quantile, or the mean of those of the strata."""
     first, table = batch[0], np.stack([_raw(sample) for sample in batch])
     values = np.zeros((len(batch), plan.n_resamples))
@@ -256,7 +273,7 @@ def _quantiles(batch: Sequence[Sample], probability: float, plan: Plan) -> _Repl
             for row in table
         ]
         accelerations = np.array([_acceleration(parts) for parts in left_out])
-    return _Replicates(values, estimates, accelerations)
+    return Replicates(values, estimates, accelerations)
 
 
 def _quantiles_left_out(x: Floats, probability: float) -> Floats:
@@ -269,7 +286,7 @@ def _quantiles_left_out(x: Floats, probability: float) -> Floats:
     return low + (position - below) * (high - low)
 
 
-def _by_counts(batch: Sequence[Sample], plan: Plan) -> _Replicates:
+def _by_counts(batch: Sequence[Sample], plan: Plan) -> Replicates:
     """Any statistic, called for every replicate with the values it holds."""
     first = batch[0]
     counts = kernels().bootstrap_counts(
@@ -288,7 +305,7 @@ def _by_counts(batch: Sequence[Sample], plan: Plan) -> _Replicates:
     accelerations = np.full(len(batch), np.nan)
     if plan.method == "bca":
         accelerations = np.array([_acceleration(_left_out(sample, plan)) for sample in batch])
-    return _Replicates(values, estimates, accelerations)
+    return Replicates(values, estimates, accelerations)
 
 
 def _left_out(sample: Sample, plan: Plan) -> list[Floats]:
@@ -355,7 +372,7 @@ def _plain_mean(sample: Sample) -> float:
         return float(np.exp(mean)) if sample.logs else mean
 
 
-def _limits(drawn: _Replicates, plan: Plan) -> dict[str, NDArray[np.float64]]:
+def _limits(drawn: Replicates, plan: Plan) -> dict[str, NDArray[np.float64]]:
     if drawn.errors is not None:
         found = kernels().bootstrap_t_interval(
             drawn.values, drawn.errors[0], drawn.estimates, drawn.errors[1], plan.level, threads=plan.threads

@@ -97,10 +97,15 @@ def load_samples(
     strict: bool,
     threads: int | None,
     sisters: Sisters | None = None,
+    shared: bool = False,
 ) -> Samples:
-    """Instances of every run and score, of the last checkpoint of each run unless `by` names checkpoints."""
+    """Instances of every run and score, of the last checkpoint of each run unless `by` names checkpoints.
+
+    `shared`: only instances that all runs of a group have.
+    """
     over = None if sisters is None else sisters.over
     every = over == "step" or not {*PLACE, order}.isdisjoint(by)
+    apart = ["step"] if "step" in by else []
     by = [name for name in by if name not in ("run", "step", *stratify)]
     choice = _Checkpoints(by, order, stratify, every=every)
 
@@ -139,7 +144,10 @@ def load_samples(
     joined = mixed(rows.select(*given, *candidates).unique(), given, candidates)
     if inside:
         rows = rows.with_columns(pl.struct(inside).rank("dense").alias("__sister"))
-    samples = _arrange(rows, [*given, *joined], joined, cluster, stratify, sisters, threads)
+    within = (
+        [*apart, *(name for name in (*given, *joined) if name not in ("run", "step"))] if shared else None
+    )
+    samples = _arrange(rows, [*given, *joined], joined, cluster, stratify, sisters, within, threads)
     warn_joined(samples.labels, joined, given)
     return samples
 
@@ -213,6 +221,7 @@ def _arrange(
     cluster: str | None,
     stratify: Sequence[str],
     sisters: Sisters | None,
+    within: Sequence[str] | None,
     threads: int | None,
 ) -> Samples:
     """Number rows of the result and sort instances, so that no order of rows can reach the draws."""
@@ -227,6 +236,8 @@ def _arrange(
     inside, unmatched = np.ones(labels.height, dtype=np.intp), np.zeros(labels.height, dtype=np.intp)
     if sisters is not None:
         rows, inside, unmatched = _matched(rows, [*stratify, "instance_id"], labels.select(key), sisters)
+    elif within is not None:
+        rows, unmatched = _shared(rows, [*stratify, "instance_id"], labels.select(key), within)
     rows = _with_clusters(rows, ["__row", *stratify, "instance_id"], cluster)
     outer = [] if sisters is None else ["__sister"]
     within = ["__row", *outer, *stratify, "__cluster", "instance_id"]
@@ -308,6 +319,20 @@ def _matched(
     left_out = np.bincount(rows["__row"].to_numpy(), minlength=labels.height)
     left_out -= np.bincount(whole["__row"].to_numpy(), minlength=labels.height)
     return whole, inside, left_out.astype(np.intp)
+
+
+def _shared(
+    rows: pl.DataFrame, instance: Sequence[str], labels: pl.DataFrame, within: Sequence[str]
+) -> tuple[pl.DataFrame, NDArray[np.intp]]:
+    """Instances that all rows of the result with the same columns `within` have, and scores left out of each."""
+    group = pl.struct(within).rank("dense") if within else pl.lit(1, dtype=pl.UInt32)
+    group_of = labels.select(group.alias("__group")).with_row_index("__row")
+    size = group_of.group_by("__group").agg(pl.len().alias("__all"))
+    rows = rows.join(group_of.join(size, on="__group"), on="__row", maintain_order="left")
+    whole = rows.filter(pl.col("__row").n_unique().over("__group", *instance) == pl.col("__all"))
+    held = np.bincount(rows["__row"].to_numpy(), minlength=labels.height)
+    kept = np.bincount(whole["__row"].to_numpy(), minlength=labels.height)
+    return whole.drop("__group", "__all"), (held - kept).astype(np.intp)
 
 
 def _with_clusters(rows: pl.DataFrame, key: Sequence[str], cluster: str | None) -> pl.DataFrame:

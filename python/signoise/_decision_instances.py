@@ -44,17 +44,25 @@ def decisions_over_instances(
 
     def again(group: int, rows: Ints, replicates: Floats) -> Floats:
         """The decision accuracy of each replicate."""
-        scores = []
-        for window, (groups, n_runs, sign) in zip(windows, divided, strict=True):
-            _, own, counts = window.of(group)
-            of_runs = _means(replicates[np.searchsorted(rows, own)], counts)
-            scores.append(_means(of_runs, n_runs[groups == group]) * sign[group])
+        scores = [
+            scores_of_replicates(window, n_runs[groups == group], group, rows, replicates) * sign[group]
+            for window, (groups, n_runs, sign) in zip(windows, divided, strict=True)
+        ]
         if ties == "half":
             return kernels().agreement_columns(*scores, threads=draws.threads)
         small, target = scores
         return _agreement_by_rule(small, target, ties, draws.threads)
 
     return instance_limits(encoded, frame, windows, again, estimate, draws, logarithm=False)
+
+
+def scores_of_replicates(window: Windows, n_runs: Ints, group: int, rows: Ints, replicates: Floats) -> Floats:
+    """Score of each member of a group (row) in each replicate (column): the mean over its `n_runs` runs.
+
+    `rows` are the places in ``encoded.values`` that the rows of `replicates` stand for, in rising order.
+    """
+    _, own, counts = window.of(group)
+    return _means(_means(replicates[np.searchsorted(rows, own)], counts), n_runs)
 
 
 def _means(rows: Floats, counts: Ints) -> Floats:

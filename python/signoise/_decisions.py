@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,10 +12,11 @@ from numpy.typing import NDArray
 
 from ._addresses import group_addresses
 from ._decision_instances import decisions_over_instances
-from ._decision_rules import by_rule, tie_rule
+from ._decision_rules import by_rule, without_each
+from ._decision_sides import check_unmixed, columns_of_sides, load_sides, matched, note_unmatched
 from ._duplicates import Duplicates
-from ._encode import Encoded, Series, encode
-from ._errors import DroppedRowsWarning, InsufficientDataError, MixedKeyWarning, OptionError, SchemaError
+from ._encode import Encoded, Series
+from ._errors import OptionError
 from ._instance_cells import open_instances
 from ._instance_intervals import FEW_INSTANCES, Draws
 from ._intervals import checkpoint_error, effective_checkpoints, quantile_at
@@ -24,8 +24,7 @@ from ._kernels import kernels
 from ._measure import check_autocorrelation, combined_noise, group_autocorrelation, member_scores
 from ._metrics import require_direction
 from ._options import as_columns, check_choice, check_count, check_level, check_seed, signature
-from ._schema import SCORE_IDENTITY, SYNONYMS, as_expression, config_sources, predicate
-from ._scores import Filter, Groups, Scores, load, note_key, warn_notes
+from ._scores import Filter, Groups, Scores
 from ._status import Statuses, check_strict, flag_lists, result_column
 
 Floats = NDArray[np.float64]
@@ -200,21 +199,9 @@ def decision_accuracy(
         raise OptionError('instances=True is for score="final" or "mean" over all pairs, without groups')
     if pairs != "all" and ties != "half":
         raise OptionError(f'pairs={pairs!r} scores ties one half; leave ties at "half"')
-    if small is None or target is None:
-        raise OptionError(
-            'small and target are both needed, e.g. small="params = 150000000", target="params = 1e9"'
-        )
 
     by = as_columns(by)
-    sides = {"small": small, "target": target}
-    expressions = {name: as_expression(value, name) for name, value in sides.items()}
-    named = list(dict.fromkeys(root for e in expressions.values() for root in e.meta.root_names()))
-    wanted: list[pl.Expr | str] = [
-        *by,
-        *(as_columns(match) if match else ("recipe", "run")),
-        order,
-        *expressions.values(),
-    ]
+    wanted = columns_of_sides(by, match, order, {"small": small, "target": target})
     draws = None
     if instances:
         scores, where, source = open_instances(
@@ -228,52 +215,30 @@ def decision_accuracy(
             threads=threads,
         )
         draws = Draws(source, cluster, n_resamples, rng_seed, confidence_level, threads)
-    table = load(
+    sides = load_sides(
         scores,
-        columns=None if draws else columns,
+        small=small,
+        target=target,
+        match=match,
+        by=by,
         where=where,
+        order=order,
         groups=groups,
-        use=wanted,
+        columns=columns,
+        opened=draws is not None,
         duplicates=duplicates,
         strict=strict,
         threads=threads,
     )
-    schema = table.frame.schema
-    masks = {
-        name: checked
-        for name, value in sides.items()
-        if (checked := predicate(value, name, schema)) is not None
-    }
-    # Each side is looked up once, in the whole table, and travels as a column.
-    on_side = table.frame.select(mask.fill_null(False).alias(f"__{name}") for name, mask in masks.items())
-    for name in masks:
-        if not on_side[f"__{name}"].any():
-            raise SchemaError(
-                f"{name}: no row satisfies {sides[name]!s}; look at the values of {', '.join(named)}"
-            )
-    frame = table.frame.hstack(on_side).filter(pl.any_horizontal(on_side.columns))
-    left = _columns_that_leave(named, columns)
-    origin, frame = frame, _strip_config(frame, named)
-    members = as_columns(match) if match else _default_match(frame)
-    encoded = encode(
-        frame,
-        by=[name for name in by if name not in left],
-        members=members,
-        order=order,
-        masks={name: pl.col(f"__{name}") for name in masks},
-        leave_key=left,
-        duplicates=duplicates,
-    )
-    warn_notes(table.notes)
-    note_key(encoded, [name for name in by if name not in left])
+    encoded, left, members = sides.encoded, sides.left, sides.members
 
     windows = {"small": window_small or window, "target": window_target or window}
     a, b = (
-        _side(encoded, name, score, windows[name], left, direction, autocorrelation, threads)
+        side_scores(encoded, name, score, windows[name], left, direction, autocorrelation, threads)
         for name in windows
     )
-    common_a, common_b = _matched(a, b, encoded.members)
-    _note_unmatched(encoded, a, b, common_a, members, strict=strict)
+    common_a, common_b = matched(a, b, encoded.members)
+    note_unmatched(encoded, a, b, common_a, members, strict=strict)
     text = signature(
         "decision_accuracy",
         small=small,
@@ -311,37 +276,16 @@ def decision_accuracy(
     if draws:
         in_sides = [(a, common_a), (b, common_b)]
         estimate = out["decision_accuracy"]
-        limits = decisions_over_instances(encoded, in_sides, estimate, origin, draws, score=score, ties=ties)
+        limits = decisions_over_instances(
+            encoded, in_sides, estimate, sides.frame, draws, score=score, ties=ties
+        )
         out |= limits.columns()
     result = _result(encoded, out, a, b, common_a, common_b, score, text)
     check_strict(result, encoded.by, strict=strict)
     return result
 
 
-def _columns_that_leave(named: Sequence[str], columns: Mapping[str, str] | None) -> list[str]:
-    """Columns that the filters speak of, under any of their names."""
-    ours = {their: our for our, theirs in SYNONYMS.items() for their in theirs} | dict(columns or {})
-    return list(dict.fromkeys([*named, *(ours[name] for name in named if name in ours)]))
-
-
-def _strip_config(frame: pl.DataFrame, named: Sequence[str]) -> pl.DataFrame:
-    """Take the parts that a filter names out of `config`: they are what the two sides differ in."""
-    sources = config_sources(named)
-    if "config" not in frame.columns or not sources:
-        return frame
-    rest = pl.col("config")
-    for label in sources.values():
-        rest = rest.str.replace_all(rf"(^|,){label}=[^,]*", "")
-    rest = rest.str.strip_chars_start(",")
-    return frame.with_columns(pl.when(rest == "").then(None).otherwise(rest).alias("config"))
-
-
-def _default_match(frame: pl.DataFrame) -> tuple[str, ...]:
-    filled = "recipe" in frame.columns and frame["recipe"].null_count() == 0
-    return ("recipe",) if filled else ("run",)
-
-
-def _side(
+def side_scores(
     encoded: Encoded,
     name: str,
     score: str,
@@ -351,9 +295,10 @@ def _side(
     autocorrelation: float | str,
     threads: int | None,
 ) -> Side:
+    """Scores of the members inside one mask."""
     series = encoded.series(window, name, threads)
     labels = encoded.heads[series.block]
-    _check_unmixed(series, labels, name, left)
+    check_unmixed(series, labels, name, left)
     kind = "mean" if score == "mean" else "last"
     n_groups = len(encoded.groups)
     values, group, member, _, runs = member_scores(
@@ -402,71 +347,6 @@ def _checkpoint_variance(
     )
     variance = error.variance[series.group]
     return variance / effective_checkpoints(run_n, error.rho[series.group]) if averaged else variance
-
-
-def _check_unmixed(series: Series, labels: pl.DataFrame, side: str, left: Sequence[str]) -> None:
-    """Each side of a group must hold one metric, task, ..; a member that holds several scales is averaged aloud."""
-    for column in left:
-        if column not in labels.columns or labels[column].n_unique() <= 1:
-            continue
-        frame = labels.with_columns(pl.Series("__group", series.group), pl.Series("__member", series.member))
-        within = ["__group"] if column in SCORE_IDENTITY else ["__group", "__member"]
-        seen = frame.group_by(within).agg(
-            pl.col(column).n_unique().alias("n"), pl.col(column).unique().sort()
-        )
-        mixed = seen.filter(pl.col("n") > 1)
-        if not mixed.height:
-            continue
-        values = ", ".join(str(value) for value in mixed.sort(within)[column][0].head(4))
-        if column in SCORE_IDENTITY:
-            raise OptionError(
-                f"{side} selects several values of {column} ({values}); narrow the filter to one, or add where=..."
-            )
-        warnings.warn(
-            f"{side} selects several values of {column} ({values}) for {mixed.height} members: averaged",
-            MixedKeyWarning,
-            stacklevel=4,
-        )
-
-
-def _matched(a: Side, b: Side, members: pl.DataFrame) -> tuple[Ints, Ints]:
-    """Positions of the members that stand on both sides.
-
-    Nothing is matched on a missing key, and a score that is undefined (the mean of inf and -inf) cannot be ranked.
-    """
-    keyed = members.select(pl.all_horizontal(pl.all().is_not_null())).to_series().to_numpy()
-    places = []
-    for side in (a, b):
-        rankable = np.flatnonzero(keyed[side.member] & ~np.isnan(side.scores))
-        places.append((side.group[rankable] * max(len(members), 1) + side.member[rankable], rankable))
-    (at_a, in_a), (at_b, in_b) = places
-    _, first, second = np.intersect1d(at_a, at_b, assume_unique=True, return_indices=True)
-    return in_a[first].astype(np.intp), in_b[second].astype(np.intp)
-
-
-def _note_unmatched(
-    encoded: Encoded, a: Side, b: Side, common: Ints, members: Sequence[str], *, strict: bool
-) -> None:
-    only_a, only_b = len(a.scores) - len(common), len(b.scores) - len(common)
-    if not only_a and not only_b:
-        return
-    matched = set(zip(a.group[common].tolist(), a.member[common].tolist(), strict=True))
-    lonely = sorted(
-        {
-            m
-            for side in (a, b)
-            for g, m in zip(side.group.tolist(), side.member.tolist(), strict=True)
-            if (g, m) not in matched
-        }
-    )
-    labels = [", ".join(str(value) for value in encoded.members.row(m)) for m in lonely[:3]]
-    text = (
-        f"{only_a} scores at small scale and {only_b} at the target have no partner on {', '.join(members)} and were "
-        f"left out (e.g. {'; '.join(labels)})"
-    )
-    if strict:
-        raise InsufficientDataError(f"{text}; filter them out (where=...) or call with strict=False")
-    warnings.warn(text, DroppedRowsWarning, stacklevel=3)
 
 
 def _agreement(
@@ -526,7 +406,7 @@ def _agreement(
         )
         estimate, n_pairs = decided["agreement"], decided["n_pairs"].astype(float)
     else:
-        low, high = _delete_one(counts, estimate, n_members, group, offsets, ties, level, threads)
+        low, high = recipe_limits(counts, estimate, n_members, group, offsets, ties, level, threads)
         spread = kernels().noisy_agreement(
             small,
             target,
@@ -566,7 +446,7 @@ def _agreement(
     }
 
 
-def _delete_one(
+def recipe_limits(
     counts: Mapping[str, NDArray[Any]],
     estimate: Floats,
     n_members: Ints,
@@ -577,25 +457,7 @@ def _delete_one(
     threads: int | None,
 ) -> tuple[Floats, Floats]:
     """Recipe interval from the decision accuracies without each member in turn."""
-
-    def without(name: str, member: str) -> Floats:
-        return counts[name][group].astype(float) - counts[member]
-
-    one = (counts["tied_small"] + counts["tied_target"])[group].astype(float) - counts["member_tied_one"]
-    j = n_members[group].astype(float)
-    with np.errstate(all="ignore"):
-        remaining = (j - 1) * (j - 2) / 2
-        if ties == "compat":
-            left_out = without("compat_agree", "member_compat_agree") / remaining
-        else:
-            left_out = tie_rule(
-                without("concordant", "member_concordant"),
-                without("discordant", "member_discordant"),
-                one,
-                without("tied_both", "member_tied_both"),
-                remaining,
-                ties,
-            )
+    left_out = without_each(counts, n_members, group, ties)
     freedom = np.maximum(n_members - 1, 1).astype(float)
     critical = quantile_at("t_quantile", (1 + level) / 2, freedom)
     limits = kernels().jackknife_interval(estimate, left_out, critical, offsets, level, threads=threads)

@@ -41,6 +41,11 @@ class Cells:
     logs: NDArray[np.bool_]
     """Rows of a perplexity, whose score is exp of the mean of logarithms."""
 
+    @property
+    def finite(self) -> bool:
+        """Whether all scores and weights are."""
+        return bool(np.isfinite(self.values).all() and np.isfinite(self.weights).all())
+
 
 class Source(Protocol):
     """Something that has instances."""
@@ -63,8 +68,9 @@ def open_instances(
     duplicates: Duplicates,
     strict: bool,
     threads: int | None,
+    who: str = "instances=True draws instances",
 ) -> tuple[Scores, Filter, Source]:
-    """Scores for a verb, the filter that they still need, and their instances."""
+    """Scores for a verb, the filter that they still need, and their instances; `who` says what needs these."""
     from ._store._verbs import as_store, speaks_of_instances
 
     store = as_store(scores)
@@ -77,7 +83,7 @@ def open_instances(
     wanted = [*use, "cluster" if cluster is None else cluster]
     rows, _ = rows_of(scores, columns, where, wanted, strict=strict, threads=threads, instances=True)
     if "instance_id" not in rows.columns or rows["instance_id"].null_count() == rows.height:
-        raise SchemaError(no_instances("instances=True draws instances"))
+        raise SchemaError(no_instances(who))
     if cluster is not None and cluster not in rows.columns:
         raise SchemaError(
             f"cluster: the table has no column {cluster!r}{did_you_mean(cluster, rows.columns)} "

@@ -81,6 +81,27 @@ class Windows:
         return slice(first, end), self.rows[self._starts[first] : self._starts[end]], self._counts[first:end]
 
 
+def instance_addresses(encoded: Encoded) -> NDArray[np.uint64]:
+    """An address for the draws of each group; metrics of the same instances share it."""
+    return group_addresses(
+        encoded.groups.select(name for name in encoded.by if name not in ("metric", "filter"))
+    )
+
+
+def cells_by_group(
+    encoded: Encoded, frame: pl.DataFrame, windows: Sequence[Windows], source: Source
+) -> Iterator[tuple[int, Ints, Cells | None]]:
+    """Each group, its rows of ``encoded.values`` in rising order, and the scores of single instances behind them."""
+    n_groups = len(encoded.groups)
+    rows = np.unique(np.concatenate([side.rows for side in windows]))
+    group = np.repeat(encoded.group_of, np.diff(encoded.starts))[rows]
+    rows, group = rows[order := np.argsort(group, kind="stable")], group[order]
+    bounds = np.searchsorted(group, np.arange(n_groups + 1)).tolist()
+    needed = frame[rows if encoded.row is None else encoded.row[rows]]
+    for at, cells in enumerate(source.cells(needed, bounds)):
+        yield at, rows[bounds[at] : bounds[at + 1]], cells
+
+
 def instance_limits(
     encoded: Encoded,
     frame: pl.DataFrame,
@@ -108,26 +129,16 @@ def instance_limits(
         On the scale of logarithms; else on its own, which ends at 0 and 1.
     """
     n_groups = len(encoded.groups)
-    rows = np.unique(np.concatenate([side.rows for side in windows]))
-    group = np.repeat(encoded.group_of, np.diff(encoded.starts))[rows]
-    rows, group = rows[order := np.argsort(group, kind="stable")], group[order]
-    bounds = np.searchsorted(group, np.arange(n_groups + 1)).tolist()
-    needed = frame[rows if encoded.row is None else encoded.row[rows]]
-    # Metrics of the same instances share their draws.
-    units = group_addresses(
-        encoded.groups.select(name for name in encoded.by if name not in ("metric", "filter"))
-    )
+    units = instance_addresses(encoded)
     spread, n_instances = np.full(n_groups, np.nan), np.zeros(n_groups, dtype=np.intp)
-    for at, cells in enumerate(draws.source.cells(needed, bounds)):
+    for at, rows, cells in cells_by_group(encoded, frame, windows, draws.source):
         if cells is None:
             continue
         n_instances[at] = cells.values.shape[1]
-        if len(cells.clusters) < 2 or not (
-            np.isfinite(cells.values).all() and np.isfinite(cells.weights).all()
-        ):
+        if len(cells.clusters) < 2 or not cells.finite:
             continue
         replicates = _replicates(cells, units[at : at + 1], draws)
-        values = statistic(at, rows[bounds[at] : bounds[at + 1]], replicates)
+        values = statistic(at, rows, replicates)
         with np.errstate(all="ignore"):
             spread[at] = np.std(np.log(values) if logarithm else values, ddof=1)
     margin = quantile_at("t_quantile", (1 + draws.level) / 2, np.full(n_groups, np.inf)) * spread

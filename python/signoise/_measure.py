@@ -466,19 +466,33 @@ def _over_instances(
     ]
 
     def again(group: int, rows: Ints, replicates: Floats) -> Floats:
-        """The SNR of each replicate: replicates stand for groups."""
-        n = replicates.shape[1]
-        signal_runs, noise_runs = (
-            _replicated(encoded, side, group, rows, replicates, settings.window, draws.threads)
-            for side in sides
-        )
-        scores, _, _, offsets, _ = member_scores(signal_runs, settings.score, n, draws.threads)
-        moments = kernels().segment_moments(scores, offsets, threads=draws.threads)
-        combined = combined_noise(noise_runs, settings.noise, settings.ddof, n, draws.threads)
-        signal = (moments["max"] - moments["min"]) / _relative_to(moments["mean"], relative=settings.relative)
-        return signal / (combined["absolute"] / _relative_to(combined["mean"], relative=settings.relative))
+        return snr_of_replicates(encoded, settings, sides, group, rows, replicates, draws.threads)
 
     return instance_limits(encoded, frame, sides, again, estimate, draws, logarithm=True)
+
+
+def snr_of_replicates(
+    encoded: Encoded,
+    settings: Settings,
+    sides: Sequence[Windows],
+    group: int,
+    rows: Ints,
+    replicates: Floats,
+    threads: int | None,
+) -> Floats:
+    """The SNR of a group with each replicate (column) of the scores in its `rows` of ``encoded.values``.
+
+    `sides` hold the runs of the signal and of the noise; replicates stand for groups.
+    """
+    n = replicates.shape[1]
+    signal_runs, noise_runs = (
+        _replicated(encoded, side, group, rows, replicates, settings.window, threads) for side in sides
+    )
+    scores, _, _, offsets, _ = member_scores(signal_runs, settings.score, n, threads)
+    moments = kernels().segment_moments(scores, offsets, threads=threads)
+    combined = combined_noise(noise_runs, settings.noise, settings.ddof, n, threads)
+    signal = (moments["max"] - moments["min"]) / _relative_to(moments["mean"], relative=settings.relative)
+    return signal / (combined["absolute"] / _relative_to(combined["mean"], relative=settings.relative))
 
 
 def _replicated(

@@ -107,7 +107,7 @@ _TABLE: list[Metric] = [
         aggregate="corpus",
     ),
     # Probability of the right continuation, and differences of such.
-    *_family("fraction", "higher", _FRACTION, "soft likelihood total_prob"),
+    *_family("fraction", "higher", _FRACTION, "soft likelihood total_prob correct_prob norm_correct_prob"),
     *_family("fraction", "higher", (-1.0, 1.0), "margin"),
     # Log-probabilities.
     *_family(
@@ -117,6 +117,8 @@ _TABLE: list[Metric] = [
         "logprob log_prob loglikelihood soft_log sum_logits_corr correct_logit logits_per_token_corr "
         "logits_per_char_corr",
     ),
+    # Of the wrong choices together: it rises with all of them and falls with the right one.
+    *_family("nats", None, (None, None), "sum_logits_incorr"),
     # Losses.
     *_family(
         "nats",
@@ -160,6 +162,9 @@ _ALIASES = {
     "logits_per_byte": "bits_per_byte",
     "logits_per_byte_corr": "bits_per_byte",
     "bits_per_byte_corr": "bits_per_byte",
+    "logp_vocab_correct": "sum_logits_corr",
+    "prob_vocab_correct": "correct_prob",
+    "prob_choices_correct": "norm_correct_prob",
     "ppl": "perplexity",
     "likelihood_diff": "likelihood_difference",
 }
@@ -171,9 +176,11 @@ _AT_K = re.compile(r"(?P<of>[^@]+)@\d+")
 _BY_PREFIX: list[tuple[re.Pattern[str], Metric]] = [
     (_PASS_AT, Metric("pass@k", "higher", 0.0, 1.0, "fraction")),
     (
-        re.compile(r"(?:norm_)?correct_prob(?:_.*)?|total_prob_.*"),
+        re.compile(r"(?:norm_)?correct_prob(?:_.*)?"),
         Metric("correct_prob", "higher", 0.0, 1.0, "fraction"),
     ),
+    # Roots of probabilities: those of several choices add up to more than 1.
+    (re.compile(r"total_prob_.*"), Metric("total_prob", "higher", 0.0, None, "fraction")),
     (re.compile(r"margin_.*"), Metric("margin", "higher", -1.0, 1.0, "fraction")),
     (re.compile(r"correct_logit_.*"), Metric("correct_logit", "higher", None, 0.0, "nats")),
     (re.compile(r"(?:bleu|rouge[12l](?:sum)?)_acc"), Metric("rouge_acc", "higher", 0.0, 1.0, "fraction")),

@@ -310,7 +310,7 @@ def merge_tasks(
     notes: list[str] = []
     tasks = frame["task"].unique().drop_nulls().sort().to_list()
     for name, pattern in groups.items():
-        chosen = _matching_tasks(name, pattern, tasks)
+        chosen = matching_tasks(name, pattern, tasks)
         said: dict[str, None] = {}  # where conflicts are kept rows are merged twice: say it once
         merge = partial(_merge_task, name=name, chosen=chosen, said=said, threads=threads)
         merged, more = settled_or_doubled(frame.filter(pl.col("task").is_in(chosen)), duplicates, merge)
@@ -368,7 +368,7 @@ def _merge_task(
     return whole.drop("__n", "__rows", "__expected")
 
 
-def _matching_tasks(name: str, pattern: str | Sequence[str], tasks: Sequence[str]) -> list[str]:
+def matching_tasks(name: str, pattern: str | Sequence[str], tasks: Sequence[str]) -> list[str]:
     if isinstance(pattern, str):
         chosen = [task for task in tasks if fnmatchcase(task, pattern)]
     else:

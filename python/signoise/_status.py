@@ -47,6 +47,7 @@ FLAGS = (
     "clustered",
     "unpaired",
     "unmatched",
+    "no_primary",
     "percentile_fallback",
     "poor_coverage",
 )

@@ -93,6 +93,15 @@ def _groups(_: click.Context, __: click.Parameter, value: Sequence[str]) -> dict
     return found or None
 
 
+def _primary(
+    ctx: click.Context, option: click.Parameter, value: Sequence[str]
+) -> str | dict[str, str] | None:
+    """One metric for all tasks, or one for each."""
+    if len(value) == 1 and "=" not in value[0]:
+        return value[0]
+    return _pairs("METRIC, or TASK=METRIC")(ctx, option, value)
+
+
 def _direction_words(value: Sequence[str]) -> dict[str, str] | None:
     pairs = _pairs("METRIC=higher or METRIC=lower")(None, None, value)  # type: ignore[arg-type]
     for metric, word in (pairs or {}).items():
@@ -263,6 +272,13 @@ signal = click.option(
     help="relative_dispersion, compat:NAME (the published code's variant) or textbook:NAME.",
 )
 population = click.option("--population", metavar="SQL", help="Rows that make the signal.  [all]")
+primary = click.option(
+    "--primary",
+    multiple=True,
+    metavar="METRIC",
+    callback=_primary,
+    help="The metric that counts; TASK=METRIC for one task.  [primary_score, acc_norm, .., acc, exact_match]",
+)
 rng_seed = click.option(
     "--rng-seed", type=click.IntRange(min=0), metavar="N", help="Chooses the random draws.  [0]"
 )

@@ -95,11 +95,13 @@ def run_verb(
     *,
     by: tuple[str, ...] = (),
     whole: bool = True,
+    spooled: bool = True,
     lines: Callable[[pl.DataFrame], Sequence[str]] | None = None,
 ) -> None:
     """Read, call the verb of the package with the options that were given, and show its table.
 
-    A verb that does not need the whole table gets the dumps to load itself. `lines` puts a result into sentences.
+    A verb that does not need the whole table gets the dumps to load itself, large tables `spooled`. `lines` puts a
+    result into sentences.
     """
     import signoise
 
@@ -119,7 +121,9 @@ def run_verb(
         else:
             from .._readers import Spool
 
-            spool = closing.enter_context(Spool(given.get("by", ()), given.get("where")))
+            spool = Spool(given.get("by", ()), given.get("where")) if spooled else None
+            if spool is not None:
+                closing.enter_context(spool)
             scores = open_dumps(session, **reading, strict=given.get("strict"), spool=spool)
             scores.row_progress = session.progress.rows
             session.progress.rows(0, scores.report.rows)

@@ -1,4 +1,4 @@
-"""``signoise smoothness`` and ``signoise average``."""
+"""``signoise smoothness``."""
 
 from __future__ import annotations
 
@@ -40,35 +40,3 @@ def smoothness(session: Session, **options: Any) -> None:
     the mean step between checkpoints, in score units, normalised by the range, and beyond the improvement.
     """
     run_verb(session, "smoothness", options)
-
-
-@click.command(
-    cls=Command,
-    examples=(
-        "signoise average results/ --window 5 -o smoothed.parquet",
-        "signoise average scores.parquet --how ema --window 8 --min-checkpoints 8 -o smoothed.csv",
-    ),
-)
-@option.reading
-@option.window
-@click.option(
-    "--how", type=click.Choice(["mean", "ema"]), help="Trailing mean or exponential average.  [mean]"
-)
-@click.option(
-    "--min-checkpoints",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Leave out checkpoints with fewer scores so far.  [1]",
-)
-@option.order
-@option.groups
-@option.duplicates
-@option.writing
-@option.running
-@click.pass_obj
-def average(session: Session, **options: Any) -> None:
-    """Average checkpoints: the score table again, each value smoothed over those before it.
-
-    The columns are those of the score table; value is the mean of the last checkpoints up to this one.
-    """
-    run_verb(session, "average_checkpoints", options)

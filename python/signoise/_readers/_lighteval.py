@@ -20,6 +20,7 @@ from typing import Any
 import polars as pl
 
 from .._names import parse_name
+from ._choices import Answered, Choices, collected
 from ._common import (
     config_text,
     count_of,
@@ -34,6 +35,8 @@ from ._common import (
 from ._dump import Batch, Part
 from ._files import Found, clean
 from ._json_document import Damaged, Document
+from ._lighteval_choices import COLUMNS as CHOICES
+from ._lighteval_choices import answered, narrowed
 from ._report import ReadReport
 
 FORMAT = "lighteval"
@@ -205,6 +208,28 @@ class Dump:
         empty = pl.DataFrame(schema=columns)
         return Batch(parts, pl.concat([empty, *frames], how="diagonal"), names, weights, known)
 
+    def choices(self, parts: Sequence[Part]) -> Choices:
+        """Log-likelihoods, texts and tokens of the choices of each document."""
+        columns = {"part": pl.UInt32, "instance_id": pl.String, "line": pl.UInt32}
+        frames = [pl.DataFrame(schema=columns)]
+        answers: list[Answered | None] = []
+        for at, part in enumerate(parts):
+            try:
+                scan = pl.scan_parquet(part.file.path, glob=False)
+                frame = self._documents(part.note, scan, narrowed(scan.collect_schema()))
+            except (OSError, ValueError, *_POLARS) as error:
+                self._report.skip(part.file.label, _reason(error))
+                continue
+            self._report.files[FORMAT] += 1
+            self._report.instances += frame.height
+            frames.append(frame.select(pl.lit(at, pl.UInt32).alias("part"), "instance_id", "line"))
+            held = [frame[name] if name in frame.columns else [None] * frame.height for name in CHOICES]
+            for line, one in enumerate(map(answered, *held), 1):
+                if isinstance(one, str):
+                    self._report.drop(one, part.file.label, line)
+                answers.append(one if isinstance(one, Answered) else None)
+        return collected(pl.concat(frames), answers, {})
+
     # --- planning
 
     def _plan(self) -> None:
@@ -316,7 +341,16 @@ class Dump:
             raise Damaged(
                 f"no column 'metric' or 'metrics' (it has {', '.join(schema.names()[:10])}): no details of lighteval"
             )
-        chosen = [_identifier(schema).alias("instance_id"), pl.col(column)]
+        frame = self._documents(details, scan, [pl.col(column)])
+        means = details.run.means.get(_without_numbers(details.key), {})
+        values = self._values(details.file, frame, column, means)
+        metrics = [name for name in values if not name.startswith("_") or name[1:] not in values]
+        return frame.select("instance_id", "line").with_columns(**values), metrics
+
+    def _documents(self, details: _Details, scan: pl.LazyFrame, columns: Sequence[pl.Expr]) -> pl.DataFrame:
+        """Columns of a details file beside the id and the line of each document."""
+        schema = scan.collect_schema()
+        chosen = [_identifier(schema).alias("instance_id"), *columns]
         frame = scan.select(chosen).collect(engine="streaming").with_row_index("line", 1)
         names = pl.col("instance_id")
         if frame["instance_id"].null_count():
@@ -330,10 +364,7 @@ class Dump:
             frame = frame.with_columns(
                 pl.when(copy > 0).then(names + "#" + (copy + 1).cast(pl.String)).otherwise(names)
             )
-        means = details.run.means.get(_without_numbers(details.key), {})
-        values = self._values(details.file, frame, column, means)
-        metrics = [name for name in values if not name.startswith("_") or name[1:] not in values]
-        return frame.select("instance_id", "line").with_columns(**values), metrics
+        return frame
 
     def _values(
         self, file: Found, frame: pl.DataFrame, column: str, means: Mapping[str, bool]

@@ -88,6 +88,7 @@ class Evaluation:
         self._limit, self._shots = config.get("limit"), config.get("num_fewshot")
         self._shots_of, self._configs = mapping(document.get("n-shot")), mapping(document.get("configs"))
         self._tasks = {*results, *self._configs}
+        self._templated = isinstance(document.get("chat_template"), str)
 
     @property
     def checkpoint(self) -> tuple[Any, ...]:
@@ -110,6 +111,13 @@ class Evaluation:
         )
         task, subtask = (roots[0], clean(name)) if roots else (name, None)
         return Place(clean(task), subtask, config_text(shots, self._limit, self.variant))
+
+    def delimiter(self, name: str) -> str:
+        """What the harness puts between the question of a task and each of its choices."""
+        told = mapping(self._configs.get(name)).get("target_delimiter")
+        if self._templated:
+            return ""  # a chat template brings its own
+        return told if isinstance(told, str) else " "
 
     def filters(self, name: str) -> tuple[str | None, ...]:
         """Names of the filters of a task in the order in which 0.4.2 wrote their rows; None is no filter."""

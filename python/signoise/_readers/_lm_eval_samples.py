@@ -35,11 +35,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from .._metrics import aggregation
+from ._choices import Answered, Choices, collected
 from ._documents import OTHER_LAYOUT, load_document
 from ._dump import Batch, Part
 from ._files import clean, inner_extension, is_instance_row
 from ._json_lines import ABSENT, ARRAY, BOOL, NULL, NUMBER, STRING, Field, Lines, read_lines, scan_lines
 from ._lm_eval import Collector, is_results
+from ._lm_eval_choices import answered
 from ._lm_eval_names import STAMP, Evaluation, parse_place, time_stamp
 
 if TYPE_CHECKING:
@@ -66,6 +68,7 @@ _SKIP = (
 )
 """Fields that are checked to be sound JSON and not kept."""
 _RESPONSES = "filtered_resps"
+_NO_CHOICES = tuple(name for name in _SKIP if name not in ("target", "arguments", "resps"))
 _OWN = {"doc_id", "filter", "metrics", _RESPONSES, *_SKIP}
 
 _PAIR = r'^[\[\s]*"?(?:[-+\d.e]+|[-+]?(?:nan|inf(?:inity)?))"?\s*,\s*"?(?:true|false)"?\s*\]'
@@ -106,6 +109,16 @@ def claims(file: Found, head: bytes) -> bool:
 def is_samples(file: Found, head: bytes) -> bool:
     """Whether name and first keys both say that these are samples, so that no other harness can mean it."""
     return _ROW.match(head) is not None and _SAMPLES.fullmatch(file.name) is not None
+
+
+@dataclass(frozen=True)
+class Note:
+    """What the results file says of the samples of a task."""
+
+    filters: tuple[str | None, ...] = (None,)
+    """In the order in which 0.4.2 wrote their rows; None is no filter."""
+    delimiter: str = " "
+    """What stands between a question and each of its choices."""
 
 
 class Dump:
@@ -170,16 +183,17 @@ class Dump:
                     known[key] = _labels_of_folder(folder, model)
                 labels = known[key] | {"task": clean(task), "source": file.label}
                 seconds, results = None, None
-                filters: tuple[str | None, ...] = (None,)
+                note = Note()
             else:
                 key = (id(evaluation), task)
                 if key not in known:
                     known[key] = _labels_of(evaluation, task)
                 labels = known[key] | {"source": file.label}
-                seconds, filters, results = evaluation.stamp, evaluation.filters(task), evaluation.label
+                seconds, results = evaluation.stamp, evaluation.label
+                note = Note(evaluation.filters(task), evaluation.delimiter(task))
             if stamp is not None:
                 seconds = time_stamp(stamp) or seconds
-            parts.append(Part(file, labels, os.stat(file.file).st_size, seconds, filters, results))
+            parts.append(Part(file, labels, os.stat(file.file).st_size, seconds, note, results))
         return parts
 
     def _evaluation(
@@ -217,21 +231,8 @@ class Dump:
         self._report.files[SAMPLES] += int(np.count_nonzero(np.bincount(lines.file)))
         self._report.instances += len(lines.line)
         self._doubt(parts, lines)
-        lines, ids, codes = self._with_id(parts, lines)
-        filters, sound = _filters(parts, lines, ids)
-        if not sound.all():
-            for at in np.flatnonzero(~sound):
-                where = parts[lines.file[at]].file.label
-                self._report.drop(_UNLABELLED, where, int(lines.line[at]), found=f"doc_id {ids[int(at)]}")
-            lines, ids, filters = lines.take(sound), ids.filter(sound), filters.filter(sound)
-            codes = None
+        lines, columns, codes = self._labelled(parts, lines)
         known = _known_metrics(parts, lines)
-        columns = {
-            "part": pl.Series(lines.file, dtype=pl.UInt32),
-            "instance_id": ids,
-            "filter": filters,
-            "line": pl.Series(lines.line, dtype=pl.UInt32),
-        }
         metrics: list[str] = []
         weights: dict[str, str] = {}
         for name in sorted(set().union(*known)):
@@ -263,6 +264,43 @@ class Dump:
         if codes is not None:
             batch.know_codes("instance_id", codes)
         return batch
+
+    def choices(self, parts: Sequence[Part]) -> Choices:
+        """Log-likelihoods and texts of the choices of each instance."""
+        lines = read_lines([part.file for part in parts], self._report, skip=_NO_CHOICES)
+        self._report.files[SAMPLES] += int(np.count_nonzero(np.bincount(lines.file)))
+        self._report.instances += len(lines.line)
+        lines, columns, _ = self._labelled(parts, lines)
+        delimiters = [parts[at].note.delimiter for at in lines.file]
+        found, own = answered(lines, delimiters)
+        for at, one in enumerate(found):
+            if isinstance(one, str):
+                where = parts[lines.file[at]].file.label
+                self._report.drop(
+                    one, where, int(lines.line[at]), found=f"doc_id {columns['instance_id'][at]}"
+                )
+        answers = [one if isinstance(one, Answered) else None for one in found]
+        return collected(pl.DataFrame(columns), answers, own)
+
+    def _labelled(
+        self, parts: Sequence[Part], lines: Lines
+    ) -> tuple[Lines, dict[str, pl.Series], NDArray[np.int64] | None]:
+        """Rows whose instance and filter are known, these as columns, and the codes of the ids where they are free."""
+        lines, ids, codes = self._with_id(parts, lines)
+        filters, sound = _filters(parts, lines, ids)
+        if not sound.all():
+            for at in np.flatnonzero(~sound):
+                where = parts[lines.file[at]].file.label
+                self._report.drop(_UNLABELLED, where, int(lines.line[at]), found=f"doc_id {ids[int(at)]}")
+            lines, ids, filters = lines.take(sound), ids.filter(sound), filters.filter(sound)
+            codes = None
+        columns = {
+            "part": pl.Series(lines.file, dtype=pl.UInt32),
+            "instance_id": ids,
+            "filter": filters,
+            "line": pl.Series(lines.line, dtype=pl.UInt32),
+        }
+        return lines, columns, codes
 
     def _with_id(
         self, parts: Sequence[Part], lines: Lines
@@ -410,7 +448,7 @@ def _filters(parts: Sequence[Part], lines: Lines, ids: pl.Series) -> tuple[pl.Se
     nth, together = counted["nth"].to_numpy(), counted["rows"].to_numpy()
     of_config = np.full(rows, None, dtype=object)
     for at in np.unique(lines.file[bare]):
-        names = parts[at].note
+        names = parts[at].note.filters
         mine = bare & (lines.file == at)
         if len(names) == 1:
             of_config[mine] = names[0]

@@ -23,7 +23,8 @@ from typing import Any
 import polars as pl
 
 from .._names import ParsedName, parse_name, parse_size, split_checkpoint
-from . import _olmes_predictions
+from . import _olmes_choices, _olmes_predictions
+from ._choices import Choices
 from ._common import config_text, count_of, mapping, text_of
 from ._dump import Batch, Part
 from ._files import Found, clean, head_of
@@ -304,6 +305,13 @@ class Dump:
         self._report.files[PREDICTIONS] += files
         self._report.instances += instances
         return batch
+
+    def choices(self, parts: Sequence[Part]) -> Choices:
+        """Log-likelihoods and lengths of the choices of each instance."""
+        choices, files, instances = _olmes_choices.load(parts, self._report)
+        self._report.files[PREDICTIONS] += files
+        self._report.instances += instances
+        return choices
 
 
 # --- names

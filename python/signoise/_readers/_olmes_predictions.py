@@ -38,7 +38,7 @@ BOOKKEEPING = re.compile(r"correct_choice|predicted_index_.*|num_(?:bytes|chars|
 PRIMARY = "primary_score"
 BITS, LOGITS, SIZE = "bits_per_byte", "sum_logits_corr", "num_bytes"
 
-_SKIP = ("model_output", "task_hash", "model_hash", "doc", "request_type", "task_name")
+SKIPPED = ("model_output", "task_hash", "model_hash", "doc", "request_type", "task_name")
 """Fields of rows that are checked to be sound JSON and not kept."""
 _NO_METRICS = "a prediction must have an object of metrics; evaluate the instance again"
 _NO_ID = "a prediction must have a native_id or a doc_id; evaluate the instance again"
@@ -68,9 +68,9 @@ def load(parts: Sequence[Part], report: ReadReport) -> tuple[Batch, int, int]:
     score is the ratio of sums (perplexity tasks, whose rows have ``num_bytes``).
     """
     files = [part.file for part in parts]
-    lines = read_lines(files, report, skip=_SKIP)
-    ids = _instance_ids(lines)
-    metrics = _field(lines, "metrics")
+    lines = read_lines(files, report, skip=SKIPPED)
+    ids = instance_ids(lines)
+    metrics = field_of(lines, "metrics")
     sound = (metrics.kind == OBJECT) & ids.is_not_null().to_numpy()
     for row in np.flatnonzero(~sound).tolist():
         reason = _NO_ID if metrics.kind[row] == OBJECT else _NO_METRICS
@@ -204,11 +204,11 @@ def _pooled(scores: pl.DataFrame, mine: NDArray[np.bool_], note: Note) -> NDArra
 
 def _continuation_bytes(requests: Found, report: ReadReport) -> dict[str, int]:
     """UTF-8 bytes (at least 1) of the right choice of each instance."""
-    lines = read_lines([requests], report, skip=_SKIP)
-    ids = _instance_ids(lines).to_list()
-    choice, label = _field(lines, "idx").number, _field(lines, "label").number
+    lines = read_lines([requests], report, skip=SKIPPED)
+    ids = instance_ids(lines).to_list()
+    choice, label = field_of(lines, "idx").number, field_of(lines, "label").number
     found: dict[str, int] = {}
-    for row, text in enumerate(_field(lines, "request").text.to_list()):
+    for row, text in enumerate(field_of(lines, "request").text.to_list()):
         single = np.isnan(choice[row]) or np.isnan(label[row])
         name = ids[row]
         if name is None or text is None or (not single and choice[row] != label[row]):
@@ -222,13 +222,14 @@ def _continuation_bytes(requests: Found, report: ReadReport) -> dict[str, int]:
 # --- fields
 
 
-def _field(lines: Lines, name: str) -> Field:
+def field_of(lines: Lines, name: str) -> Field:
+    """A field, also where no row has it."""
     return lines.fields.get(name) or Field.absent(len(lines.line))
 
 
-def _instance_ids(lines: Lines) -> pl.Series:
+def instance_ids(lines: Lines) -> pl.Series:
     """``native_id:doc_id``, either of which may be missing; null where both are."""
-    fields = {name: _field(lines, name) for name in ("native_id", "doc_id")}
+    fields = {name: field_of(lines, name) for name in ("native_id", "doc_id")}
     frame = pl.DataFrame({name: _id_texts(field) for name, field in fields.items()})
     both = pl.concat_str(pl.col("native_id").fill_null(""), pl.lit(":"), pl.col("doc_id").fill_null(""))
     return frame.select(

@@ -11,6 +11,17 @@ from .._bootstrap import bootstrap as _bootstrap
 from .._checkpoints import average_checkpoints as _average_checkpoints
 from .._compare import compare as _compare
 from .._decisions import decision_accuracy as _decision_accuracy
+from .._interventions._averaging_gain import averaging_gain as _averaging_gain
+from .._interventions._benchmark_agreement import benchmark_agreement as _benchmark_agreement
+from .._interventions._benchmark_preferences import benchmark_preferences as _benchmark_preferences
+from .._interventions._choose_window import choose_window as _choose_window
+from .._interventions._compare_metrics import compare_metrics as _compare_metrics
+from .._interventions._correlate import correlate as _correlate
+from .._interventions._filtering_gain import filtering_gain as _filtering_gain
+from .._interventions._near_best import near_best as _near_best
+from .._interventions._sample_size import sample_size as _sample_size
+from .._interventions._subtasks import filter_subtasks as _filter_subtasks
+from .._interventions._transforms import transform_correlations as _transform_correlations
 from .._item_statistics import item_statistics as _item_statistics
 from .._judged import prediction_powered as _prediction_powered
 from .._kernels import with_twins
@@ -28,20 +39,31 @@ from .._variance import variance as _variance
 
 aggregate = with_twins(_aggregate, _twins)
 average_checkpoints = with_twins(_average_checkpoints, _twins)
+averaging_gain = with_twins(_averaging_gain, _twins)
+benchmark_agreement = with_twins(_benchmark_agreement, _twins)
+benchmark_preferences = with_twins(_benchmark_preferences, _twins)
 bootstrap = with_twins(_bootstrap, _twins)
+choose_window = with_twins(_choose_window, _twins)
 compare = with_twins(_compare, _twins)
+compare_metrics = with_twins(_compare_metrics, _twins)
 confidence_sequence = with_twins(_confidence_sequence, _twins)
+correlate = with_twins(_correlate, _twins)
 decision_accuracy = with_twins(_decision_accuracy, _twins)
+filter_subtasks = with_twins(_filter_subtasks, _twins)
+filtering_gain = with_twins(_filtering_gain, _twins)
 item_statistics = with_twins(_item_statistics, _twins)
 mixed_effects = with_twins(_mixed_effects, _twins)
+near_best = with_twins(_near_best, _twins)
 noise = with_twins(_noise, _twins)
 permutation_test = with_twins(_permutation_test, _twins)
 prediction_powered = with_twins(_prediction_powered, _twins)
 rank = with_twins(_rank, _twins)
 roll_up = with_twins(_roll_up, _twins)
+sample_size = with_twins(_sample_size, _twins)
 seed_variance = with_twins(_seed_variance, _twins)
 signal = with_twins(_signal, _twins)
 smoothness = with_twins(_smoothness, _twins)
 snr = with_twins(_snr, _twins)
 subset_control = with_twins(_subset_control, _twins)
+transform_correlations = with_twins(_transform_correlations, _twins)
 variance = with_twins(_variance, _twins)

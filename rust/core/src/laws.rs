@@ -27,8 +27,8 @@ pub use objective::{Loss, Measure};
 use objective::{Objective, Points};
 pub use program::Program;
 use quasi_newton::{Bounds, Found, Patience};
-use tape::BLOCK;
 pub use tape::Columns;
+use tape::{Tape, block_of};
 
 /// Starts whose sum is above the best by at most this share of it agree with it.
 const AGREEMENT: f64 = 1e-4;
@@ -126,7 +126,7 @@ pub fn fit_laws(task: Task<'_>, interrupt: &Interrupt) -> Result<Fits> {
     let searched: Vec<Found> = searched.into_iter().flatten().collect();
     let best = map_groups(segments.len(), interrupt, |index| {
         let found = starts.slice(&searched, index);
-        Ok(problem(index).best(found))
+        Ok(best(&task, found, || problem(index)))
     })?;
     Ok(Fits {
         parameters: best.iter().flat_map(|best| best.found.parameters.iter().copied()).collect(),
@@ -203,42 +203,44 @@ impl Search<'_> {
         found
     }
 
-    fn best(&mut self, searched: &[Found]) -> Best {
-        let mut order: Vec<usize> = (0..searched.len()).collect();
-        let objective = |index: usize| searched.get(index).map_or(f64::INFINITY, |found| found.objective);
-        order.retain(|&index| objective(index).is_finite());
-        order.sort_by(|&a, &b| objective(a).total_cmp(&objective(b)).then(a.cmp(&b)));
-        let bounds = Bounds { lower: self.task.lower, upper: self.task.upper };
-        let nothing = || Found {
-            parameters: vec![f64::NAN; self.task.program.n_parameters()],
-            objective: f64::NAN,
-            settled: false,
-        };
-        let mut best = nothing();
-        for &index in order.iter().take(POLISHED) {
-            let Some(first) = searched.get(index) else { continue };
-            if !self.task.polish {
-                best = first.clone();
-                break;
-            }
-            let mut found = self.from(&first.parameters, last_patience(self.task));
-            if self.task.measure.loss == Loss::Square {
-                let more =
-                    quasi_newton::descend(&mut self.objective, &found.parameters, bounds, last_patience(self.task));
-                found = lower(found, more);
-            }
-            let found = lower(first.clone(), found);
-            if best.objective.is_nan() || found.objective < best.objective {
-                best = found;
-            }
+    /// Searches again from what a start led to, until nothing is left to gain.
+    fn polished(&mut self, first: &Found) -> Found {
+        let mut found = self.from(&first.parameters, last_patience(self.task));
+        if self.task.measure.loss == Loss::Square {
+            let bounds = Bounds { lower: self.task.lower, upper: self.task.upper };
+            let more = quasi_newton::descend(&mut self.objective, &found.parameters, bounds, last_patience(self.task));
+            found = lower(found, more);
         }
-        let close = best.objective + AGREEMENT * best.objective.abs();
-        Best {
-            n_started: order.len() as u64,
-            // The best search went on from one of them, which agrees even where it was still above.
-            n_agree: order.iter().filter(|&&index| objective(index) <= close).count().max(order.len().min(1)) as u64,
-            found: best,
-        }
+        lower(first.clone(), found)
+    }
+}
+
+/// The lowest of all starts of a problem; working space is made where they are searched again.
+fn best<'a>(task: &Task<'_>, searched: &[Found], search: impl FnOnce() -> Search<'a>) -> Best {
+    let objective = |index: usize| searched.get(index).map_or(f64::INFINITY, |found| found.objective);
+    let mut order: Vec<usize> = (0..searched.len()).filter(|&index| objective(index).is_finite()).collect();
+    order.sort_by(|&a, &b| objective(a).total_cmp(&objective(b)).then(a.cmp(&b)));
+    let lowest = || order.iter().filter_map(|&index| searched.get(index));
+    let best = if task.polish && !order.is_empty() {
+        let mut search = search();
+        lowest()
+            .take(POLISHED)
+            .map(|first| search.polished(first))
+            .reduce(|best, found| if found.objective < best.objective { found } else { best })
+    } else {
+        lowest().next().cloned()
+    };
+    let best = best.unwrap_or_else(|| Found {
+        parameters: vec![f64::NAN; task.program.n_parameters()],
+        objective: f64::NAN,
+        settled: false,
+    });
+    let close = best.objective + AGREEMENT * best.objective.abs();
+    Best {
+        n_started: order.len() as u64,
+        // The best search went on from one of them, which agrees even where it was still above.
+        n_agree: order.iter().filter(|&&index| objective(index) <= close).count().max(order.len().min(1)) as u64,
+        found: best,
     }
 }
 
@@ -289,13 +291,13 @@ pub fn law_values(
 ) -> Result<Vec<f64>> {
     check_len("columns", columns.len(), program.n_columns() * n_points)?;
     let sets: Vec<&[f64]> = parameters.chunks(program.n_parameters().max(1)).collect();
-    let columns = Columns::new(columns, n_points);
+    let (columns, block) = (Columns::new(columns, n_points), block_of(n_points));
     let rows = map_groups(sets.len(), interrupt, |set| {
-        let mut tape = tape::Tape::new(program);
+        let mut tape = Tape::new(program, block);
         tape.set_parameters(sets.get(set).copied().unwrap_or(&[]));
         let mut values = Vec::with_capacity(n_points);
-        for start in (0..n_points).step_by(BLOCK) {
-            values.extend_from_slice(tape.forward(columns, &(start..n_points.min(start + BLOCK))));
+        for start in (0..n_points).step_by(block) {
+            values.extend_from_slice(tape.forward(columns, &(start..n_points.min(start + block))));
         }
         Ok(values)
     })?;
@@ -316,21 +318,21 @@ pub fn law_derivatives(
     check_len("columns", columns.len(), program.n_columns() * n_points)?;
     let p = program.n_parameters();
     let sets: Vec<&[f64]> = parameters.chunks(p.max(1)).collect();
-    let columns = Columns::new(columns, n_points);
+    let (columns, block) = (Columns::new(columns, n_points), block_of(n_points));
     let by_point = program.by_point();
     let rows = map_groups(sets.len(), interrupt, |set| {
-        let mut tape = tape::Tape::new(&by_point);
+        let mut tape = Tape::new(&by_point, block);
         tape.set_parameters(sets.get(set).copied().unwrap_or(&[]));
         let mut rows = vec![0.0; n_points * p];
-        let ones = [1.0; BLOCK];
-        for start in (0..n_points).step_by(BLOCK) {
-            let points = start..n_points.min(start + BLOCK);
+        let (ones, mut column) = (vec![1.0; block], vec![0.0; block]);
+        for start in (0..n_points).step_by(block) {
+            let points = start..n_points.min(start + block);
             tape.forward(columns, &points);
             tape.backward(columns, &points, ones.get(..points.len()).unwrap_or(&[]));
             for parameter in 0..p {
-                let mut column = [0.0; BLOCK];
+                column.fill(0.0);
                 tape.add_derivatives(parameter, column.get_mut(..points.len()).unwrap_or(&mut []));
-                for (point, slope) in points.clone().zip(column) {
+                for (point, &slope) in points.clone().zip(&column) {
                     if let Some(place) = rows.get_mut(point * p + parameter) {
                         *place = slope;
                     }

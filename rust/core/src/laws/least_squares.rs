@@ -98,12 +98,13 @@ impl State {
         let step: Vec<f64> = x.iter().zip(&self.x).map(|(new, old)| new - old).collect();
         let bent: f64 = self.matrix.chunks(p.max(1)).zip(&step).map(|(row, d)| d * dot(row, &step)).sum();
         let promised = -dot(&self.gradient, &step) - 0.5 * bent;
-        let f = objective.gradient(&x, &mut vec![0.0; p]);
-        if f.is_nan() || f >= self.f {
+        // Most trials are lower: everything at once is cheaper than the sum first.
+        let next = Self::at(objective, x);
+        if next.f.is_nan() || next.f >= self.f {
             return (promised, None);
         }
-        let gain = if promised > 0.0 { ((self.f - f) / promised).min(1.0) } else { 1.0 };
-        (promised, Some((Self::at(objective, x), gain)))
+        let gain = if promised > 0.0 { ((self.f - next.f) / promised).min(1.0) } else { 1.0 };
+        (promised, Some((next, gain)))
     }
 
     /// Everything at a point.

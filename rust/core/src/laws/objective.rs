@@ -11,7 +11,7 @@ use fearless_simd::{Level, dispatch};
 
 use super::elementary::log;
 use super::program::Program;
-use super::tape::{BLOCK, Columns, Tape, sum};
+use super::tape::{Columns, Tape, block_of, sum};
 use crate::error::{Error, Result};
 
 /// How a residual counts.
@@ -90,24 +90,32 @@ pub(super) struct Objective<'a> {
     tape: Tape<'a>,
     by_point: Tape<'a>,
     level: Level,
+    block: usize,
+    values: Vec<f64>,
     rhos: Vec<f64>,
     seed: Vec<f64>,
+    heights: Vec<f64>,
+    weighted: Vec<f64>,
     jacobian: Vec<f64>,
     n_parameters: usize,
 }
 
 impl<'a> Objective<'a> {
     pub(super) fn new(program: &'a Program, by_point: &'a Program, points: Points<'a>, measure: Measure) -> Self {
-        let n_parameters = program.n_parameters();
+        let (n_parameters, block) = (program.n_parameters(), block_of(points.observed.len()));
         Self {
             points,
             measure,
-            tape: Tape::new(program),
-            by_point: Tape::new(by_point),
+            tape: Tape::new(program, block),
+            by_point: Tape::new(by_point, block),
             level: Level::new(),
-            rhos: vec![0.0; BLOCK],
-            seed: vec![0.0; BLOCK],
-            jacobian: vec![0.0; n_parameters * BLOCK],
+            block,
+            values: vec![0.0; block],
+            rhos: vec![0.0; block],
+            seed: vec![0.0; block],
+            heights: vec![0.0; block],
+            weighted: vec![0.0; block],
+            jacobian: vec![0.0; n_parameters * block],
             n_parameters,
         }
     }
@@ -126,12 +134,14 @@ impl<'a> Objective<'a> {
         self.tape.set_parameters(parameters);
         let mut total = 0.0;
         let Points { columns, observed, weights, start } = self.points;
-        for (block, (observed, weights)) in observed.chunks(BLOCK).zip(weights.chunks(BLOCK)).enumerate() {
-            let points = start + block * BLOCK..start + block * BLOCK + observed.len();
+        for (block, (observed, weights)) in observed.chunks(self.block).zip(weights.chunks(self.block)).enumerate() {
+            let points = start + block * self.block..start + block * self.block + observed.len();
             let values = self.tape.forward(columns, &points);
-            let Some(seed) = self.seed.get_mut(..observed.len()) else { continue };
-            let Some(rhos) = self.rhos.get_mut(..observed.len()) else { continue };
-            total += dispatch!(self.level, _simd => weigh(self.measure, values, observed, weights, rhos, seed));
+            let n = observed.len();
+            let (Some(seed), Some(rhos)) = (self.seed.get_mut(..n), self.rhos.get_mut(..n)) else { continue };
+            let Some(heights) = self.heights.get_mut(..n) else { continue };
+            let measure = self.measure;
+            total += dispatch!(self.level, _simd => weigh(measure, values, observed, weights, rhos, seed, heights));
             self.tape.backward(columns, &points, seed);
         }
         self.tape.add_gradient(gradient);
@@ -145,56 +155,49 @@ impl<'a> Objective<'a> {
         self.by_point.set_parameters(parameters);
         let mut total = 0.0;
         let Points { columns, observed, weights, start } = self.points;
-        for (block, (observed, weights)) in observed.chunks(BLOCK).zip(weights.chunks(BLOCK)).enumerate() {
+        for (block, (observed, weights)) in observed.chunks(self.block).zip(weights.chunks(self.block)).enumerate() {
             let n = observed.len();
-            let points = start + block * BLOCK..start + block * BLOCK + n;
-            let mut values = [0.0; BLOCK];
-            let Some(values) = values.get_mut(..n) else { continue };
+            let points = start + block * self.block..start + block * self.block + n;
+            let (Some(values), Some(seed)) = (self.values.get_mut(..n), self.seed.get_mut(..n)) else { continue };
+            let (Some(rhos), Some(heights)) = (self.rhos.get_mut(..n), self.heights.get_mut(..n)) else { continue };
             values.copy_from_slice(self.by_point.forward(columns, &points));
-            self.seed.fill(1.0);
-            let Some(seed) = self.seed.get_mut(..n) else { continue };
+            seed.fill(1.0);
             self.by_point.backward(columns, &points, seed);
             self.jacobian.fill(0.0);
-            for (parameter, column) in self.jacobian.chunks_mut(BLOCK).enumerate() {
+            for (parameter, column) in self.jacobian.chunks_mut(self.block).enumerate() {
                 self.by_point.add_derivatives(parameter, column.get_mut(..n).unwrap_or(&mut []));
             }
-            let mut heights = [0.0; BLOCK];
-            for (((height, seed), (&value, &observed)), &weight) in
-                heights.iter_mut().zip(&mut *seed).zip(values.iter().zip(observed)).zip(weights)
-            {
-                let (rho, slope, quotient, by_value) = residual(self.measure, value, observed);
-                total += weight * rho;
-                *seed = weight * slope * by_value;
-                *height = weight * quotient * by_value * by_value;
-            }
-            let jacobian = &self.jacobian;
-            dispatch!(self.level, _simd => add_products(jacobian, n, seed, &heights, gradient, matrix));
+            let measure = self.measure;
+            total += dispatch!(self.level, _simd => weigh(measure, values, observed, weights, rhos, seed, heights));
+            let (block, jacobian, weighted) = (self.block, &self.jacobian, &mut self.weighted);
+            dispatch!(self.level, _simd => add_products(jacobian, block, seed, heights, weighted, gradient, matrix));
         }
         let finite = gradient.iter().chain(matrix.iter()).all(|entry| entry.is_finite());
         if total.is_finite() && finite { total } else { f64::INFINITY }
     }
 }
 
-/// Adds J' seed to the gradient and J' diag(heights) J to the matrix.
+/// Adds J' seed to the gradient and J' diag(heights) J to the matrix; a column of J is `block` long.
 #[inline(always)]
 fn add_products(
     jacobian: &[f64],
-    n: usize,
+    block: usize,
     seed: &[f64],
-    heights: &[f64; BLOCK],
+    heights: &[f64],
+    weighted: &mut [f64],
     gradient: &mut [f64],
     matrix: &mut [f64],
 ) {
-    let p = gradient.len();
-    let rows = || jacobian.chunks(BLOCK).map(|row| row.get(..n).unwrap_or(&[]));
-    for (a, (left, place)) in rows().zip(gradient).enumerate() {
+    let (n, p) = (seed.len(), gradient.len());
+    let columns = || jacobian.chunks(block).map(|column| column.get(..n).unwrap_or(&[]));
+    let weighted = weighted.get_mut(..n).unwrap_or(&mut []);
+    for (a, (left, place)) in columns().zip(gradient).enumerate() {
         *place += sum(left, seed, |x, y| x * y);
-        let mut weighted = [0.0; BLOCK];
         for ((place, &x), &height) in weighted.iter_mut().zip(left).zip(heights) {
             *place = x * height;
         }
-        for (b, right) in rows().enumerate().take(a + 1) {
-            let product = sum(weighted.get(..n).unwrap_or(&[]), right, |x, y| x * y);
+        for (b, right) in columns().enumerate().take(a + 1) {
+            let product = sum(weighted, right, |x, y| x * y);
             if let Some(place) = matrix.get_mut(a * p + b) {
                 *place += product;
             }
@@ -216,7 +219,7 @@ fn residual(measure: Measure, value: f64, observed: f64) -> (f64, f64, f64, f64)
     (rho, by_residual, quotient, slope * factor)
 }
 
-/// Sum of rho over a block; rho and its derivative by the value at each point.
+/// Sum of rho over a block; rho, its derivative by the value and its curvature at each point.
 #[inline(always)]
 fn weigh(
     measure: Measure,
@@ -225,28 +228,39 @@ fn weigh(
     weights: &[f64],
     rhos: &mut [f64],
     seed: &mut [f64],
+    heights: &mut [f64],
 ) -> f64 {
     // Chosen outside the loop, so that each loop becomes vector instructions.
     match (measure.loss, measure.log) {
         (Loss::Huber(delta), true) => {
             let measure = Measure { loss: Loss::Huber(delta), log: true, ..measure };
-            weigh_each(measure, values, observed, weights, rhos, seed);
+            weigh_each(measure, values, observed, weights, rhos, seed, heights);
         }
         (Loss::Square, false) => {
             let measure = Measure { loss: Loss::Square, log: false, ..measure };
-            weigh_each(measure, values, observed, weights, rhos, seed);
+            weigh_each(measure, values, observed, weights, rhos, seed, heights);
         }
-        _ => weigh_each(measure, values, observed, weights, rhos, seed),
+        _ => weigh_each(measure, values, observed, weights, rhos, seed, heights),
     }
     sum(rhos, weights, |rho, weight| rho * weight)
 }
 
 #[inline(always)]
-fn weigh_each(measure: Measure, values: &[f64], observed: &[f64], weights: &[f64], rhos: &mut [f64], seed: &mut [f64]) {
-    let places = rhos.iter_mut().zip(seed);
-    for (((rho, seed), (&value, &observed)), &weight) in places.zip(values.iter().zip(observed)).zip(weights) {
-        let (size, slope, _, by_value) = residual(measure, value, observed);
+fn weigh_each(
+    measure: Measure,
+    values: &[f64],
+    observed: &[f64],
+    weights: &[f64],
+    rhos: &mut [f64],
+    seed: &mut [f64],
+    heights: &mut [f64],
+) {
+    let places = rhos.iter_mut().zip(seed).zip(heights);
+    for ((((rho, seed), height), (&value, &observed)), &weight) in places.zip(values.iter().zip(observed)).zip(weights)
+    {
+        let (size, slope, quotient, by_value) = residual(measure, value, observed);
         *rho = size;
         *seed = weight * slope * by_value;
+        *height = weight * quotient * by_value * by_value;
     }
 }

@@ -11,8 +11,19 @@ use fearless_simd::{Level, dispatch};
 use super::elementary::{exp, log, sigmoid, softplus};
 use super::program::{Binary, Extent, Program, Step, Unary};
 
-/// Points of a block.
-pub(super) const BLOCK: usize = 256;
+/// Points of a block, at most.
+const BLOCK: usize = 256;
+
+/// Points of a block where there are so many: a replicate of a few points needs little space.
+pub(super) const fn block_of(n_points: usize) -> usize {
+    if n_points == 0 {
+        1
+    } else if n_points < BLOCK {
+        n_points
+    } else {
+        BLOCK
+    }
+}
 
 /// Numbers that a step takes: one for all points or one each.
 #[derive(Clone, Copy)]
@@ -45,6 +56,8 @@ impl<'a> Columns<'a> {
 pub(super) struct Tape<'p> {
     program: &'p Program,
     level: Level,
+    /// Points of a block.
+    block: usize,
     /// Values of steps without points, and derivatives by them.
     scalars: Vec<f64>,
     scalar_adjoints: Vec<f64>,
@@ -57,17 +70,19 @@ pub(super) struct Tape<'p> {
 }
 
 impl<'p> Tape<'p> {
-    pub(super) fn new(program: &'p Program) -> Self {
+    /// Space for blocks of so many points.
+    pub(super) fn new(program: &'p Program, block: usize) -> Self {
         let n = program.steps.len();
         Self {
             program,
             level: Level::new(),
+            block,
             scalars: vec![0.0; n],
             scalar_adjoints: vec![0.0; n],
-            values: vec![0.0; n * BLOCK],
-            adjoints: vec![0.0; n * BLOCK],
+            values: vec![0.0; n * block],
+            adjoints: vec![0.0; n * block],
             written: vec![false; n],
-            scratch: vec![0.0; BLOCK],
+            scratch: vec![0.0; block],
         }
     }
 
@@ -90,39 +105,39 @@ impl<'p> Tape<'p> {
         }
     }
 
-    /// Values at a block of at most [`BLOCK`] points.
+    /// Values at a block of points.
     pub(super) fn forward(&mut self, columns: Columns<'_>, points: &Range<usize>) -> &[f64] {
         dispatch!(self.level, _simd => self.forward_steps(columns, points));
         let last = self.program.steps.len().saturating_sub(1);
-        let n = points.len();
+        let at = last * self.block..last * self.block + points.len();
         match self.program.extents.get(last) {
             Some(Extent::Fixed | Extent::Scalar) => {
                 // A form without data: the one number at all points.
                 let value = self.scalars.get(last).copied().unwrap_or(f64::NAN);
-                let block = self.values.get_mut(last * BLOCK..last * BLOCK + n).unwrap_or(&mut []);
+                let block = self.values.get_mut(at).unwrap_or(&mut []);
                 block.fill(value);
                 block
             }
             Some(Extent::Data) if matches!(self.program.steps.get(last), Some(Step::Column(_))) => {
                 let Some(Step::Column(column)) = self.program.steps.get(last) else { return &[] };
-                let block = self.values.get_mut(last * BLOCK..last * BLOCK + n).unwrap_or(&mut []);
+                let block = self.values.get_mut(at).unwrap_or(&mut []);
                 block.copy_from_slice(columns.slice(*column, points));
                 block
             }
-            _ => self.values.get(last * BLOCK..last * BLOCK + n).unwrap_or(&[]),
+            _ => self.values.get(at).unwrap_or(&[]),
         }
     }
 
     #[inline(always)]
     fn forward_steps(&mut self, columns: Columns<'_>, points: &Range<usize>) {
-        let n = points.len();
+        let (n, block) = (points.len(), self.block);
         for (index, (step, extent)) in self.program.steps.iter().zip(&self.program.extents).enumerate() {
             if !matches!(extent, Extent::Data | Extent::Points) {
                 continue;
             }
-            let (before, rest) = self.values.split_at_mut(index * BLOCK);
+            let (before, rest) = self.values.split_at_mut(index * block);
             let Some(out) = rest.get_mut(..n) else { continue };
-            let operand = |step| operand(self.program, &self.scalars, before, columns, points, step);
+            let operand = |step| operand(self.program, &self.scalars, before, block, columns, points, step);
             match *step {
                 Step::Parameter(_) => out.fill(self.scalars.get(index).copied().unwrap_or(f64::NAN)),
                 Step::Constant(_) | Step::Column(_) => {}
@@ -152,8 +167,12 @@ impl<'p> Tape<'p> {
         self.written.fill(false);
         let last = self.program.steps.len().saturating_sub(1);
         if let Some(extent) = self.program.extents.get(last) {
-            let sinks =
-                Sinks { vectors: &mut self.adjoints, scalars: &mut self.scalar_adjoints, written: &mut self.written };
+            let sinks = Sinks {
+                block: self.block,
+                vectors: &mut self.adjoints,
+                scalars: &mut self.scalar_adjoints,
+                written: &mut self.written,
+            };
             give(self.level, *extent, sinks, last, seed, Operand::One(1.0));
         }
         dispatch!(self.level, _simd => self.backward_steps(columns, points));
@@ -161,19 +180,20 @@ impl<'p> Tape<'p> {
 
     #[inline(always)]
     fn backward_steps(&mut self, columns: Columns<'_>, points: &Range<usize>) {
-        let n = points.len();
+        let (n, block) = (points.len(), self.block);
         for (index, (step, extent)) in self.program.steps.iter().zip(&self.program.extents).enumerate().rev() {
             if *extent != Extent::Points || !self.written.get(index).copied().unwrap_or(false) {
                 continue;
             }
-            let (before, rest) = self.adjoints.split_at_mut(index * BLOCK);
+            let (before, rest) = self.adjoints.split_at_mut(index * block);
             let Some(adjoint) = rest.get(..n) else { continue };
-            let Some(value) = self.values.get(index * BLOCK..index * BLOCK + n) else { continue };
+            let Some(value) = self.values.get(index * block..index * block + n) else { continue };
             let Some(scratch) = self.scratch.get_mut(..n) else { continue };
-            let operand = |step| operand(self.program, &self.scalars, &self.values, columns, points, step);
+            let operand = |step| operand(self.program, &self.scalars, &self.values, block, columns, points, step);
             let mut to = |step: usize, slope: Operand<'_>| {
                 let Some(extent) = self.program.extents.get(step) else { return };
-                let sinks = Sinks { vectors: before, scalars: &mut self.scalar_adjoints, written: &mut self.written };
+                let sinks =
+                    Sinks { block, vectors: before, scalars: &mut self.scalar_adjoints, written: &mut self.written };
                 give(self.level, *extent, sinks, step, adjoint, slope);
             };
             match *step {
@@ -282,7 +302,7 @@ impl<'p> Tape<'p> {
     pub(super) fn add_derivatives(&self, parameter: usize, column: &mut [f64]) {
         for (index, step) in self.program.steps.iter().enumerate() {
             if *step == Step::Parameter(parameter) && self.written.get(index).copied().unwrap_or(false) {
-                let adjoints = self.adjoints.get(index * BLOCK..).unwrap_or(&[]);
+                let adjoints = self.adjoints.get(index * self.block..).unwrap_or(&[]);
                 for (place, &adjoint) in column.iter_mut().zip(adjoints) {
                     *place += adjoint;
                 }
@@ -293,6 +313,7 @@ impl<'p> Tape<'p> {
 
 /// Where derivatives go.
 struct Sinks<'s> {
+    block: usize,
     vectors: &'s mut [f64],
     scalars: &'s mut [f64],
     written: &'s mut [bool],
@@ -317,7 +338,9 @@ fn give_each(extent: Extent, sinks: Sinks<'_>, step: usize, adjoint: &[f64], slo
             }
         }
         Extent::Points => {
-            let Some(place) = sinks.vectors.get_mut(step * BLOCK..step * BLOCK + adjoint.len()) else { return };
+            let Some(place) = sinks.vectors.get_mut(step * sinks.block..step * sinks.block + adjoint.len()) else {
+                return;
+            };
             let Some(written) = sinks.written.get_mut(step) else { return };
             let first = !std::mem::replace(written, true);
             match (first, slope) {
@@ -357,6 +380,7 @@ fn operand<'v>(
     program: &Program,
     scalars: &[f64],
     values: &'v [f64],
+    block: usize,
     columns: Columns<'v>,
     points: &Range<usize>,
     step: usize,
@@ -364,7 +388,7 @@ fn operand<'v>(
     match (program.steps.get(step), program.extents.get(step)) {
         (Some(Step::Column(column)), _) => Operand::Each(columns.slice(*column, points)),
         (_, Some(Extent::Data | Extent::Points)) => {
-            Operand::Each(values.get(step * BLOCK..step * BLOCK + points.len()).unwrap_or(&[]))
+            Operand::Each(values.get(step * block..step * block + points.len()).unwrap_or(&[]))
         }
         _ => Operand::One(scalars.get(step).copied().unwrap_or(f64::NAN)),
     }

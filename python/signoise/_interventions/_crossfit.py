@@ -1,0 +1,99 @@
+"""Choose on one half of the members, evaluate on the other: gains that the choice has not seen.
+
+Twin: reference/_averaging.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._kernels import kernels
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+Mask = NDArray[np.bool_]
+#: From sets of members (a row each) to the value of every option on them, (n_options, n_sets).
+Values = Callable[[Mask], Floats]
+
+
+@dataclass(frozen=True)
+class CrossFit:
+    """Gains over option 0, means over splits and over which half chooses."""
+
+    gain: float
+    """Of the option that the other half chose."""
+    in_sample: float
+    """Of the option that is best on the very members it is evaluated on."""
+    left_out: Floats
+    """`gain` without each member."""
+    chosen: Ints
+    """Option that each half chose, (n_splits, 2)."""
+
+
+def random_halves(n_members: int, n_splits: int, rng_seed: int, purpose: int, unit: int) -> Mask:
+    """Halves of the members, a row a split: those with the smallest of as many random numbers."""
+    words = kernels().philox_uint64(rng_seed, purpose, 0, unit, n_splits * n_members)
+    smallest = np.argsort(words.reshape(n_splits, n_members), axis=1, kind="stable")[:, : n_members // 2]
+    halves = np.zeros((n_splits, n_members), dtype=bool)
+    np.put_along_axis(halves, smallest, values=True, axis=1)
+    return halves
+
+
+def cross_fitted(choose: Values, evaluate: Values, halves: Mask) -> CrossFit:
+    """Cross-fitted gain of choosing the best option; of equals the first is chosen.
+
+    `choose` and `evaluate` may look at different checkpoints of the same members.
+    """
+    n_splits, n_members = halves.shape
+    # Row 0 leaves nobody out, row i + 1 member i.
+    kept = np.vstack([np.ones((1, n_members), dtype=bool), ~np.eye(n_members, dtype=bool)])
+    gains, in_sample, chosen = [], [], []
+    for half in (halves, ~halves):
+        choosing = (half[:, None, :] & kept[None]).reshape(-1, n_members)
+        evaluating = (~half[:, None, :] & kept[None]).reshape(-1, n_members)
+        option = _best(choose(choosing))
+        values = evaluate(evaluating)
+        columns = np.arange(values.shape[1])
+        gains.append((values[option, columns] - values[0]).reshape(n_splits, -1))
+        in_sample.append((values[_best(values), columns] - values[0]).reshape(n_splits, -1)[:, 0])
+        chosen.append(option.reshape(n_splits, -1)[:, 0])
+    mean = np.mean(gains, axis=(0, 1))
+    return CrossFit(float(mean[0]), float(np.mean(in_sample)), mean[1:], np.stack(chosen, axis=1))
+
+
+def _best(values: Floats) -> Ints:
+    return np.argmax(np.where(np.isnan(values), -np.inf, values), axis=0)
+
+
+def agreement_values(small: Floats, target: Floats) -> Values:
+    """Decision accuracy of sets of members, ties one half, from scores (n_options, n_members) of both sides."""
+    product = np.sign(small[:, :, None] - small[:, None, :]) * np.sign(
+        target[:, :, None] - target[:, None, :]
+    )
+
+    def values(members: Mask) -> Floats:
+        kept = members.astype(float)
+        n = kept.sum(axis=1)
+        with np.errstate(all="ignore"):
+            return 0.5 + 0.5 * np.einsum("rj,kjr->kr", kept, product @ kept.T) / (n * (n - 1))
+
+    return values
+
+
+def log_snr_values(scores: Floats, variances: Floats) -> Values:
+    """Logarithm of range over noise of sets of members, from scores and noise variances (n_options, n_members)."""
+
+    def values(members: Mask) -> Floats:
+        kept = members.astype(float)
+        top = np.where(members[None], scores[:, None, :], -np.inf).max(axis=2)
+        bottom = np.where(members[None], scores[:, None, :], np.inf).min(axis=2)
+        with np.errstate(all="ignore"):
+            noise = np.sqrt(variances @ kept.T / kept.sum(axis=1))
+            found = np.log(top - bottom) - np.log(noise)
+        return np.where((members.sum(axis=1) >= 2) & np.isfinite(found), found, np.nan)
+
+    return values
