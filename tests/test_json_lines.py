@@ -186,6 +186,14 @@ def test_rows_of_one_layout(make: Make, data: bytes, max_depth: int, max_line_by
     read(make(data), max_depth=max_depth, max_line_bytes=max_line_bytes, odd=["doc"])
 
 
+def test_a_layout_that_ends(make: Make) -> None:
+    """After many rows of other layouts nothing is expected of a row, not even of one without a byte."""
+    others = [json.dumps({f"k{at}": [at] * at}).encode() for at in range(12)]
+    found = read(make(b"\n".join([*[b'{"a": 1}'] * 4, *others, b"", b'{"a": 2}', b"", b'{"a": 3}'])))
+    assert found["n_problems"] == 0
+    assert found["line"].tolist() == [*range(1, 17), 18, 20]
+
+
 @given(st.binary(max_size=300))
 def test_any_bytes(make: Make, data: bytes) -> None:
     read(make(b"{" + data))
