@@ -154,6 +154,46 @@ def test_damage(make: Make, data: bytes, max_depth: int, max_line_bytes: int) ->
     read(make(data), max_depth=max_depth, max_line_bytes=max_line_bytes)
 
 
+def other(value: Any, draw: st.DrawFn) -> Any:
+    """A value of the same shape, with other strings and numbers."""
+    match value:
+        case str():
+            return draw(st.text(max_size=8) | st.text('\\"\nü\U0001f600{}[],: a', max_size=80))
+        case bool() | None | int() | float():
+            return draw(st.booleans() | st.none() | st.integers(-(2**70), 2**70) | st.floats())
+        case list():
+            return [other(item, draw) for item in value]
+        case _:
+            return {key: other(item, draw) for key, item in value.items()}
+
+
+@st.composite
+def alike(draw: st.DrawFn) -> bytes:
+    """Rows that one program might have written: all of one layout. Some have a byte replaced."""
+    first, ascii_only, spaces = draw(objects), draw(st.booleans()), draw(st.booleans())
+    size = draw(st.integers(4, 9))
+    lines = [dump(other(first, draw), ascii_only, spaces) for _ in range(size)]
+    end = draw(st.sampled_from([b"\n", b"\r\n"]))
+    data = bytearray(end.join(lines) + end)
+    for _ in range(draw(st.integers(0, 2))):
+        at = draw(st.integers(0, len(data) - 1))
+        data[at : at + draw(st.integers(0, 2))] = draw(st.sampled_from(SPLINTERS))
+    return bytes(data)
+
+
+@given(alike(), st.sampled_from([3, 512]), st.sampled_from([60, 1 << 26]))
+def test_rows_of_one_layout(make: Make, data: bytes, max_depth: int, max_line_bytes: int) -> None:
+    read(make(data), max_depth=max_depth, max_line_bytes=max_line_bytes, odd=["doc"])
+
+
+def test_a_layout_that_ends(make: Make) -> None:
+    """After many rows of other layouts nothing is expected of a row, not even of one without a byte."""
+    others = [json.dumps({f"k{at}": [at] * at}).encode() for at in range(12)]
+    found = read(make(b"\n".join([*[b'{"a": 1}'] * 4, *others, b"", b'{"a": 2}', b"", b'{"a": 3}'])))
+    assert found["n_problems"] == 0
+    assert found["line"].tolist() == [*range(1, 17), 18, 20]
+
+
 @given(st.binary(max_size=300))
 def test_any_bytes(make: Make, data: bytes) -> None:
     read(make(b"{" + data))

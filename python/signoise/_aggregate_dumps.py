@@ -20,8 +20,8 @@ from ._duplicates import Duplicates, Settled
 from ._errors import SchemaError
 from ._metrics import aggregation, missing_infinities
 from ._moments import VALUES, group_moments, instance_moments, moments_frame, sums_of_marks
-from ._readers import Batch, Opened, lengthen
-from ._readers._batches import filled_labels, known_metrics, labels_frame
+from ._readers import Batch, Opened, Part, lengthen
+from ._readers._batches import filled_labels, known_metrics, label_values, labels_frame
 from ._readers._plan import IDENTITY, Planned
 from ._schema import COLUMNS, KEY, predicate
 from ._scores import Filter, no_rows_left
@@ -86,6 +86,8 @@ def aggregate_dumps(
 
 def _spans_dumps(planned: Sequence[Planned], labels: Sequence[str]) -> bool:
     """Whether two formats may hold instances of one group."""
+    if all(one.dump is planned[0].dump for one in planned):
+        return False
     homes: dict[tuple[Any, ...], int] = {}
     return any(
         homes.setdefault(tuple(map(one.part.labels.get, labels)), id(one.dump)) != id(one.dump)
@@ -127,10 +129,9 @@ def _moments(
     """Moments of all metrics of a batch without repeated keys: one table, or none."""
     rows = batch.rows
     part = rows["part"].to_numpy()
-    shared = labels_frame(batch.parts, labels)
     own = [name for name in key if name in labels]
-    group, groups = _ranks(shared, own)
-    rest, _ = _ranks(shared, [name for name in KEY if name in labels and name not in own])
+    group, first_parts = _ranks(batch.parts, own)
+    rest, _ = _ranks(batch.parts, [name for name in KEY if name in labels and name not in own])
     codes = [group[part]]
     if filtered := "filter" in rows.columns and rows["filter"].null_count() < rows.height:
         codes.append(batch.codes("filter"))
@@ -140,12 +141,12 @@ def _moments(
     repeat = rows["repeat"].fill_null(0).to_numpy() if "repeat" in rows.columns else None
     order, new_group, new_item = _sorted(codes, depth, repeat)
     item = np.cumsum(new_item) - 1
-    known = known_metrics(batch)[part[order]]
+    known = known_metrics(batch)
     found: list[dict[str, NDArray[Any]]] = []
     firsts: list[NDArray[np.intp]] = []
     names: list[str] = []
     for at, metric in enumerate(batch.metrics):
-        mine = known[:, at]
+        mine = known[:, at] if known[:, at].all() else known[part[order], at]
         every = bool(mine.all())
         kept = order if every else order[mine]
         if not len(kept):
@@ -176,7 +177,7 @@ def _moments(
     if not found:
         return []
     first = np.concatenate(firsts)
-    keys = groups[codes[0][first]].with_columns(
+    keys = labels_frame(first_parts, own)[codes[0][first]].with_columns(
         pl.Series("metric", names),
         rows["filter"][first] if filtered else pl.lit(None, dtype=pl.String).alias("filter"),
     )
@@ -188,6 +189,9 @@ def usable_scores(
     metric: str, values: NDArray[np.float64], null: NDArray[np.bool_]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
     """(usable, missing, NaN) of scores of one metric, by the rule of `with_usable`."""
+    if np.isfinite(values).all() and not null.any():
+        none = np.zeros(len(values), dtype=bool)
+        return ~none, none, none
     nan = np.isnan(values) & ~null
     infinite = np.isinf(values)
     minus, plus = missing_infinities(metric)
@@ -203,18 +207,18 @@ def _starts(new_group: NDArray[np.bool_], mine: NDArray[np.bool_], *, every: boo
     return np.flatnonzero(np.concatenate([np.ones(min(len(number), 1), bool), number[1:] != number[:-1]]))
 
 
-def _ranks(frame: pl.DataFrame, names: Sequence[str]) -> tuple[Codes, pl.DataFrame]:
-    """Each row's place among the distinct rows of some columns in sorted order, null first; those distinct rows."""
+def _ranks(parts: Sequence[Part], names: Sequence[str]) -> tuple[Codes, list[Part]]:
+    """Each part's place among the distinct values of some labels in sorted order, null first; the first of each."""
     if not names:
-        return np.zeros(frame.height, np.int64), frame.clear()
-    found = frame.select(names).rows()
+        return np.zeros(len(parts), np.int64), list(parts[:1])
+    found = list(zip(*(label_values(parts, name) for name in names), strict=True))
     first: dict[tuple[Any, ...], int] = {}
     for at, row in enumerate(found):
         first.setdefault(row, at)
     distinct = sorted(first, key=lambda row: [(value is not None, value) for value in row])
     place = {row: at for at, row in enumerate(distinct)}
     codes = np.fromiter(map(place.__getitem__, found), dtype=np.int64, count=len(found))
-    return codes, frame.select(names)[[first[row] for row in distinct]]
+    return codes, [parts[first[row]] for row in distinct]
 
 
 def _sorted(

@@ -83,23 +83,26 @@ def group_moments(
     dict
         ``n, mean, variance, min, max`` and ``weight``, the denominator of a ratio's mean, else 1. NaN = undefined.
     """
-    per_row = np.concatenate([[0], np.cumsum(usable)])
-    kept, items = values[usable], items[usable]
-    ends = per_row[groups.astype(np.intp)]
+    ends = groups.astype(np.intp)
+    kept = values
+    if not usable.all():
+        per_row = np.concatenate([[0], np.cumsum(usable)])
+        kept, items, ends = values[usable], items[usable], per_row[ends]
     if logs.any():
         with np.errstate(all="ignore"):
             kept = np.where(np.repeat(logs, np.diff(ends)), np.log(kept), kept)
     first = np.flatnonzero(np.concatenate([np.ones(min(len(items), 1), bool), items[1:] != items[:-1]]))
+    repeated = len(first) < len(items)
     offsets = np.concatenate([first, [len(items)]]).astype(np.uintp)
 
     def item_means(values: Floats) -> Floats:
-        if len(first) == len(items):
+        if not repeated:
             return values + 0.0  # as the kernel has it, which knows no negative zero
         return kernels().segment_moments(values, offsets, threads=threads)["mean"]
 
     means = item_means(kept)
     # Instances of a group: those whose first kept row lies among the group's rows.
-    bounds = np.searchsorted(first, ends).astype(np.uintp)
+    bounds = (np.searchsorted(first, ends) if repeated else ends).astype(np.uintp)
     moments = kernels().segment_moments(means, bounds, threads=threads)
     mean, total = moments["mean"], np.ones(len(ratio))
     if weights is not None and ratio.any():
@@ -118,7 +121,9 @@ def group_moments(
 
 
 def sums_of_marks(marks: NDArray[np.bool_], starts: NDArray[np.intp]) -> NDArray[np.int64]:
-    return np.add.reduceat(marks, starts, dtype=np.int64) if len(starts) else np.zeros(0, np.int64)
+    if not marks.any():
+        return np.zeros(len(starts), np.int64)
+    return np.add.reduceat(marks, starts, dtype=np.int64)
 
 
 def moments_frame(keys: pl.DataFrame, moments: Mapping[str, NDArray[Any]]) -> pl.DataFrame:

@@ -8,6 +8,7 @@ numbers (`_selfcheck`). Tables go through ``signoise._schema.recognise``. `read`
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
@@ -19,7 +20,7 @@ from . import _tables
 from ._batches import PACKED, TARGET_BYTES, batches, filled_labels, lengthen
 from ._documents import OTHER_LAYOUT, load_document
 from ._dump import Batch, Dump, Part
-from ._files import COMPRESSED, Found, Source, kind_of, reasons
+from ._files import Found, Source, is_packed_by_name, kind_of, reasons
 from ._formats import FORMATS, LOOKED_FOR, Format, claimed_by
 from ._layouts import Layouts
 from ._plan import IDENTITY, Planned, plan
@@ -220,7 +221,7 @@ def open_source(
     if spool is not None and not (place.tables or _is_large(files)):
         spool = None
     opened = Opened(source, files, [], [], [], None, [], report, progress, place=place, spool=spool)
-    opened.layouts = Layouts([file.path for file in files])
+    opened.layouts = Layouts(files)
     opened.advance(0)
     claimed: dict[str, tuple[Format, list[Found]]] = {}
     for file in files:
@@ -248,7 +249,7 @@ def open_source(
             if head.startswith(b"PAR1"):
                 opened.parquet.append(file)
             elif spool is not None and file.path in spool.parquet:
-                opened.parquet.append(replace(file, path=spool.parquet[file.path]))
+                opened.parquet.append(replace(file, file=spool.parquet[file.path]))
         opened.advance(1)
     for remote in place.tables if format in ("auto", "table") else []:
         table = _tables.read_remote_table(remote, columns, report)
@@ -274,7 +275,7 @@ def _is_large(files: Sequence[Found]) -> bool:
     size = 0
     for file in files:
         with contextlib.suppress(OSError):
-            size += file.path.stat().st_size * (PACKED if file.path.suffix.lower() in COMPRESSED else 1)
+            size += os.stat(file.file).st_size * (PACKED if is_packed_by_name(file.name) else 1)
         if size >= LARGE_BYTES:
             return True
     return False

@@ -12,7 +12,7 @@ import polars as pl
 
 from .._schema import COLUMNS
 from ._dump import LABELS, Batch, Dump, FetchingDump, Part
-from ._files import COMPRESSED
+from ._files import is_packed_by_name
 from ._plan import IDENTITY, Planned, identity, source_of
 
 if TYPE_CHECKING:
@@ -105,8 +105,7 @@ def _chunks(plan: Sequence[Planned], together: Sequence[str], target_bytes: int)
 
 
 def _size(part: Part) -> int:
-    small = part.file.path.suffix.lower() in COMPRESSED
-    return part.size * (PACKED if small else 1)
+    return part.size * (PACKED if is_packed_by_name(part.file.name) else 1)
 
 
 def units_of(parts: Sequence[Part]) -> NDArray[np.uint32]:
@@ -215,15 +214,12 @@ def filled_labels(parts: Sequence[Part]) -> list[str]:
 
 def labels_frame(parts: Sequence[Part], names: Sequence[str]) -> pl.DataFrame:
     """One row for each part."""
-    return pl.DataFrame(
-        {
-            name: pl.Series(
-                [source_of(part) if name == "source" else part.labels.get(name) for part in parts],
-                dtype=LABELS[name],
-            )
-            for name in names
-        }
-    )
+    return pl.DataFrame({name: pl.Series(label_values(parts, name), dtype=LABELS[name]) for name in names})
+
+
+def label_values(parts: Sequence[Part], name: str) -> list[Any]:
+    """What each part has for a label."""
+    return [source_of(part) if name == "source" else part.labels.get(name) for part in parts]
 
 
 def lengthen(batch: Batch, labels: Sequence[str] | None = None) -> pl.DataFrame:

@@ -9,6 +9,7 @@ import os
 import re
 import zlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -37,10 +38,20 @@ INSTANCE_ROWS = "instance dump{s} of an unknown layout"
 class Found:
     """A file to read: where it is, and what it is called in ``source`` columns and messages."""
 
-    path: Path
+    file: str | os.PathLike[str]
     label: str
     explicit: bool
     """Whether the user named this very file, so that failing to read it is an error."""
+
+    @cached_property
+    def path(self) -> Path:
+        """Where it is; made when asked for, as of files by the thousand only names are needed."""
+        return Path(self.file)
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return os.path.basename(self.file)
 
 
 def find(source: Source | Sequence[Source]) -> list[Found]:
@@ -90,7 +101,7 @@ def find(source: Source | Sequence[Source]) -> list[Found]:
         real = _real(path, folders)
         if real not in seen:
             seen.add(real)
-            unique.append(Found(Path(path), clean(_relative(path, base)), explicit))
+            unique.append(Found(path, clean(_relative(path, base)), explicit))
     return unique
 
 
@@ -172,8 +183,11 @@ def clean(text: str) -> str:
 
 def head_of(file: Found, size: int = _HEAD, *, decompress_zstd: bool = False) -> bytes:
     """The first bytes of a file, decompressed; of a damaged or (by default) a Zstandard file those on disk."""
-    with open(file.path, "rb", buffering=0) as handle:
-        head = handle.read(size)
+    descriptor = os.open(file.file, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        head = os.read(descriptor, size)
+    finally:
+        os.close(descriptor)
     if head.startswith(_GZIP):
         with contextlib.suppress(zlib.error):
             return zlib.decompressobj(31).decompress(head, _HEAD)
@@ -189,9 +203,14 @@ def is_packed(head: bytes) -> bool:
     return head.startswith((_GZIP, _ZSTD))
 
 
+def is_packed_by_name(name: str) -> bool:
+    """Whether a file of this name should be compressed."""
+    return name.lower().endswith(COMPRESSED)
+
+
 def kind_of(file: Found, head: bytes) -> tuple[Kind, str]:
     """What a file is by its first bytes, and for ``other`` and ``empty`` the reason why it is not read."""
-    name = file.path.name
+    name = file.name
     if not head:
         return "empty", "the file is empty (0 bytes)"
     if name == _MANIFEST and _STORE in head[:200]:

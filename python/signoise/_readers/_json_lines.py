@@ -5,9 +5,11 @@ The scan itself is `signoise._core.read_json_lines`; here its columns get one fo
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,18 +37,37 @@ class Field:
     number : ndarray of float64
         Numbers, and booleans as 0 and 1; NaN elsewhere.
     text : Series of str
-        Strings, arrays and objects as their JSON, whole numbers beyond 2**53 as their digits; null elsewhere.
+        Strings, arrays and objects as their JSON, whole numbers beyond 2**53 as their digits; null elsewhere. Made
+        when asked for.
     """
 
     kind: NDArray[np.uint8]
     number: NDArray[np.float64]
-    text: pl.Series
+    _text: Any = field(repr=False)
+    """A list, or anything that Polars takes without a copy; None where no row has a text."""
+
+    @cached_property
+    def text(self) -> pl.Series:
+        if self._text is None:
+            return pl.Series([None], dtype=pl.String).new_from_index(0, len(self.kind))
+        return pl.Series(self._text, dtype=pl.String)
 
     @staticmethod
     def absent(rows: int) -> Field:
         """A field that no row has."""
-        nothing = pl.repeat(None, rows, dtype=pl.String, eager=True)
-        return Field(np.zeros(rows, np.uint8), np.full(rows, np.nan), nothing)
+        return Field(np.zeros(rows, np.uint8), np.full(rows, np.nan), None)
+
+    def take(self, rows: NDArray[np.bool_]) -> Field:
+        """Of some of the rows."""
+        text = None if self._text is None else self.text.filter(pl.Series(rows))
+        return Field(self.kind[rows], self.number[rows], text)
+
+    def one_text(self) -> str | None:
+        """The text that all rows have, if it is one and the same."""
+        if self._text is None or not len(self.text):
+            return None
+        first = self.text[0]
+        return first if first is not None and (self.text == first).all(ignore_nulls=False) else None
 
 
 @dataclass(frozen=True)
@@ -68,10 +89,7 @@ class Lines:
 
     def take(self, rows: NDArray[np.bool_]) -> Lines:
         """Some of the rows."""
-        fields = {
-            name: Field(field.kind[rows], field.number[rows], field.text.filter(pl.Series(rows)))
-            for name, field in self.fields.items()
-        }
+        fields = {name: field.take(rows) for name, field in self.fields.items()}
         return Lines(self.file[rows], self.line[rows], fields)
 
 
@@ -85,7 +103,7 @@ def scan_lines(
 ) -> dict[str, Any]:
     """What the kernel finds in files, for `read_lines`; nobody is told of anything, so that any thread may do it."""
     return kernels().read_json_lines(
-        [str(file.path) for file in files], skip=list(skip), odd=list(odd), threads=threads, stop=stop
+        [os.fspath(file.file) for file in files], skip=list(skip), odd=list(odd), threads=threads, stop=stop
     )
 
 
@@ -124,13 +142,5 @@ def read_lines(
     for at in np.flatnonzero(found == 0).tolist():
         if not told[at]:
             report.skip(files[at].label, "it holds no rows")
-    fields = {name: _field(field) for name, field in read["fields"].items()}
+    fields = {name: Field(of["kind"], of["number"], of["text"]) for name, of in read["fields"].items()}
     return Lines(read["file"], read["line"], fields)
-
-
-def _field(read: dict[str, Any]) -> Field:
-    text = read["text"]
-    if text is None:
-        text = pl.repeat(None, len(read["kind"]), dtype=pl.String, eager=True)
-    # A list, or anything that Polars takes without a copy.
-    return Field(read["kind"], read["number"], pl.Series(text, dtype=pl.String))

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from ._files import Found
+
 Layout: TypeAlias = "frozenset[tuple[str, pl.DataType]]"
 """Names and dtypes of the columns of a table."""
 
@@ -21,14 +23,14 @@ class Layouts:
 
     Parameters
     ----------
-    paths
+    files
         All files of the source, of any format.
     """
 
-    def __init__(self, paths: Sequence[Path] = ()) -> None:
+    def __init__(self, files: Sequence[Found] = ()) -> None:
         self.seen: set[Layout] = set()
         """Of the files that were looked at."""
-        self._paths = paths
+        self._files = files
         self._footers: dict[Path, tuple[int, int]] | None = None
         self._alike: set[int] = set()
 
@@ -47,12 +49,8 @@ class Layouts:
     def _footer(self, path: Path) -> tuple[int, int]:
         if self._footers is None:
             # All at once, as the system reads many ends of files as fast as one.
-            found = kernels().parquet_footers(self._paths)
-            self._footers = dict(
-                zip(
-                    self._paths,
-                    zip(found["rows"].tolist(), found["layout"].tolist(), strict=True),
-                    strict=True,
-                )
-            )
+            paths = [file.path for file in self._files]
+            found = kernels().parquet_footers(paths)
+            footers = zip(found["rows"].tolist(), found["layout"].tolist(), strict=True)
+            self._footers = dict(zip(paths, footers, strict=True))
         return self._footers.get(path, (0, -1))

@@ -84,12 +84,14 @@ _NO_ID = "a sample must have a doc_id that is a number or a text"
 _NAME_ARGUMENTS = ("pretrained", "model", "path", "peft", "delta", "engine")
 _EXACT = 2.0**53
 
+_NO_FILTER = ("none", "")
+"""What the harness calls the filter that does nothing."""
 _UNLABELLED = "rows of several filters without labels, and not one row for each filter of this instance"
 
 
 def claims(file: Found, head: bytes) -> bool:
     """Whether this is a results or a samples file of this harness."""
-    name = file.path.name
+    name = file.name
     body = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if not body:
         return _SAMPLES.fullmatch(name) is not None
@@ -106,7 +108,7 @@ def claims(file: Found, head: bytes) -> bool:
 
 def is_samples(file: Found, head: bytes) -> bool:
     """Whether name and first keys both say that these are samples, so that no other harness can mean it."""
-    return _ROW.match(head) is not None and _SAMPLES.fullmatch(file.path.name) is not None
+    return _ROW.match(head) is not None and _SAMPLES.fullmatch(file.name) is not None
 
 
 @dataclass(frozen=True)
@@ -137,9 +139,9 @@ class Dump:
         documents: list[Found] = []
         folders: set[str] = set()
         for file in files:
-            named = _SAMPLES.fullmatch(file.path.name)
-            if named is not None or inner_extension(file.path.name) in (".jsonl", ".ndjson"):
-                folder = os.path.dirname(file.path)
+            named = _SAMPLES.fullmatch(file.name)
+            if named is not None or inner_extension(file.name) in (".jsonl", ".ndjson"):
+                folder = os.path.dirname(file.file)
                 folders.add(folder)
                 self._samples.append((file, folder, named and named["task"], named and named["stamp"]))
             else:
@@ -154,15 +156,15 @@ class Dump:
             return
         if not is_results(document):
             if isinstance(document, list) and document and is_instance_row(document[0]):
-                self._samples.append((file, os.path.dirname(file.path), None, None))
+                self._samples.append((file, os.path.dirname(file.file), None, None))
             else:
                 self._report.ignore(file.label, OTHER_LAYOUT)
             return
         evaluation = self._collector.add(file, document)
-        folder = os.path.dirname(file.path)
+        folder = os.path.dirname(file.file)
         if evaluation is not None and folder in folders:
             self._beside[folder].append(evaluation)
-            if (match := STAMP.search(file.path.name)) is not None:
+            if (match := STAMP.search(file.name)) is not None:
                 self._stamped[folder, match[0]] = evaluation
 
     def results(self) -> pl.DataFrame | None:
@@ -191,7 +193,7 @@ class Dump:
                 note = Note(evaluation.filters(task), evaluation.delimiter(task))
             if stamp is not None:
                 seconds = time_stamp(stamp) or seconds
-            parts.append(Part(file, labels, os.stat(file.path).st_size, seconds, note, results))
+            parts.append(Part(file, labels, os.stat(file.file).st_size, seconds, note, results))
         return parts
 
     def _evaluation(
@@ -203,8 +205,8 @@ class Dump:
         beside = self._beside.get(folder, ())
         if task is not None:
             return _only([evaluation for evaluation in beside if evaluation.knows(task)]), task, None
-        match = _ANY_NAME.fullmatch(file.path.name)
-        name = file.path.name if match is None else match["name"]
+        match = _ANY_NAME.fullmatch(file.name)
+        name = file.name if match is None else match["name"]
         ends = [(evaluation, end) for evaluation in beside if (end := _known_end(name, evaluation))]
         same = [pair for pair in ends if _words(name[: -len(pair[1])]) == _words(pair[0].arguments)]
         chosen = _only([evaluation for evaluation, _ in same or ends])
@@ -305,14 +307,15 @@ class Dump:
     ) -> tuple[Lines, pl.Series, NDArray[np.int64] | None]:
         """Rows with an instance id, those ids, and their codes (`Batch.codes`) where these come for free."""
         field = lines.fields.get("doc_id") or Field.absent(len(lines.line))
+        if (field.kind == NUMBER).all() and _whole(field.number).all():
+            return lines, *_numbered(field.number.astype(np.int64))
         sound = (field.kind == STRING) | ((field.kind == NUMBER) & np.isfinite(field.number))
         for at in np.flatnonzero(~sound):
             self._report.drop(_NO_ID, parts[lines.file[at]].file.label, int(lines.line[at]))
         if not sound.all():
             lines = lines.take(sound)
             field = lines.fields.get("doc_id") or Field.absent(len(lines.line))
-        whole = np.abs(field.number) < _EXACT
-        whole &= field.number == np.floor(field.number)
+        whole = _whole(field.number)
         if whole.all():
             return lines, *_numbered(field.number.astype(np.int64))
         numbers = pl.Series(field.number)
@@ -329,6 +332,8 @@ class Dump:
         if field is None:
             return
         rows = np.flatnonzero(field.kind)
+        if not len(rows):
+            return
         texts = field.text[rows].str.to_lowercase()
         rows = rows[(texts.str.contains(_PAIR) & texts.str.contains(_BROKEN)).to_numpy()]
         for at in np.unique(lines.file[rows]):
@@ -401,6 +406,10 @@ def _labels_of_folder(folder: str, model: str | None) -> dict[str, Any]:
 # --- columns
 
 
+def _whole(numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return (np.abs(numbers) < _EXACT) & (numbers == np.floor(numbers))
+
+
 def _numbered(ids: NDArray[np.int64]) -> tuple[pl.Series, NDArray[np.int64] | None]:
     """Whole numbers as texts, and the places of these in sorted order, from 1.
 
@@ -424,9 +433,12 @@ def _filters(parts: Sequence[Part], lines: Lines, ids: pl.Series) -> tuple[pl.Se
     rows = len(lines.line)
     field = lines.fields.get("filter") or Field.absent(rows)
     named = field.text
-    filters = pl.select(pl.when(~named.is_in(["none", ""])).then(named)).to_series()
     sound = np.ones(rows, dtype=bool)
     bare = field.kind != STRING
+    one = field.one_text()
+    if one is not None and not bare.any():
+        return pl.Series([None if one in _NO_FILTER else one], dtype=pl.String).new_from_index(0, rows), sound
+    filters = pl.select(pl.when(~named.is_in(_NO_FILTER)).then(named)).to_series()
     if not bare.any():
         return filters, sound
     # One row for each filter and instance, in the order of the configuration.
@@ -455,7 +467,10 @@ def _known_metrics(parts: Sequence[Part], lines: Lines) -> list[set[str]]:
     lists = listing.kind == ARRAY
     if lists.any():
         # Nearly all rows of a file list the same: only those where the list changes are looked at.
-        changes = listing.text.ne_missing(listing.text.shift(1)).to_numpy(writable=True)
+        if listing.one_text() is None:
+            changes = listing.text.ne_missing(listing.text.shift(1)).to_numpy(writable=True)
+        else:
+            changes = np.zeros(len(lists), dtype=bool)
         changes[1:] |= lines.file[1:] != lines.file[:-1]
         changes[:1] = True
         at_rows = np.flatnonzero(lists & changes)
@@ -514,6 +529,8 @@ def _scores(name: str, lines: Lines, knows: NDArray[np.bool_], n_parts: int) -> 
         other &= ~pairs
         scored |= pairs & (n > 0)  # an empty document has no ratio
         weights = pl.select(pl.when(pl.Series(pairs)).then(pl.Series(n))).to_series()
+    if knows.all() and scored.all():
+        return _Scores(pl.Series(values), weights, knows, other)
     found = np.bincount(lines.file[scored], minlength=n_parts) > 0
     knows = knows & (found | (np.bincount(lines.file[other], minlength=n_parts) == 0))
     scored &= knows[lines.file]

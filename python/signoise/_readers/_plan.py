@@ -44,9 +44,10 @@ def _newest(dump: Dump, report: ReadReport) -> list[Planned]:
     newest: dict[tuple[Any, ...], Part] = {}
     for planned in found:
         part = planned.part
-        best = newest.setdefault(identity(part), part)
+        key = identity(part)
+        best = newest.setdefault(key, part)
         if part.stamp is not None and (best.stamp is None or part.stamp > best.stamp):
-            newest[identity(part)] = part
+            newest[key] = part
     if len(newest) == len(found):
         return found
     kept = []

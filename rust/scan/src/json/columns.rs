@@ -20,8 +20,15 @@ pub struct Texts {
 }
 
 impl Texts {
-    fn new(rows: usize) -> Self {
-        Self { offsets: vec![0; rows + 1], bytes: Vec::new(), valid: vec![false; rows] }
+    /// `rows` without a text, and room for some more.
+    fn with_room(rows: usize, room: usize) -> Self {
+        let mut texts = Self {
+            offsets: Vec::with_capacity(room.max(rows) + 1),
+            bytes: Vec::new(),
+            valid: Vec::with_capacity(room.max(rows)),
+        };
+        texts.pad(rows);
+        texts
     }
 
     /// As an Arrow array; checks everything, copies nothing.
@@ -87,17 +94,14 @@ pub struct Field {
 }
 
 impl Field {
-    pub(super) fn new(name: &[u8], odd: bool) -> Self {
+    /// A field of which so many rows are to come, as far as is known.
+    pub(super) fn with_room(name: &[u8], odd: bool, rows: usize) -> Self {
         let name = String::from_utf8_lossy(name).into_owned();
-        Self { name, kinds: Vec::new(), numbers: Vec::new(), texts: None, odd }
+        Self { name, kinds: Vec::with_capacity(rows), numbers: Vec::with_capacity(rows), texts: None, odd }
     }
 
-    /// A field of as many rows as are to come.
-    pub(super) fn with_room(name: &[u8], rows: usize) -> Self {
-        Self { kinds: Vec::with_capacity(rows), numbers: Vec::with_capacity(rows), ..Self::new(name, false) }
-    }
-
-    /// Makes the value of row `row` that of `entry`, also where the row has one already.
+    /// Makes the value of row `row` that of `entry`, also where the row has one already. What is not kept is absent by
+    /// the next call, or that of [`Field::pad`].
     pub(super) fn set(&mut self, row: usize, text: &[u8], entry: Entry) {
         self.pad(row);
         if self.kinds.len() > row {
@@ -109,7 +113,7 @@ impl Field {
         }
         let raw = text.get(entry.start..entry.end).unwrap_or_default();
         if self.odd && !(entry.kind != kind::NUMBER && names_odd(raw)) {
-            return self.pad(row + 1);
+            return;
         }
         let (kind, number, has_text) = match entry.kind {
             kind::NUMBER => match scalar::value(raw) {
@@ -122,7 +126,8 @@ impl Field {
         self.kinds.push(kind);
         self.numbers.push(number);
         if has_text {
-            let texts = self.texts.get_or_insert_with(|| Texts::new(row));
+            let room = self.kinds.capacity();
+            let texts = self.texts.get_or_insert_with(|| Texts::with_room(row, room));
             if kind == kind::STRING {
                 scalar::unescape(raw, &mut texts.bytes);
             } else {
@@ -153,10 +158,7 @@ impl Field {
         match (&mut self.texts, other.texts) {
             (Some(texts), Some(more)) => texts.append(more),
             (None, Some(more)) => {
-                let mut texts = Texts::new(rows);
-                let room = self.kinds.capacity().saturating_sub(rows);
-                texts.offsets.reserve_exact(room);
-                texts.valid.reserve_exact(room);
+                let mut texts = Texts::with_room(rows, self.kinds.capacity());
                 texts.append(more);
                 self.texts = Some(texts);
             }

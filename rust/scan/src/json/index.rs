@@ -8,7 +8,8 @@
 
 use fearless_simd::{Level, Simd, mask8x64, prelude::*, u8x64};
 
-const BLOCK: usize = 64;
+/// Bytes that are looked at together.
+pub(super) const BLOCK: usize = 64;
 /// Blocks listed at a time: as many as a byte can count.
 const PORTION: usize = 256;
 /// Tokens are listed so many at a time, past the end of those that count.
@@ -45,7 +46,7 @@ impl Lists {
 
 /// What one block hands to the next.
 #[derive(Clone, Copy, Default)]
-struct Carry {
+pub(super) struct Carry {
     /// 1 if the first byte of the next block is escaped.
     escaped: u64,
     /// All ones if the next block begins in a string.
@@ -99,9 +100,15 @@ impl<'a, S: Simd> Tokens<'a, S> {
             self.refill();
             *at = 0;
         }
-        let token = (self.position(*at)?, *self.lists.bytes.get(*at)?);
+        let token = self.at(*at)?;
         *at += 1;
         Some(token)
+    }
+
+    /// Position and first byte of a token of the portion at hand.
+    #[inline(always)]
+    pub(super) fn at(&self, at: usize) -> Option<(usize, u8)> {
+        Some((self.position(at)?, *self.lists.bytes.get(at)?))
     }
 
     /// Where a token of the portion at hand is.
@@ -188,17 +195,9 @@ impl<'a, S: Simd> Tokens<'a, S> {
         }
         let escaped = escaped & in_string;
         if escaped != 0 {
-            let letters = bytes.simd_eq(b'"')
-                | bytes.simd_eq(b'\\')
-                | bytes.simd_eq(b'/')
-                | bytes.simd_eq(b'b')
-                | bytes.simd_eq(b'f')
-                | bytes.simd_eq(b'n')
-                | bytes.simd_eq(b'r')
-                | bytes.simd_eq(b't');
-            let short = letters.to_bitmask();
-            if escaped & !short != 0 {
-                self.check_escapes(escaped & !short);
+            let others = escaped & !short_escapes(bytes);
+            if others != 0 {
+                self.check_escapes(others);
             }
         }
         self.block += 1;
@@ -252,11 +251,7 @@ impl<'a, S: Simd> Tokens<'a, S> {
     fn check_escapes(&mut self, escaped: u64) {
         for bit in ones(escaped) {
             let at = self.base + self.block * BLOCK + bit;
-            let fine = match self.text.get(at..at + 5) {
-                Some([b'u', hex @ ..]) => hex.iter().all(u8::is_ascii_hexdigit),
-                _ => false,
-            };
-            if !fine {
+            if !four_digits(self.text, at) {
                 self.bad.get_or_insert(at);
                 return;
             }
@@ -267,7 +262,7 @@ impl<'a, S: Simd> Tokens<'a, S> {
 impl Carry {
     /// Bits of the bytes that a backslash escapes: those at odd distance from the start of a series.
     #[inline(always)]
-    fn escaped(&mut self, backslash: u64) -> u64 {
+    pub(super) fn escaped(&mut self, backslash: u64) -> u64 {
         const ODD: u64 = 0xaaaa_aaaa_aaaa_aaaa;
         if backslash == 0 {
             return std::mem::take(&mut self.escaped);
@@ -323,9 +318,29 @@ const fn running_xor(mut bits: u64) -> u64 {
     bits ^ (bits << 32)
 }
 
+/// Bits of the letters that make an escape with nothing but a backslash before them.
+#[inline(always)]
+pub(super) fn short_escapes<S: Simd>(bytes: u8x64<S>) -> u64 {
+    let letters = bytes.simd_eq(b'"')
+        | bytes.simd_eq(b'\\')
+        | bytes.simd_eq(b'/')
+        | bytes.simd_eq(b'b')
+        | bytes.simd_eq(b'f')
+        | bytes.simd_eq(b'n')
+        | bytes.simd_eq(b'r')
+        | bytes.simd_eq(b't');
+    letters.to_bitmask()
+}
+
+/// Whether at `at` there is `u` with four hexadecimal digits.
+#[inline(always)]
+pub(super) fn four_digits(text: &[u8], at: usize) -> bool {
+    matches!(text.get(at..at + 5), Some([b'u', digits @ ..]) if digits.iter().all(u8::is_ascii_hexdigit))
+}
+
 /// Positions of the bits that are set.
 #[inline(always)]
-fn ones(mut bits: u64) -> impl Iterator<Item = usize> {
+pub(super) fn ones(mut bits: u64) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         if bits == 0 {
             return None;

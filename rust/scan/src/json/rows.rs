@@ -4,12 +4,14 @@ use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
 use fearless_simd::Simd;
-use memchr::{memchr_iter, memchr2};
+use memchr::{memchr, memchr_iter, memchr2};
 use signoise_core::Interrupt;
 
 use super::columns::Field;
-use super::index::{Lists, Tokens};
+use super::index::{BLOCK, Lists, Tokens};
 use super::keys::{Keys, MAX_FIELDS};
+use super::mould::Mould;
+use super::stops::Stops;
 use super::walk::{self, Entry, Fault};
 use super::{Options, Problem};
 use crate::error::Result;
@@ -17,6 +19,8 @@ use crate::text::Text;
 
 /// Problems kept with their place; of the others only the number is.
 pub(super) const MAX_PROBLEMS: usize = 100;
+/// Rows that room is made for at most before there are any.
+const MOST_ROOM: usize = 1 << 12;
 /// Letters of a row that are shown.
 const EXCERPT: usize = 60;
 
@@ -60,6 +64,7 @@ pub(super) fn read_text<S: Simd>(
     scratch: &mut Scratch,
     interrupt: &Interrupt,
 ) -> Result<Part> {
+    scratch.mould.clear();
     let mut rows =
         Rows { simd, keys: Keys::new(options.selection.clone()), options, scratch, line: 1, part: Part::default() };
     match text {
@@ -72,6 +77,7 @@ pub(super) fn read_text<S: Simd>(
     }
     let mut part = rows.part;
     part.line_ends = rows.line - 1;
+    scratch.rows = part.lines.len().min(MOST_ROOM);
     for field in &mut part.fields {
         field.pad(part.lines.len());
     }
@@ -81,6 +87,10 @@ pub(super) fn read_text<S: Simd>(
 /// Memory that is used again for the next file.
 pub(super) struct Scratch {
     lists: Lists,
+    mould: Mould,
+    stops: Stops,
+    /// Rows of the file before: files of one folder are much alike.
+    rows: usize,
     entries: Vec<Entry>,
     stack: Vec<u8>,
     block: Vec<u8>,
@@ -88,7 +98,15 @@ pub(super) struct Scratch {
 
 impl Scratch {
     pub(super) fn new(max_depth: usize) -> Self {
-        Self { lists: Lists::new(), entries: Vec::new(), stack: vec![0; max_depth], block: Vec::new() }
+        Self {
+            lists: Lists::new(),
+            mould: Mould::default(),
+            stops: Stops::default(),
+            rows: 0,
+            entries: Vec::new(),
+            stack: vec![0; max_depth],
+            block: Vec::new(),
+        }
     }
 }
 
@@ -122,14 +140,23 @@ impl<S: Simd> Rows<'_, S> {
         let max = self.options.max_line_bytes;
         loop {
             interrupt.check()?;
-            let (buffer, searched) = (std::mem::take(&mut source.buffer), source.searched);
+            let buffer = std::mem::take(&mut source.buffer);
             let data = buffer.get(..source.filled).unwrap_or_default();
-            let mut start = source.start;
-            for newline in memchr_iter(b'\n', data.get(searched..).unwrap_or_default()) {
-                let end = searched + newline;
-                self.row(data.get(start..end).unwrap_or_default());
+            let (mut start, mut stops_found) = (source.start, false);
+            loop {
+                while stops_found && let Some(line_end) = self.alike(&buffer, start, source.filled) {
+                    start = line_end + 1;
+                }
+                let from = start.max(source.searched);
+                let Some(length) = memchr(b'\n', data.get(from..).unwrap_or_default()) else { break };
+                if !stops_found && self.scratch.mould.is_cast() {
+                    self.scratch.stops.find(self.simd, &buffer, start, source.filled);
+                    stops_found = true;
+                    continue;
+                }
+                self.row(data.get(start..from + length).unwrap_or_default());
                 self.line = self.line.saturating_add(1);
-                start = end + 1;
+                start = from + length + 1;
             }
             source.start = start;
             source.searched = source.filled;
@@ -149,12 +176,27 @@ impl<S: Simd> Rows<'_, S> {
         }
     }
 
+    /// Takes the line that starts at `start` if it is like the one before, whole and sound; where its line end is.
+    #[inline(always)]
+    fn alike(&mut self, buffer: &[u8], start: usize, filled: usize) -> Option<usize> {
+        let Scratch { mould, stops, entries, .. } = &mut *self.scratch;
+        let end = mould.fit(self.simd, buffer, stops, start, filled, entries)?;
+        let line_end = end + usize::from(buffer.get(end) == Some(&b'\r'));
+        if line_end >= filled || buffer.get(line_end) != Some(&b'\n') || line_end - start > self.options.max_line_bytes
+        {
+            return None;
+        }
+        self.take(buffer.get(start..end)?);
+        self.line = self.line.saturating_add(1);
+        Some(line_end)
+    }
+
     /// Reads to the end of a line that is too long without holding it.
     #[cold]
     fn pass_over(&mut self, source: &mut Source, interrupt: &Interrupt) -> Result<()> {
         let mut head = Vec::new();
         loop {
-            let newline = memchr::memchr(b'\n', source.rest());
+            let newline = memchr(b'\n', source.rest());
             let end = newline.unwrap_or(source.rest().len());
             extend_head(&mut head, source.rest().get(..end).unwrap_or_default());
             source.start += end;
@@ -288,7 +330,12 @@ impl<S: Simd> Rows<'_, S> {
         let entries = &mut self.scratch.entries;
         let outcome = walk::walk(&mut tokens, row, &mut self.keys, entries, &mut self.scratch.stack);
         match outcome {
-            Ok(()) if !tokens.beyond_ascii || simdutf8::basic::from_utf8(row).is_ok() => self.take(row),
+            Ok(()) if !tokens.beyond_ascii || simdutf8::basic::from_utf8(row).is_ok() => {
+                if let Some(wanted) = self.keys.row.wanted() {
+                    self.scratch.mould.cast(&mut tokens, row, wanted);
+                }
+                self.take(row);
+            }
             Ok(()) => self.reject(row, Fault::Cut, mark),
             Err(fault) => self.reject(row, fault, mark),
         }
@@ -297,7 +344,8 @@ impl<S: Simd> Rows<'_, S> {
     #[inline(always)]
     fn take(&mut self, row: &[u8]) {
         for name in self.keys.names().skip(self.part.fields.len()) {
-            self.part.fields.push(Field::new(name, self.options.selection.odd.contains(name)));
+            let odd = self.options.selection.odd.contains(name);
+            self.part.fields.push(Field::with_room(name, odd, self.scratch.rows));
         }
         let number = self.part.lines.len();
         for &entry in &self.scratch.entries {
@@ -449,10 +497,10 @@ impl Source {
             self.searched = self.searched.saturating_sub(self.start);
             self.start = 0;
         }
-        if self.buffer.len() < self.filled + self.block {
-            self.buffer.resize(self.filled + self.block, 0);
-        }
         let goal = self.filled + self.block;
+        if self.buffer.len() < goal + BLOCK {
+            self.buffer.resize(goal + BLOCK, 0);
+        }
         while self.filled < goal && !self.ended {
             let Some(room) = self.buffer.get_mut(self.filled..goal) else { return };
             match self.text.read(room) {

@@ -70,6 +70,9 @@ fn number_end(text: &[u8], start: usize) -> Option<usize> {
 
 /// The value of a number or word that [`end`] found sound.
 pub(super) fn value(literal: &[u8]) -> Option<Scalar> {
+    if let Some(number) = short_decimal(literal) {
+        return Some(Scalar::Number(number, false));
+    }
     Some(match literal {
         b"null" => Scalar::Null,
         b"true" => Scalar::Bool(true),
@@ -78,10 +81,7 @@ pub(super) fn value(literal: &[u8]) -> Option<Scalar> {
         b"Infinity" => Scalar::Number(f64::INFINITY, false),
         b"-Infinity" => Scalar::Number(f64::NEG_INFINITY, false),
         _ => {
-            let number = match short_decimal(literal) {
-                Some(number) => number,
-                None => std::str::from_utf8(literal).ok()?.parse().ok()?,
-            };
+            let number: f64 = std::str::from_utf8(literal).ok()?.parse().ok()?;
             let whole = literal.len() > 15 && literal.iter().all(|byte| byte.is_ascii_digit() || *byte == b'-');
             Scalar::Number(number, whole && number.abs() >= EXACT as f64)
         }

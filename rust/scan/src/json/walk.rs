@@ -156,11 +156,11 @@ pub(super) fn walk<S: Simd>(
 }
 
 /// Where a wanted value is, in tokens.
-struct Wanted {
-    first_token: usize,
-    last_token: usize,
-    column: usize,
-    kind: u8,
+pub(super) struct Wanted {
+    pub(super) first_token: usize,
+    pub(super) last_token: usize,
+    pub(super) column: usize,
+    pub(super) kind: u8,
 }
 
 /// The tokens of a row, and what they mean: a row with the same ones and the same keys needs no walk.
@@ -177,6 +177,11 @@ pub(super) struct RowShape {
 }
 
 impl RowShape {
+    /// The wanted values of a row worth to be kept in mind; None before there is one.
+    pub(super) fn wanted(&self) -> Option<&[Wanted]> {
+        (!self.tokens.is_empty()).then_some(&self.values)
+    }
+
     pub(super) fn forget(&mut self) {
         self.tokens.clear();
     }
