@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ._compare import compare
     from ._decisions import decision_accuracy
     from ._examples import example_scores
-    from ._interventions import filter_subtasks, filtering_gain
+    from ._interventions import filter_subtasks, filtering_gain, thresholdout
     from ._item_statistics import item_statistics
     from ._judged import prediction_powered
     from ._laws import (
@@ -118,6 +118,7 @@ __all__ = [
     "smoothness",
     "snr",
     "subset_control",
+    "thresholdout",
     "validate_law",
     "variance",
 ]
@@ -161,6 +162,7 @@ _HOMES = {
     "smoothness": "_smoothness",
     "snr": "_snr",
     "subset_control": "_subset_control",
+    "thresholdout": "_interventions",
     "validate_law": "_laws",
     "variance": "_variance",
 }

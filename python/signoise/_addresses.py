@@ -13,7 +13,7 @@ from ._kernels import kernels
 #: What draws made in Python are for: a number each, so that two uses of one seed never share a stream. They start at
 #: 1000, as those of kernels count up from 1.
 RANK, LAW_ERRORS, LADDER_CHECKPOINTS, SUBSETS = range(1000, 1004)
-SUBTASK_CONTROL, SUBTASK_HALVES, SUBTASK_ITEMS = range(1004, 1007)
+SUBTASK_CONTROL, SUBTASK_HALVES, SUBTASK_ITEMS, THRESHOLDOUT = range(1004, 1008)
 
 
 def group_addresses(labels: pl.DataFrame) -> NDArray[np.uint64]:

@@ -2,5 +2,6 @@
 
 from ._filtering_gain import filtering_gain
 from ._subtasks import filter_subtasks
+from ._thresholdout import thresholdout
 
-__all__ = ["filter_subtasks", "filtering_gain"]
+__all__ = ["filter_subtasks", "filtering_gain", "thresholdout"]
