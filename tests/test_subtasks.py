@@ -152,6 +152,12 @@ def test_decision_accuracy_of_unions() -> None:
     )
     assert found["decision_accuracy"][-1] == whole["decision_accuracy"][0]
     assert found["decision_control"][-1] == whole["decision_accuracy"][0]
+    assert found["n_members"].unique().to_list() == [8]
+    lone = both.filter(~((pl.col("run") == "r03") & (pl.col("params") == 10) & (pl.col("subtask") == "s02")))
+    with pytest.warns(sn.DroppedRowsWarning, match="1 members are not on both sides with all subtasks"):
+        fewer = sn.filter_subtasks(lone, small="params = 10", target="params = 20", match="run", rules="snr")
+    assert fewer["n_members"].unique().to_list() == [7]
+    assert fewer["snr"].to_list() == found["snr"].to_list()
     with pytest.raises(sn.OptionError, match="both or neither"):
         sn.filter_subtasks(both, small="params = 10")
 
