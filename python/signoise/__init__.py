@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from ._interventions._near_best import near_best
     from ._interventions._sample_size import sample_size
     from ._interventions._subtasks import filter_subtasks
+    from ._interventions._thresholdout import thresholdout
     from ._interventions._transforms import transform_correlations
     from ._item_statistics import item_statistics
     from ._judged import prediction_powered
@@ -138,6 +139,7 @@ __all__ = [
     "smoothness",
     "snr",
     "subset_control",
+    "thresholdout",
     "transform_correlations",
     "validate_law",
     "variance",
@@ -191,6 +193,7 @@ _HOMES = {
     "smoothness": "_smoothness",
     "snr": "_snr",
     "subset_control": "_subset_control",
+    "thresholdout": "_interventions._thresholdout",
     "transform_correlations": "_interventions._transforms",
     "validate_law": "_laws",
     "variance": "_variance",

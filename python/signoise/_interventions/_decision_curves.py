@@ -24,6 +24,8 @@ class Pairs:
 
     small: Floats
     target: Floats
+    n_unmatched: int
+    """Members that are not on both sides with all subtasks."""
 
     def agreement(self, weights: Floats) -> Floats:
         """Decision accuracy, ties one half, of unions given by weights (n_unions, n_subtasks); NaN below 2 members."""
@@ -77,10 +79,11 @@ def matched_pairs(
 def _pairs(cube: Cube, score: str, direction: Mapping[str, str] | None) -> Pairs:
     sides = [cube.sides[name] for name in ("small", "target")]
     if not all(len(side.member) for side in sides):
-        return Pairs(*(np.zeros((0, len(cube.subtasks))) for _ in sides))
+        nobody = np.zeros((0, len(cube.subtasks)))
+        return Pairs(nobody, nobody, sum(len(side.labels) for side in sides))
     both = np.intersect1d(sides[0].labels, sides[1].labels)
     scores = []
     for side in sides:
         sign = 1 if side.metric is None else require_direction([side.metric], direction)[side.metric]
         scores.append(sign * side.members(side.values, side.starts, score)[np.isin(side.labels, both)])
-    return Pairs(*scores)
+    return Pairs(*scores, n_unmatched=len(np.union1d(sides[0].labels, sides[1].labels)) - len(both))

@@ -14,7 +14,7 @@ from .._errors import OptionError
 from .._measure import FEW_MEMBERS
 from .._options import as_columns, check_choice, check_level, signature
 from .._schema import as_expression
-from .._scores import Filter, Groups, Scores
+from .._scores import Filter, Groups, Scores, warn_notes
 from .._status import Statuses, check_strict, flag_lists, result_column
 from ._cube import Cube
 from ._decision_curves import Pairs, matched_pairs
@@ -100,9 +100,9 @@ def filter_subtasks(
         A row for each benchmark, rule and number of subtasks: by-columns; ``rule, n_subtasks``; ``subtask``, the one
         that joined at this size; ``snr_alone``, its own SNR; ``mean, signal, noise, snr`` of the union; ``control,
         control_low, control_high``: mean and quantiles of the SNR of random unions of this size; with `small` and
-        `target` also ``decision_accuracy`` of the union (ties one half) and ``decision_control, decision_control_low,
-        decision_control_high``; ``best``, whether the SNR is the largest of the rule; ``n_runs`` (members),
-        ``n_checkpoints`` (smallest number used), ``status, flags, signature``.
+        `target` also ``decision_accuracy`` of the union (ties one half), ``decision_control, decision_control_low,
+        decision_control_high`` and ``n_members`` on both sides; ``best``, whether the SNR is the largest of the rule;
+        ``n_runs`` (members), ``n_checkpoints`` (smallest number used), ``status, flags, signature``.
 
     Undefined when
         As in `snr`, for a union: ``too_few``, ``constant``, ``zero_mean``, ``zero_noise``; undefined numbers are null.
@@ -180,6 +180,14 @@ def filter_subtasks(
             columns=columns,
             duplicates=duplicates,
         )
+        warn_notes(
+            [
+                f"{', '.join(str(value) for value in cube.group.values())}: {pair.n_unmatched} members are not on both "
+                "sides with all subtasks and were left out of decision accuracies"
+                for cube, pair in zip(study.cubes, pairs, strict=True)
+                if pair is not None and pair.n_unmatched
+            ]
+        )
     text = signature(
         "filter_subtasks",
         **settings.for_signature(),
@@ -214,7 +222,9 @@ def _curves(
             )
     else:
         numbers, reasons = _nothing(cube, rules), {"too_few": np.ones(len(rules) * size, dtype=bool)}
-    if not decisions:
+    if decisions:
+        numbers["n_members"] = np.full(len(rules) * size, 0 if pairs is None else len(pairs.small))
+    else:
         numbers = {name: values for name, values in numbers.items() if not name.startswith("decision_")}
     numbers |= {"n_runs": np.full(len(rules) * size, recipe.n_members)}
     numbers |= {"n_checkpoints": np.full(len(rules) * size, counts.min(initial=counts.max(initial=0)))}
