@@ -15,13 +15,13 @@ from polars.testing import assert_frame_equal
 import signoise as sn
 from signoise import reference
 from signoise._interventions import _averages as averages
-from signoise._interventions._crossfit import (
+from signoise._interventions._jackknife import jackknife_stderr, t_margin
+from signoise._interventions._member_halves import (
     agreement_values,
     cross_fitted,
     log_snr_values,
     random_halves,
 )
-from signoise._interventions._jackknife import jackknife_stderr, t_margin
 
 SIDES: dict[str, Any] = {"small": "params = 150000000", "target": "params = 1000000000"}
 WINDOWS = (1, 2, 3, 5)
