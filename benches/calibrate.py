@@ -22,6 +22,7 @@ from calibration import (
     hypotheses,
     laws,
     means,
+    metrics,
     page,
     proportions,
     resampling,
@@ -30,7 +31,7 @@ from calibration import (
 )
 from calibration.study import Cell, Row, Study
 
-MODULES = (proportions, means, resampling, sequences, suites, components, hypotheses, families, laws)
+MODULES = (proportions, means, resampling, sequences, suites, metrics, components, hypotheses, families, laws)
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "calibration.md"
 QUICK = 400
 """Replications of a look."""

@@ -107,17 +107,18 @@ DESIGNS = {
 
 
 def fresh_gains(design: Design, seeds: tuple[int, int]) -> dict[tuple[str, str], float]:
-    """Gain of each rule and size: chosen on one fresh sample, judged on another."""
-    chooser, judge = (design.sample(seed) for seed in seeds)
+    """Gain of each rule and size: chosen on one fresh sample and judged on another, in both directions."""
+    samples = [design.sample(seed) for seed in seeds]
     ones = np.ones(SUBTASKS)
-    out = {}
-    for rule, order in RULES.items():
-        nested = nested_weights(order(chooser, ones), ones)[0]
-        curve = np.log(judge.measure(nested).snr[0])
-        best = int(np.nanargmax(chooser.measure(nested).snr[0]))
-        for size, place in (("best", best), (str(GOOD), GOOD - 1)):
-            out[rule, size] = float(curve[place] - curve[-1])
-    return out
+    found: dict[tuple[str, str], list[float]] = {}
+    for chooser, judge in (samples, samples[::-1]):
+        for rule, order in RULES.items():
+            nested = nested_weights(order(chooser, ones), ones)[0]
+            curve = np.log(judge.measure(nested).snr[0])
+            best = int(np.nanargmax(chooser.measure(nested).snr[0]))
+            for size, place in (("best", best), (str(GOOD), GOOD - 1)):
+                found.setdefault((rule, size), []).append(float(curve[place] - curve[-1]))
+    return {key: float(np.mean(gains)) for key, gains in found.items()}
 
 
 def one_suite(name: str, number: int) -> list[dict[str, Any]]:
@@ -210,7 +211,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         for row in rows:
             print("| " + " | ".join(v if isinstance(v, str) else f"{v:.3f}" for v in row.values()) + " |")
-        good &= all(abs(row["z"]) <= 3 < abs(row["z in sample"]) for row in rows)
+        # Where the choice is all but sure, as of a known number of good subtasks, it is no illusion in sample either.
+        good &= all(abs(row["z"]) <= 3 for row in rows)
+        good &= all(abs(row["z in sample"]) > 3 for row in rows if row["size"] == "best")
         plain, holm = any_claim(table)
         print(
             f"\na gain is claimed in some row of {plain:.1%} of suites, with Holm's correction of {holm:.1%}"

@@ -501,6 +501,8 @@ def test_names_and_filters(tmp_path: Path) -> None:
 
 
 def test_nothing_to_read(tmp_path: Path) -> None:
+    with pytest.raises(ReadError, match="no file holds log-likelihoods of choices"):
+        read(tmp_path, [sample(0, [], [], "x") | {"resps": [["text"]], "filtered_resps": ["text"]}])
     sn.example_scores().write_parquet(tmp_path / "scores.parquet")
     with pytest.raises(ReadError, match="no file holds log-likelihoods of choices"):
         sn.choice_metrics(tmp_path)

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 from click.testing import CliRunner
+from polars.testing import assert_frame_equal
 from scipy import stats
 
 import signoise as sn
@@ -407,6 +408,15 @@ def test_a_dump_has_the_metrics_of_its_choices(tmp_path: Path) -> None:
     assert bits["snr"] == pytest.approx(plain["snr"].item(), rel=1e-12)
     without = sn.compare_metrics(tmp_path, choices=False)
     assert without["metric"].to_list() == ["acc"]
+
+
+@pytest.mark.filterwarnings("ignore::signoise.SignoiseWarning")
+def test_a_store_is_compared_as_it_is(tmp_path: Path) -> None:
+    choice_dump(tmp_path / "dump")
+    rows = sn.choice_metrics(tmp_path / "dump", metrics=["acc_raw", "bits_per_byte"])
+    rows.write_parquet(tmp_path / "rows.parquet")
+    sn.ingest(tmp_path / "rows.parquet", tmp_path / "scores.store")
+    assert_frame_equal(sn.compare_metrics(tmp_path / "scores.store"), sn.compare_metrics(rows), rel_tol=1e-9)
 
 
 def test_the_command(tmp_path: Path, suite: pl.DataFrame) -> None:

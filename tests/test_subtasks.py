@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 import warnings
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import polars as pl
 import pytest
+from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -16,6 +21,7 @@ from polars.testing import assert_frame_equal
 import signoise as sn
 from signoise import reference
 from signoise._addresses import SUBTASK_HALVES, SUBTASK_ITEMS, group_addresses
+from signoise._cli import main
 from signoise._instance_cells import Cells
 from signoise._interventions._halves import block
 from signoise._interventions._items import halved
@@ -200,8 +206,6 @@ def test_random_unions_are_reshuffled_and_addressed() -> None:
     assert_frame_equal(both.filter(task="suite"), first, check_exact=True)
     assert both.filter(task="another")["control"][2] != first["control"][2]
     # All 35 unions of 3: their mean SNR within Monte Carlo error.
-    from itertools import combinations
-
     every = [reference.union_snr(x, np.arange(7), union)[2] for union in combinations(range(7), 3)]
     assert abs(first["control"][2] - np.mean(every)) < 5 * np.std(every) / np.sqrt(200)
     assert first["control_low"][2] >= min(every) - 1e-9
@@ -417,3 +421,54 @@ def test_samples_of_one_run_with_too_few_checkpoints() -> None:
     assert isinstance(samples, Samples)
     assert samples.shares.tolist()[0] == [0.0, 1.0]
     assert np.isnan(samples.shares[1]).all()
+
+
+# --- the command
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["subtasks", *arguments])
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> str:
+    both = pl.concat([table(cube(20)).with_columns(params=pl.lit(size)) for size in (10, 20)])
+    both.write_parquet(tmp_path / "scores.parquet")
+    return str(tmp_path / "scores.parquet")
+
+
+def test_command_shows_gains_or_curves(saved: str, tmp_path: Path) -> None:
+    sides = ["--small", "params = 10", "--target", "params = 20", "--match", "run"]
+    rows = sn.scan_scores(saved)
+    target: Any = {"population": "params = 20", "noise_runs": "params = 20"}
+    gains = sn.filtering_gain(rows, sizes=[2], n_splits=4, rules="greedy", **target)
+    shown = invoke(saved, *sides, "--sizes", "2", "--n-splits", "4", "--rules", "greedy", "--json")
+    assert json.loads(shown.stdout) == gains.to_dicts()
+    curves = sn.filter_subtasks(rows, small="params = 10", target="params = 20", match="run", rules="greedy")
+    file = tmp_path / "curves.parquet"
+    assert invoke(saved, *sides, "--rules", "greedy", "--curves", "-o", str(file)).exit_code == 0
+    assert_frame_equal(pl.read_parquet(file), curves)
+    assert "'8,x' holds something else than numbers" in invoke(saved, "--sizes", "8,x").stderr
+
+
+def test_command_begins_with_gain_and_choice(saved: str) -> None:
+    curves = sn.filter_subtasks(saved, where="params = 20", rules="snr")
+    size = curves.filter("best")["n_subtasks"][0]
+    first, second, *_ = invoke(saved, "--where", "params = 20", "--rules", "snr").stdout.splitlines()
+    assert first.startswith("suite, acc: choosing by snr (about ")
+    assert second == f"  {size} of 6 chosen by snr on all scores: {', '.join(curves['subtask'].head(size))}."
+    few = invoke(saved, "--where", "params = 20 AND run < 'r03'", "--rules", "snr").stdout
+    assert few.startswith("suite, acc: no gain by snr (too_few).")
+
+
+def test_every_keyword_is_an_option() -> None:
+    command = main.get_command(click.Context(main), "subtasks")
+    assert command is not None
+    known = {option.name for option in command.params}
+    keywords = {
+        name
+        for verb in (sn.filter_subtasks, sn.filtering_gain)
+        for name in list(inspect.signature(verb).parameters)[1:]
+    }
+    assert known - keywords == {"sources", "format", "output", "as_json", "quiet", "debug", "curves"}
+    assert keywords <= known

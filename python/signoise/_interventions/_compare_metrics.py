@@ -227,9 +227,8 @@ def compare_metrics(
         columns_of |= _decision_columns(a, b, pairs, ties, confidence_level, threads)
     text = signature(
         "compare_metrics",
-        primary=primary
-        if isinstance(primary, str) or primary is None
-        else [f"{task}={name}" for task, name in primary.items()],
+        metrics=wanted,
+        primary=_words(primary),
         small=small,
         target=target,
         match=members,
@@ -252,6 +251,11 @@ def compare_metrics(
     result = _in_order(result, encoded.by)
     check_strict(result, encoded.by, strict=strict)
     return result
+
+
+def _words(primary: str | Mapping[str, str] | None) -> str | Sequence[str] | None:
+    """As a signature has it."""
+    return [f"{task}={name}" for task, name in primary.items()] if isinstance(primary, Mapping) else primary
 
 
 def _ladder(train: Filter, target: Filter) -> dict[str, pl.Expr | str]:

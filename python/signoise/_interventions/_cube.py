@@ -103,9 +103,7 @@ def as_subtasks(
     return rows, rows
 
 
-def cubes(
-    encoded: Encoded, frame: pl.DataFrame, masks: Mapping[str, str | None], window: Mapping[str, int]
-) -> list[Cube]:
+def cubes(encoded: Encoded, frame: pl.DataFrame, masks: Mapping[str, str | None], window: int) -> list[Cube]:
     """A cube for each task of rows encoded with the subtask in their key.
 
     Parameters
@@ -115,57 +113,44 @@ def cubes(
     masks
         Side -> selection of rows, as named in the call of `encode`.
     window
-        Side -> number of last checkpoints.
+        Number of last checkpoints.
     """
-    task_key = [name for name in encoded.by if name != "subtask"]
-    subtasks = encoded.groups.with_row_index("__group")
-    labels = (
-        subtasks.select(task_key).unique(maintain_order=True).with_row_index("__task") if task_key else None
-    )
-    task_of = (
-        subtasks.join(labels, on=task_key, how="left", nulls_equal=True, maintain_order="left")[
-            "__task"
-        ].to_numpy()
-        if labels is not None
-        else np.zeros(subtasks.height, dtype=np.intp)
-    )
-    run_columns = [
-        name
-        for name in encoded.heads.columns
-        if name in RUN_IDENTITY
-        or name in encoded.members.columns
-        or name not in (*SCORE_IDENTITY, *encoded.by)
-    ]
-    runs = encoded.heads.select(run_columns)
-    distinct = runs.unique(maintain_order=True).sort(run_columns).with_row_index("__run")
-    run_of = runs.join(distinct, on=run_columns, how="left", nulls_equal=True, maintain_order="left")["__run"]
+    key = [name for name in encoded.by if name != "subtask"]
+    task_of = _numbers(encoded.groups, key)
+    scores = {*SCORE_IDENTITY, *encoded.by} - {*RUN_IDENTITY, *encoded.members.columns}
+    run_of = _numbers(encoded.heads, [name for name in encoded.heads.columns if name not in scores])
     block = np.repeat(np.arange(len(encoded.starts) - 1), np.diff(encoded.starts))
     table = pl.DataFrame(
         {
+            "task": task_of[encoded.group_of[block]],
             "group": encoded.group_of[block],
             "member": encoded.member_of[block],
-            "run": run_of.to_numpy()[block],
+            "run": run_of[block],
             "position": encoded.positions,
             "place": np.arange(len(block)),
         }
     )
     n = _instances(encoded, frame, block)
     found = []
-    for task in np.unique(task_of).tolist():
+    for task in range(int(task_of.max(initial=-1)) + 1):
         own = np.flatnonzero(task_of == task)
-        rows = table.filter(pl.Series(np.isin(table["group"].to_numpy(), own)))
-        sides = {name: _side(encoded, rows, len(own), mask, window[name]) for name, mask in masks.items()}
-        group = encoded.groups.row(int(own[0]), named=True)
-        found.append(
-            Cube(
-                {name: group[name] for name in task_key},
-                encoded.groups["subtask"][own].to_list(),
-                sides,
-                n[own],
-                own,
-            )
-        )
+        rows = table.filter(pl.col("task") == task)
+        sides = {name: _side(encoded, rows, len(own), mask, window) for name, mask in masks.items()}
+        labels = encoded.groups.row(int(own[0]), named=True)
+        subtasks = encoded.groups["subtask"].gather(own).to_list()
+        found.append(Cube({name: labels[name] for name in key}, subtasks, sides, n[own], own))
     return found
+
+
+def _numbers(labels: pl.DataFrame, columns: Sequence[str]) -> Ints:
+    """The distinct labels in these columns, numbered in lexical order, by row."""
+    if not columns:
+        return np.zeros(labels.height, dtype=np.intp)
+    distinct = labels.select(columns).unique().sort(columns).with_row_index("__number")
+    rows = labels.select(columns).join(
+        distinct, on=columns, how="left", nulls_equal=True, maintain_order="left"
+    )
+    return rows["__number"].to_numpy().astype(np.intp)
 
 
 def _side(encoded: Encoded, rows: pl.DataFrame, n_subtasks: int, mask: str | None, window: int) -> Side:

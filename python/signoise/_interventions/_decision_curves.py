@@ -64,7 +64,7 @@ def matched_pairs(
         duplicates=duplicates,
     )
     encoded = placed.encoded
-    found = cubes(encoded, placed.frame, {name: name for name in sides}, dict.fromkeys(sides, window))
+    found = cubes(encoded, placed.frame, {name: name for name in sides}, window)
     key = [name for name in encoded.by if name != "subtask"]
     by_label = {tuple(cube.group[name] for name in key): cube for cube in found}
     out: list[Pairs | None] = []

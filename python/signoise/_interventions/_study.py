@@ -251,7 +251,7 @@ def open_study(
     selections = [encoded.rows(name if name in masks else None) for name in ("population", "noise_runs")]
     if not np.array_equal(selections[0], selections[1]):
         sides["noise"] = "noise_runs" if "noise_runs" in masks else None
-    found = cubes(encoded, measured, sides, dict.fromkeys(sides, settings.window))
+    found = cubes(encoded, measured, sides, settings.window)
     warn_notes(
         [
             f"{', '.join(str(value) for value in cube.group.values())}: {side.n_incomplete} checkpoints lack some of "

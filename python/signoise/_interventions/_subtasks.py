@@ -122,8 +122,8 @@ def filter_subtasks(
     Examples
     --------
     >>> import signoise as sn
-    >>> scores, _ = sn.simulate(tasks=6, recipes=8, params=1e9, signal=[0.04] * 3 + [0.005] * 3)
-    >>> table = sn.filter_subtasks(scores, groups={"suite": "task-*"}, rules="greedy")
+    >>> scores, _ = sn.simulate(tasks=6, recipes=8, params=1e9, signal=[0.05] * 3 + [0.002] * 3)
+    >>> table = sn.filter_subtasks(scores, groups={"suite": "task-*"}, rules="snr")
     >>> sorted(table["subtask"].head(3))
     ['task-00', 'task-01', 'task-02']
     """

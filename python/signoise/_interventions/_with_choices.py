@@ -11,6 +11,7 @@ from .._errors import ReadError
 from .._readers import Opened, ReadReport, open_source
 from .._readers._choices import ChoosingDump
 from .._scores import Scores, open_paths
+from .._store._verbs import as_store
 from ._choice_metrics import of_opened
 
 _SCORED = ("task", "subtask", "metric")
@@ -30,6 +31,8 @@ def with_choices(
     With `instances` its results do not count, which are of no instance. Anything but paths, and paths without choices,
     comes back as it is. The second is what is left of `columns` to be declared.
     """
+    if as_store(scores) is not None:
+        return scores, columns
     opened = open_paths(scores, columns, strict=strict)
     if not isinstance(opened, Opened) or not _choosing(opened):
         return opened, columns
