@@ -10,11 +10,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from .._decision_sides import matched
+from .._decisions import FEW_MEMBERS as FEW_DECIDING
 from .._duplicates import Duplicates
 from .._errors import OptionError
 from .._intervals import quantile_at
 from .._kernels import kernels
-from .._measure import AUTOCORRELATED, FEW_MEMBERS, NEAR_ZERO, check_autocorrelation
+from .._measure import AUTOCORRELATED, FEW_MEMBERS, NEAR_ZERO, check_autocorrelation, relative_to
 from .._options import as_columns, check_choice, check_count, check_level, signature
 from .._scores import Filter, Groups, Scores
 from .._status import Statuses, check_strict, flag_lists, result_column
@@ -22,6 +24,7 @@ from ._averages import HOWS, overlapping_variance, ratio_limits, variance_factor
 from ._jackknife import jackknife_stderr, t_margin
 from ._smoothed import (
     SIDES,
+    WINDOWS,
     Agreement,
     Stretch,
     Study,
@@ -30,7 +33,6 @@ from ._smoothed import (
     average_variance,
     averaged_scores,
     check_windows,
-    matched,
     mean_over_runs,
     open_study,
     signs_of,
@@ -41,10 +43,6 @@ from ._smoothed import (
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-
-WINDOWS = (1, 2, 3, 5, 10)
-#: Fewer members than this make a decision accuracy a rough guess.
-_FEW_DECIDING = 8
 
 
 @dataclass(frozen=True)
@@ -335,8 +333,8 @@ class _Noise:
             ratio = np.where(same > 0, absolute / same, np.nan)
             low, high = ratio_limits(ratio, self._lengths(enough), window, settings.how, rho, settings.level)
             spread = np.where(n >= 2, moments["max"] - moments["min"], np.nan)
-            noise = absolute / self._scale(self._combined["mean"])
-            signal = spread / self._scale(moments["mean"])
+            noise = absolute / relative_to(self._combined["mean"], relative=settings.relative)
+            signal = spread / relative_to(moments["mean"], relative=settings.relative)
             snr = np.where(absolute == 0, np.nan, signal / noise)
         columns = {
             "n_runs": n,
@@ -372,11 +370,6 @@ class _Noise:
         for group, length in pairs:
             out[group][length] = out[group].get(length, 0) + 1
         return out
-
-    def _scale(self, mean: Floats) -> Floats:
-        if not self._settings.relative:
-            return np.ones(len(mean))
-        return np.where((mean == 0) | np.isinf(mean), np.nan, np.abs(mean))
 
     def _flags(self, n: NDArray[np.intp], mean: Floats, absolute: Floats, window: int) -> dict[str, Mask]:
         encoded = self._study.encoded
@@ -426,7 +419,7 @@ class _Decisions:
             "gain_low": np.maximum(gain - margin, -1.0),
             "gain_high": np.minimum(gain + margin, 1.0),
         }
-        return columns, {"few_members": n < _FEW_DECIDING}
+        return columns, {"few_members": n < FEW_DECIDING}
 
     def _agreement(self, small: int, target: int) -> Agreement:
         if (small, target) not in self._known:

@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from .._addresses import WINDOW_SPLITS, group_addresses
+from .._decisions import FEW_MEMBERS as FEW_DECIDING
 from .._duplicates import Duplicates
 from .._encode import Encoded
 from .._errors import OptionError
@@ -23,6 +24,7 @@ from ._jackknife import jackknife_stderr, t_margin
 from ._member_halves import Values, agreement_values, cross_fitted, log_snr_values, random_halves
 from ._smoothed import (
     SIDES,
+    WINDOWS,
     Members,
     Study,
     average_variance,
@@ -39,7 +41,6 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
-WINDOWS = (1, 2, 3, 5, 10)
 #: Checkpoints left out between the block that chooses and the one that evaluates.
 GAP = 1
 #: Fewer members than this leave a half without a pair.
@@ -424,7 +425,7 @@ def _table(
     statuses.check_finite(np.isnan(gain))
     flags = {
         "missing_values": (encoded.n_missing + encoded.n_nan) > 0,
-        "few_members": n < 2 * FEW_MEMBERS,
+        "few_members": n < (FEW_DECIDING if deciding else 2 * FEW_MEMBERS),
         "few_checkpoints": ~usable.all(axis=1),
         "mixed_config": np.full(n_groups, "config" in encoded.joined),
     }

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._decision_rules import by_rule, without_each
-from .._decision_sides import check_unmixed, load_sides, matched
+from .._decision_sides import check_unmixed, load_sides
 from .._duplicates import Duplicates
 from .._encode import Encoded, Series, encode
 from .._errors import OptionError
@@ -25,6 +25,8 @@ Ints = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
 SIDES = ("small", "target", "both")
+#: Numbers of checkpoints that are averaged unless others are asked for.
+WINDOWS = (1, 2, 3, 5, 10)
 
 
 @dataclass(frozen=True)
@@ -248,24 +250,3 @@ def agreement(small: Members, target: Members, places: tuple[Ints, Ints], thread
         left_out = without_each(counts, n, group, "half")
     n_ties = counts["tied_small"] + counts["tied_target"] + counts["tied_both"]
     return Agreement(value, left_out, offsets, n_ties.astype(np.intp))
-
-
-__all__ = [
-    "SIDES",
-    "Agreement",
-    "Members",
-    "Stretch",
-    "Study",
-    "agreement",
-    "autocorrelation_of",
-    "average_variance",
-    "averaged_scores",
-    "check_windows",
-    "matched",
-    "mean_over_runs",
-    "open_study",
-    "signs_of",
-    "stretch",
-    "up_to",
-    "with_masks",
-]
