@@ -16,7 +16,7 @@ import signoise as sn
 from signoise import reference
 from signoise._interventions import _averages as averages
 from signoise._interventions._jackknife import jackknife_stderr, t_margin
-from signoise._interventions._window_cross_fit import (
+from signoise._interventions._member_halves import (
     agreement_values,
     cross_fitted,
     log_snr_values,
@@ -307,6 +307,25 @@ def test_the_cross_fitted_gain_is_that_of_the_rule_on_fresh_members() -> None:
     assert abs(np.mean(gains) - np.mean(true)) < 3 * error
     assert np.mean(in_sample) > np.mean(true) + 5 * error
     assert np.mean(covered) > 0.9
+
+
+def test_no_gain_is_claimed_where_scores_are_nothing_but_noise() -> None:
+    rng = np.random.default_rng(2)
+    claims, gains = 0, []
+    for study in range(150):
+        small, target = rng.standard_normal((2, 10, 11))
+        choosing, evaluating = (
+            agreement_values(averaged(small[:, part]), averaged(target[:, part]))
+            for part in (slice(0, 5), slice(6, 11))
+        )
+        fit = cross_fitted(choosing, evaluating, random_halves(10, 10, 0, 1, study))
+        margin = t_margin(jackknife_stderr(fit.left_out), np.array([10]), 0.95)[0]
+        claims += fit.gain - margin > 0
+        gains.append((fit.gain, fit.in_sample))
+    assert claims <= 150 * 0.05
+    out_of_sample, in_sample = np.mean(gains, axis=0)
+    assert abs(out_of_sample) < 0.03
+    assert in_sample > 0.1
 
 
 def test_choice_with_a_plain_answer() -> None:

@@ -349,7 +349,7 @@ def _score_error(
     return stderr, np.where(replicated, signal.replicate_df, error.df), tests
 
 
-def _relative_to(mean: Floats, *, relative: bool) -> Floats:
+def relative_to(mean: Floats, *, relative: bool) -> Floats:
     """Denominator of a relative form; NaN where it is zero or infinite, so that no false 0 or infinity comes out."""
     if not relative:
         return np.ones(len(mean))
@@ -491,8 +491,8 @@ def snr_of_replicates(
     scores, _, _, offsets, _ = member_scores(signal_runs, settings.score, n, threads)
     moments = kernels().segment_moments(scores, offsets, threads=threads)
     combined = combined_noise(noise_runs, settings.noise, settings.ddof, n, threads)
-    signal = (moments["max"] - moments["min"]) / _relative_to(moments["mean"], relative=settings.relative)
-    return signal / (combined["absolute"] / _relative_to(combined["mean"], relative=settings.relative))
+    signal = (moments["max"] - moments["min"]) / relative_to(moments["mean"], relative=settings.relative)
+    return signal / (combined["absolute"] / relative_to(combined["mean"], relative=settings.relative))
 
 
 def _replicated(
@@ -541,7 +541,7 @@ def _too_short(noise: _NoiseSide, settings: Settings) -> NDArray[np.bool_]:
 
 def _noise_columns(noise: _NoiseSide, settings: Settings, statuses: Statuses) -> _Columns:
     """Columns of `noise`, where they are undefined, and flags of its own."""
-    scale = _relative_to(noise.mean, relative=settings.relative)
+    scale = relative_to(noise.mean, relative=settings.relative)
     low, high = _noise_interval(noise, scale, settings)
     value = noise.absolute / scale
     n_checkpoints = _smallest(noise.series, len(noise.mean))
@@ -574,8 +574,8 @@ def _signal_columns(
     threads: int | None,
 ) -> _Columns:
     """Columns of `snr` or `signal`, where they are undefined, and flags of their own."""
-    scale = _relative_to(side.mean, relative=settings.relative)
-    noise_scale = _relative_to(noise.mean, relative=settings.relative)
+    scale = relative_to(side.mean, relative=settings.relative)
+    noise_scale = relative_to(noise.mean, relative=settings.relative)
     value, noise_value = side.spread / scale, noise.absolute / noise_scale
     if settings.variant is not None:
         mask = "noise_runs" if "noise_runs" in encoded.masks else None

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from .._decisions import FEW_MEMBERS
 from .._duplicates import Duplicates
 from .._intervals import quantile_at
 from .._kernels import kernels
@@ -19,9 +20,6 @@ from ._benchmarks import load_benchmarks
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
-
-#: Fewer members than this make a rank correlation a rough guess.
-FEW_MEMBERS = 8
 
 
 def benchmark_agreement(

@@ -13,7 +13,7 @@ from .._decision_sides import encode_sides
 from .._duplicates import Duplicates
 from .._kernels import kernels
 from .._metrics import require_direction
-from ._cube import Cube, cubes
+from ._cube import Cube, Side, cubes
 
 Floats = NDArray[np.float64]
 
@@ -82,8 +82,10 @@ def _pairs(cube: Cube, score: str, direction: Mapping[str, str] | None) -> Pairs
         nobody = np.zeros((0, len(cube.subtasks)))
         return Pairs(nobody, nobody, sum(len(side.labels) for side in sides))
     both = np.intersect1d(sides[0].labels, sides[1].labels)
-    scores = []
-    for side in sides:
+
+    def scores(side: Side) -> Floats:
         sign = 1 if side.metric is None else require_direction([side.metric], direction)[side.metric]
-        scores.append(sign * side.members(side.values, side.starts, score)[np.isin(side.labels, both)])
-    return Pairs(*scores, n_unmatched=len(np.union1d(sides[0].labels, sides[1].labels)) - len(both))
+        return sign * side.members(side.values, side.starts, score)[np.isin(side.labels, both)]
+
+    small, target = (scores(side) for side in sides)
+    return Pairs(small, target, len(np.union1d(sides[0].labels, sides[1].labels)) - len(both))

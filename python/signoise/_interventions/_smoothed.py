@@ -25,6 +25,8 @@ Ints = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
 SIDES = ("small", "target", "both")
+#: Numbers of checkpoints that are averaged unless others are asked for.
+WINDOWS = (1, 2, 3, 5, 10)
 
 
 @dataclass(frozen=True)

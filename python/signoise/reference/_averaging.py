@@ -1,4 +1,4 @@
-"""Twins of ``_interventions/_averages.py`` and ``_crossfit.py``: pair by pair, and split by split."""
+"""Twins of ``_interventions/_averages.py`` and ``_member_halves.py``: pair by pair, and split by split."""
 
 from __future__ import annotations
 

@@ -19,6 +19,9 @@ Mask = NDArray[np.bool_]
 #: From sets of members (a row each) to the value of every option on them, (n_options, n_sets).
 Values = Callable[[Mask], Floats]
 
+#: Numbers in an intermediate result.
+_LARGEST = 2_000_000
+
 
 @dataclass(frozen=True)
 class CrossFit:
@@ -69,6 +72,13 @@ def _best(values: Floats) -> Ints:
     return np.argmax(np.where(np.isnan(values), -np.inf, values), axis=0)
 
 
+def _in_batches(values: Values, members: Mask, numbers_a_set: int) -> Floats:
+    """Values of many sets, of as many at a time as leave intermediate results small."""
+    rows = max(1, _LARGEST // max(numbers_a_set, 1))
+    parts = [values(members[start : start + rows]) for start in range(0, max(len(members), 1), rows)]
+    return np.concatenate(parts, axis=1)
+
+
 def agreement_values(small: Floats, target: Floats) -> Values:
     """Decision accuracy of sets of members, ties one half, from scores (n_options, n_members) of both sides."""
     product = np.sign(small[:, :, None] - small[:, None, :]) * np.sign(
@@ -81,7 +91,7 @@ def agreement_values(small: Floats, target: Floats) -> Values:
         with np.errstate(all="ignore"):
             return 0.5 + 0.5 * np.einsum("rj,kjr->kr", kept, product @ kept.T) / (n * (n - 1))
 
-    return values
+    return lambda members: _in_batches(values, members, small.size)
 
 
 def log_snr_values(scores: Floats, variances: Floats) -> Values:
@@ -96,4 +106,4 @@ def log_snr_values(scores: Floats, variances: Floats) -> Values:
             found = np.log(top - bottom) - np.log(noise)
         return np.where((members.sum(axis=1) >= 2) & np.isfinite(found), found, np.nan)
 
-    return values
+    return lambda members: _in_batches(values, members, scores.size)
