@@ -17,7 +17,7 @@ from .._kernels import kernels
 from .._metrics import require_direction
 from .._options import as_columns
 from .._schema import as_expression, predicate
-from ._cube import Cube, cubes
+from ._cube import Cube, Side, cubes
 
 Floats = NDArray[np.float64]
 
@@ -98,8 +98,11 @@ def _pairs(cube: Cube, score: str, direction: Mapping[str, str] | None) -> Pairs
         nobody = np.zeros((0, len(cube.subtasks)))
         return Pairs(nobody, nobody, sum(len(side.labels) for side in sides))
     both = np.intersect1d(sides[0].labels, sides[1].labels)
-    scores = []
-    for side in sides:
-        sign = 1 if side.metric is None else require_direction([side.metric], direction)[side.metric]
-        scores.append(sign * side.members(side.values, side.starts, score)[np.isin(side.labels, both)])
-    return Pairs(*scores, n_unmatched=len(np.union1d(sides[0].labels, sides[1].labels)) - len(both))
+    small, target = (_better_is_higher(side, score, direction)[np.isin(side.labels, both)] for side in sides)
+    return Pairs(small, target, len(np.union1d(sides[0].labels, sides[1].labels)) - len(both))
+
+
+def _better_is_higher(side: Side, score: str, direction: Mapping[str, str] | None) -> Floats:
+    """Scores of the members of a side, those of a metric where lower is better negated."""
+    sign = 1 if side.metric is None else require_direction([side.metric], direction)[side.metric]
+    return sign * side.members(side.values, side.starts, score)
