@@ -82,10 +82,11 @@ def _pairs(cube: Cube, score: str, direction: Mapping[str, str] | None) -> Pairs
         nobody = np.zeros((0, len(cube.subtasks)))
         return Pairs(nobody, nobody, sum(len(side.labels) for side in sides))
     both = np.intersect1d(sides[0].labels, sides[1].labels)
-
-    def scores(side: Side) -> Floats:
-        sign = 1 if side.metric is None else require_direction([side.metric], direction)[side.metric]
-        return sign * side.members(side.values, side.starts, score)[np.isin(side.labels, both)]
-
-    small, target = (scores(side) for side in sides)
+    small, target = (_better_is_higher(side, score, direction)[np.isin(side.labels, both)] for side in sides)
     return Pairs(small, target, len(np.union1d(sides[0].labels, sides[1].labels)) - len(both))
+
+
+def _better_is_higher(side: Side, score: str, direction: Mapping[str, str] | None) -> Floats:
+    """Scores of the members of a side, those of a metric where lower is better negated."""
+    sign = 1 if side.metric is None else require_direction([side.metric], direction)[side.metric]
+    return sign * side.members(side.values, side.starts, score)
