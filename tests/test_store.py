@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import random
 import shutil
 import signal
@@ -178,8 +179,9 @@ def test_matrices_are_views_of_the_file(store: sn.ScoreStore, table: pl.DataFram
     assert not values.flags.writeable
     assert values.dtype == np.float64
     base: Any = values
-    while not isinstance(base, np.memmap):
+    while isinstance(base, np.ndarray):
         base = base.base
+    assert isinstance(base.obj, mmap.mmap)
     run, step = store.checkpoints.select("run", "step").row(int(checkpoints[5]))
     row = table.filter(run=run, step=step, metric="logprob").sort("instance_id")["value"]
     assert values[5].tolist() == row.to_list()

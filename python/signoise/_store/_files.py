@@ -32,6 +32,21 @@ def numbered(stem: str, number: int) -> str:
     return f"{stem}-{number:04d}.arrow"
 
 
+def sync_file(path: Path) -> None:
+    """Wait until a file is on disk.
+
+    Raises
+    ------
+    StoreError
+        If the disk cannot take it: some file systems find out only now that they are full.
+    """
+    try:
+        with path.open("rb+") as handle:
+            os.fsync(handle.fileno())
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
 def sync_folder(folder: Path) -> None:
     """Wait until the names in a folder are on disk."""
     if os.name == "nt":  # folders cannot be opened there

@@ -97,6 +97,8 @@ class _Rows:
     checkpoints: list[Ids]
     """Of each run of rows."""
     columns: dict[str, Values]
+    defined: bool = False
+    """Whether every statistic is known to be a number."""
 
     @property
     def lengths(self) -> list[int]:
@@ -113,6 +115,7 @@ class _Rows:
                 name: values[rows] if isinstance(values, np.ndarray) else values
                 for name, values in self.columns.items()
             },
+            self.defined,
         )
 
 
@@ -128,6 +131,7 @@ def _joined(pieces: Sequence[_Rows]) -> _Rows:
         [group for piece in pieces for group in piece.group],
         [ids for piece in pieces for ids in piece.checkpoints],
         {name: column(name) for name in (*_COUNTS, *_FLOATS)},
+        all(piece.defined for piece in pieces),
     )
 
 
@@ -185,7 +189,9 @@ def _labelled(store: ScoreStore, plan: Plan, rows: _Rows) -> pl.DataFrame:
         codes = _spread(rows.group, rows.lengths)
     table = store.moments_labels([plan.groups[at].unit for at in rows.group], rows.checkpoints)
     table = table.with_columns(_gathered(scores[name], codes) for name in ("metric", "filter"))
-    return table.with_columns(_column(name, rows.columns[name]) for name in (*_COUNTS, *_FLOATS))
+    return table.with_columns(
+        _column(name, rows.columns[name], defined=rows.defined) for name in (*_COUNTS, *_FLOATS)
+    )
 
 
 def _sums_up(values: Any) -> bool:
@@ -194,14 +200,14 @@ def _sums_up(values: Any) -> bool:
         return bool(np.isfinite(np.sum(values)))
 
 
-def _column(name: str, values: Values) -> pl.Series | pl.Expr:
+def _column(name: str, values: Values, *, defined: bool) -> pl.Series | pl.Expr:
     if name == "ratio":
         found = pl.Series(name, values > 0) if isinstance(values, np.ndarray) else pl.lit(values > 0)
     elif not isinstance(values, np.ndarray):
         found = pl.lit(values, dtype=pl.Int64() if name in _COUNTS else pl.Float64())
     else:
         found = pl.Series(name, values)
-        if name in _FLOATS and not _sums_up(values):
+        if name in _FLOATS and not defined and not _sums_up(values):
             found = found.fill_nan(None)
     return found.alias(name)
 
@@ -293,7 +299,8 @@ class _Bits(_Matrices):
             "weight": 1.0,
             "ratio": 0.0,
         }
-        return _Rows(self.group, self.checkpoints, columns)
+        # Two cells are enough for all of them.
+        return _Rows(self.group, self.checkpoints, columns, bool(np.min(found["n"], initial=2) >= 2))
 
 
 class _Floats(_Matrices):

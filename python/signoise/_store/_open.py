@@ -46,7 +46,7 @@ class ScoreStore:
         self.path = Path(path)
         self._manifest = manifests.load(self.path)
         self._files = [
-            [PartFile(self.path / part["file"], part) for part in unit["parts"]]
+            [PartFile(os.path.join(self.path, part["file"]), part) for part in unit["parts"]]
             for unit in self._manifest["units"]
         ]
         stored = read_pieces(self.path, self._manifest["checkpoints"], CHECKPOINT_SCHEMA)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +32,7 @@ from ._files import (
     remove_leftovers,
     rename,
     safe_name,
+    sync_file,
     sync_folder,
 )
 from ._manifest import Column, Manifest, Part, Piece, Slot, SourceFile, Unit
@@ -504,6 +504,9 @@ class StoreWriter:
             names.append(name)
         # Disks sync many files at once nearly as fast as one.
         with ThreadPoolExecutor(_SYNCS) as pool:
+            parts = [self.path / (part["file"] + TEMPORARY) for state in states for part in state.new_parts]
+            for _ in pool.map(sync_file, parts):
+                pass
             for state, piece in zip(states, pool.map(self._new_instances, states), strict=True):
                 self._publish_unit(state, piece)
             for _ in pool.map(sync_folder, [self.path / state.entry["folder"] for state in states]):
@@ -543,8 +546,7 @@ class StoreWriter:
     def _piece(self, file: str, frame: pl.DataFrame) -> Piece:
         path = self.path / (file + TEMPORARY)
         frame.rechunk().write_ipc(path, compression="uncompressed", compat_level=pl.CompatLevel.oldest())
-        with path.open("rb+") as handle:
-            os.fsync(handle.fileno())
+        sync_file(path)
         ((size, checksum),) = kernels().file_checksums([str(path)])
         return Piece(file=file, bytes=size, xxh3=checksum, rows=frame.height)
 

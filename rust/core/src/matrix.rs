@@ -9,16 +9,16 @@
 //! matrices -> X, validity -> which x count; cost O(cells), memory of one row. Twin: python/signoise/reference/_matrix.py
 
 mod bits;
+mod rows;
 
-pub use bits::{BitCounts, BitMatrix, bit_matrix_counts};
+pub use bits::{BitCounts, BitMatrix, BitMoments, bit_matrix_counts, bit_matrix_moments};
+use fearless_simd::{Level, Simd, dispatch};
 
 use crate::error::{Error, Result};
-use crate::moments::Moments;
-use crate::parallel::{Interrupt, check_len, map_groups};
+use crate::parallel::{Interrupt, check_len, for_each_group};
 use bits::{Bits, check_bits};
+use rows::{LANES, join};
 
-/// Partial sums side by side; more of them would not fit the registers of every machine.
-const LANES: usize = 8;
 /// Cells that one task of the pool reads.
 const TASK: usize = 1 << 17;
 
@@ -60,13 +60,21 @@ impl Matrix<'_> {
     }
 }
 
-/// Moments of one row.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// Moments of rows, column by column.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RowMoments {
-    /// Of the usable values.
-    pub moments: Moments,
+    /// Usable values.
+    pub n: Vec<u64>,
     /// Values that are there and NaN.
-    pub n_nan: u64,
+    pub n_nan: Vec<u64>,
+    /// Arithmetic mean; this and what follows is NaN where no value is usable.
+    pub mean: Vec<f64>,
+    /// Sum of squared deviations from the mean.
+    pub m2: Vec<f64>,
+    /// Smallest value.
+    pub min: Vec<f64>,
+    /// Largest value.
+    pub max: Vec<f64>,
 }
 
 fn cells(rows: usize, width: usize) -> Result<usize> {
@@ -78,153 +86,79 @@ fn cells(rows: usize, width: usize) -> Result<usize> {
 }
 
 /// Consecutive rows of one matrix, few enough to share the work evenly.
-struct Task {
-    matrix: usize,
+struct Task<'a, M> {
+    matrix: &'a M,
     start: usize,
     end: usize,
 }
 
-fn tasks(shapes: impl Iterator<Item = (usize, usize)>) -> Vec<Task> {
+fn tasks<M>(matrices: &[M], shape: impl Fn(&M) -> (usize, usize)) -> Vec<Task<'_, M>> {
     let mut tasks = Vec::new();
-    for (matrix, (rows, width)) in shapes.enumerate() {
+    for matrix in matrices {
+        let (rows, width) = shape(matrix);
         let step = (TASK / width.max(1)).max(1);
         tasks.extend((0..rows).step_by(step).map(|start| Task { matrix, start, end: (start + step).min(rows) }));
     }
     tasks
 }
 
+fn rows_of<M>(tasks: &[Task<'_, M>]) -> usize {
+    tasks.iter().map(|task| task.end - task.start).sum()
+}
+
+/// Cuts a column of results into what each task has to fill.
+fn cut<'a, T, M>(mut column: &'a mut [T], tasks: &[Task<'_, M>]) -> impl Iterator<Item = &'a mut [T]> {
+    tasks.iter().map(move |task| column.split_off_mut(..task.end - task.start).unwrap_or_default())
+}
+
 /// Count, NaN count, mean, spread and extremes of each row, matrix by matrix.
 ///
 /// # Errors
 /// A length that does not fit its shape, or an interrupt.
-pub fn matrix_moments(matrices: &[Matrix<'_>], interrupt: &Interrupt) -> Result<Vec<RowMoments>> {
+pub fn matrix_moments(matrices: &[Matrix<'_>], interrupt: &Interrupt) -> Result<RowMoments> {
     matrices.iter().try_for_each(Matrix::check)?;
-    let tasks = tasks(matrices.iter().map(|matrix| (matrix.rows, matrix.width)));
-    let parts = map_groups(tasks.len(), interrupt, |task| {
-        let Some((task, matrix)) = tasks.get(task).and_then(|task| Some((task, matrices.get(task.matrix)?))) else {
-            return Ok(Vec::new());
-        };
-        let mut packed = Vec::new();
-        Ok((task.start..task.end)
-            .map(|row| match matrix.values {
-                Values::F32(values) => row_moments(values, matrix, row, &mut packed),
-                Values::F64(values) => row_moments(values, matrix, row, &mut packed),
-            })
-            .collect())
+    let tasks = tasks(matrices, |matrix| (matrix.rows, matrix.width));
+    let rows = rows_of(&tasks);
+    let (counts, floats) = (|| vec![0; rows], || vec![0.0; rows]);
+    let mut found =
+        RowMoments { n: counts(), n_nan: counts(), mean: floats(), m2: floats(), min: floats(), max: floats() };
+    let counts = cut(&mut found.n, &tasks).zip(cut(&mut found.n_nan, &tasks));
+    let means = cut(&mut found.mean, &tasks).zip(cut(&mut found.m2, &tasks));
+    let extremes = cut(&mut found.min, &tasks).zip(cut(&mut found.max, &tasks));
+    let columns = counts.zip(means).zip(extremes);
+    let level = Level::new();
+    for_each_group(tasks.iter().zip(columns), interrupt, |(task, (((n, n_nan), (mean, m2)), (min, max)))| {
+        let columns = Columns { n, n_nan, mean, m2, min, max };
+        // The same operations in the same order at any level.
+        match task.matrix.values {
+            Values::F32(values) => dispatch!(level, simd => fill(simd, values, task, columns)),
+            Values::F64(values) => dispatch!(level, simd => fill(simd, values, task, columns)),
+        }
     })?;
-    Ok(parts.concat())
+    Ok(found)
 }
 
-/// A value of either precision.
-trait Value: Copy + PartialOrd + Into<f64> {
-    const INFINITY: Self;
-    const NEG_INFINITY: Self;
+/// Where the results of a task go.
+struct Columns<'a> {
+    n: &'a mut [u64],
+    n_nan: &'a mut [u64],
+    mean: &'a mut [f64],
+    m2: &'a mut [f64],
+    min: &'a mut [f64],
+    max: &'a mut [f64],
 }
 
-impl Value for f32 {
-    const INFINITY: Self = Self::INFINITY;
-    const NEG_INFINITY: Self = Self::NEG_INFINITY;
-}
-
-impl Value for f64 {
-    const INFINITY: Self = Self::INFINITY;
-    const NEG_INFINITY: Self = Self::NEG_INFINITY;
-}
-
-fn row_moments<T: Value>(values: &[T], matrix: &Matrix<'_>, row: usize, packed: &mut Vec<f64>) -> RowMoments {
-    let (start, end) = (row * matrix.width, (row + 1) * matrix.width);
-    let values = values.get(start..end).unwrap_or(&[]);
-    let bits = matrix.validity.map(|bytes| Bits::new(bytes, start, end));
-    let present = bits.map_or(matrix.width as u64, Bits::count);
-    if present == matrix.width as u64 {
-        let first = FirstPass::new(values);
-        if !first.total.is_nan() {
-            return RowMoments { moments: first.finish(values), n_nan: 0 };
+#[inline(always)]
+fn fill<S: Simd, T: Copy + Into<f64>>(simd: S, values: &[T], task: &Task<'_, Matrix<'_>>, columns: Columns<'_>) {
+    let Columns { n, n_nan, mean, m2, min, max } = columns;
+    let counts = n.iter_mut().zip(n_nan);
+    let floats = mean.iter_mut().zip(m2).zip(min.iter_mut().zip(max));
+    let mut put = counts.zip(floats);
+    rows::each(simd, values, task.matrix, task.start..task.end, |found, nan| {
+        if let Some(((n, n_nan), ((mean, m2), (min, max)))) = put.next() {
+            (*n, *n_nan, *mean, *m2, *min, *max) = (found.n, nan, found.mean, found.m2, found.min, found.max);
         }
-    }
-    // At least one cell is to be left out: the others move together, each written whether or not it stays.
-    packed.clear();
-    packed.resize(matrix.width + 1, 0.0);
-    let mut n = 0;
-    for (i, &x) in values.iter().enumerate() {
-        let x: f64 = x.into();
-        if let Some(place) = packed.get_mut(n) {
-            *place = x;
-        }
-        let there = bits.is_none_or(|bits| bits.get(i));
-        n += usize::from(there & !x.is_nan());
-    }
-    let usable = packed.get(..n).unwrap_or(&[]);
-    RowMoments { moments: FirstPass::new(usable).finish(usable), n_nan: present - n as u64 }
-}
-
-fn join(mut lanes: [f64; LANES]) -> f64 {
-    let mut half = LANES / 2;
-    while half > 0 {
-        for lane in 0..half {
-            lanes[lane] += lanes[lane + half];
-        }
-        half /= 2;
-    }
-    lanes[0]
-}
-
-/// Sum and extremes; the latter pass over NaN.
-struct FirstPass {
-    total: f64,
-    min: f64,
-    max: f64,
-}
-
-impl FirstPass {
-    fn new<T: Value>(values: &[T]) -> Self {
-        let mut total = [0.0; LANES];
-        let (mut low, mut high) = ([T::INFINITY; LANES], [T::NEG_INFINITY; LANES]);
-        let mut add = |chunk: &[T]| {
-            for ((total, (low, high)), &x) in total.iter_mut().zip(low.iter_mut().zip(&mut high)).zip(chunk) {
-                *total += x.into();
-                *low = if x < *low { x } else { *low };
-                *high = if x > *high { x } else { *high };
-            }
-        };
-        let (chunks, rest) = values.as_chunks::<LANES>();
-        for chunk in chunks {
-            add(chunk);
-        }
-        add(rest);
-        let min = low.iter().fold(T::INFINITY, |a, &b| if b < a { b } else { a });
-        let max = high.iter().fold(T::NEG_INFINITY, |a, &b| if b > a { b } else { a });
-        Self { total: join(total), min: min.into(), max: max.into() }
-    }
-
-    /// Moments of the same values, none of them NaN.
-    fn finish<T: Value>(self, values: &[T]) -> Moments {
-        let Self { total, min, max } = self;
-        let n = values.len() as u64;
-        if n == 0 {
-            return Moments { n, mean: f64::NAN, m2: f64::NAN, min: f64::NAN, max: f64::NAN };
-        }
-        if min == max && min.is_finite() {
-            // The sum of n equal values is rounded; their mean is not.
-            return Moments { n, mean: min, m2: 0.0, min, max };
-        }
-        let mean = total / n as f64;
-        let (mut squares, mut drift) = ([0.0; LANES], [0.0; LANES]);
-        let mut add = |chunk: &[T]| {
-            for ((square, drift), &x) in squares.iter_mut().zip(&mut drift).zip(chunk) {
-                let d = x.into() - mean;
-                *square += d * d;
-                *drift += d;
-            }
-        };
-        let (chunks, rest) = values.as_chunks::<LANES>();
-        for chunk in chunks {
-            add(chunk);
-        }
-        add(rest);
-        let drift = join(drift);
-        Moments { n, mean, m2: join(squares) - drift * drift / n as f64, min, max }
-    }
+    });
 }
 
 /// A matrix and the weight of each of its cells.
@@ -236,29 +170,40 @@ pub struct Weighted<'a> {
     pub weights: Values<'a>,
 }
 
-/// sum(w x) / sum(w) over the usable values of each row, and sum(w); the mean is NaN where the weights sum to 0.
+/// Weighted means of rows, column by column.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RowWeightedMeans {
+    /// sum(w x) / sum(w) over the usable values; NaN where the weights sum to 0.
+    pub mean: Vec<f64>,
+    /// sum(w) over the usable values.
+    pub weight: Vec<f64>,
+}
+
+/// sum(w x) / sum(w) over the usable values of each row, and sum(w).
 ///
 /// # Errors
 /// A length that does not fit its shape, or an interrupt.
-pub fn matrix_weighted_means(matrices: &[Weighted<'_>], interrupt: &Interrupt) -> Result<Vec<(f64, f64)>> {
+pub fn matrix_weighted_means(matrices: &[Weighted<'_>], interrupt: &Interrupt) -> Result<RowWeightedMeans> {
     for weighted in matrices {
         weighted.matrix.check()?;
         check_len("weights", weighted.weights.len(), weighted.matrix.values.len())?;
     }
-    let tasks = tasks(matrices.iter().map(|weighted| (weighted.matrix.rows, weighted.matrix.width)));
-    let parts = map_groups(tasks.len(), interrupt, |task| {
-        let Some((task, weighted)) = tasks.get(task).and_then(|task| Some((task, matrices.get(task.matrix)?))) else {
-            return Ok(Vec::new());
-        };
-        let rows = task.start..task.end;
-        Ok(match (weighted.matrix.values, weighted.weights) {
-            (Values::F32(x), Values::F32(w)) => rows.map(|row| weighted_row(x, w, &weighted.matrix, row)).collect(),
-            (Values::F32(x), Values::F64(w)) => rows.map(|row| weighted_row(x, w, &weighted.matrix, row)).collect(),
-            (Values::F64(x), Values::F32(w)) => rows.map(|row| weighted_row(x, w, &weighted.matrix, row)).collect(),
-            (Values::F64(x), Values::F64(w)) => rows.map(|row| weighted_row(x, w, &weighted.matrix, row)).collect(),
-        })
+    let tasks = tasks(matrices, |weighted| (weighted.matrix.rows, weighted.matrix.width));
+    let rows = rows_of(&tasks);
+    let mut found = RowWeightedMeans { mean: vec![0.0; rows], weight: vec![0.0; rows] };
+    let columns = cut(&mut found.mean, &tasks).zip(cut(&mut found.weight, &tasks));
+    for_each_group(tasks.iter().zip(columns), interrupt, |(task, (mean, weight))| {
+        for (row, (mean, weight)) in (task.start..task.end).zip(mean.iter_mut().zip(weight)) {
+            let matrix = &task.matrix.matrix;
+            (*mean, *weight) = match (matrix.values, task.matrix.weights) {
+                (Values::F32(x), Values::F32(w)) => weighted_row(x, w, matrix, row),
+                (Values::F32(x), Values::F64(w)) => weighted_row(x, w, matrix, row),
+                (Values::F64(x), Values::F32(w)) => weighted_row(x, w, matrix, row),
+                (Values::F64(x), Values::F64(w)) => weighted_row(x, w, matrix, row),
+            };
+        }
     })?;
-    Ok(parts.concat())
+    Ok(found)
 }
 
 fn weighted_row<X: Copy + Into<f64>, W: Copy + Into<f64>>(
@@ -291,7 +236,7 @@ fn weighted_row<X: Copy + Into<f64>, W: Copy + Into<f64>>(
 mod tests {
     use super::*;
 
-    fn moments(matrix: Matrix<'_>) -> Vec<RowMoments> {
+    fn moments(matrix: Matrix<'_>) -> RowMoments {
         matrix_moments(&[matrix], &Interrupt::new()).unwrap()
     }
 
@@ -299,8 +244,8 @@ mod tests {
     fn rows_leave_out_what_is_not_there() {
         let values = [1.0, f64::NAN, 3.0, 9.0, 0.5, 0.25];
         let found = moments(Matrix { rows: 2, width: 3, values: Values::F64(&values), validity: Some(&[0b11_0111]) });
-        assert_eq!((found[0].moments.n, found[0].n_nan, found[0].moments.mean, found[0].moments.m2), (2, 1, 2.0, 2.0));
-        assert_eq!((found[1].moments.n, found[1].n_nan, found[1].moments.max), (2, 0, 0.5));
+        assert_eq!((found.n, found.n_nan), (vec![2, 2], vec![1, 0]));
+        assert_eq!((found.mean[0], found.m2[0], found.max[1]), (2.0, 2.0, 0.5));
     }
 
     #[test]
@@ -313,15 +258,15 @@ mod tests {
         validity[70 / 8] &= !(1 << (70 % 8));
         let alone = moments(Matrix { rows: 1, width: 100, values: Values::F64(&usable), validity: None });
         let found = moments(Matrix { rows: 1, width: 102, values: Values::F64(&gapped), validity: Some(&validity) });
-        assert_eq!((alone[0].moments, 1), (found[0].moments, found[0].n_nan));
+        assert_eq!(RowMoments { n_nan: vec![1], ..alone }, found);
     }
 
     #[test]
     fn infinities_are_values() {
         let values = [f64::INFINITY, f64::NEG_INFINITY, 1.0];
         let found = moments(Matrix { rows: 1, width: 3, values: Values::F64(&values), validity: None });
-        assert_eq!((found[0].moments.n, found[0].n_nan, found[0].moments.min), (3, 0, f64::NEG_INFINITY));
-        assert!(found[0].moments.mean.is_nan());
+        assert_eq!((found.n[0], found.n_nan[0], found.min[0]), (3, 0, f64::NEG_INFINITY));
+        assert!(found.mean[0].is_nan());
     }
 
     #[test]
@@ -339,6 +284,6 @@ mod tests {
         let matrix = Matrix { rows: 1, width: 3, values: Values::F32(&[1.0, f32::NAN, 4.0]), validity: None };
         let weighted = Weighted { matrix, weights: Values::F64(&[1.0, 7.0, 3.0]) };
         let found = matrix_weighted_means(&[weighted], &Interrupt::new());
-        assert_eq!(found, Ok(vec![(13.0 / 4.0, 4.0)]));
+        assert_eq!(found, Ok(RowWeightedMeans { mean: vec![13.0 / 4.0], weight: vec![4.0] }));
     }
 }

@@ -1,4 +1,4 @@
-//! The only place where kernels use threads: a map over groups whose results come back in group order.
+//! The only place where kernels use threads: maps over groups whose results come back, or lie, in group order.
 //!
 //! Each group is computed by one thread from its own values alone, so the bits do not depend on how many threads
 //! there are or on which thread took which group.
@@ -53,6 +53,23 @@ where
             f(group)
         })
         .collect()
+}
+
+/// Calls `f` once with each item, among them the places where its results go, on the current thread pool.
+///
+/// # Errors
+/// [`Error::Interrupted`]; some places are then not filled.
+pub fn for_each_group<T, F>(items: impl Iterator<Item = T>, interrupt: &Interrupt, f: F) -> Result<()>
+where
+    T: Send,
+    F: Fn(T) + Sync + Send,
+{
+    let items: Vec<T> = items.collect();
+    items.into_par_iter().try_for_each(|item| {
+        interrupt.check()?;
+        f(item);
+        Ok(())
+    })
 }
 
 /// Contiguous segments of an array: segment `g` is `offsets[g]..offsets[g + 1]`.

@@ -3,9 +3,7 @@
 use numpy::{PyArrayDescrMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use rayon::prelude::*;
-use signoise_core::Error;
-use signoise_core::matrix::{self, BitCounts, BitMatrix, Matrix, Values, Weighted};
+use signoise_core::matrix::{self, BitMatrix, Matrix, Values, Weighted};
 
 use crate::convert::{Columns, Offsets, ShapeError, row_major, slice};
 use crate::door::run;
@@ -78,14 +76,14 @@ fn matrix_moments<'py>(
     threads: Option<usize>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let views = views(&matrices, &validity)?;
-    let rows = run(py, threads, |interrupt| matrix::matrix_moments(&views, interrupt))?;
+    let found = run(py, threads, |interrupt| matrix::matrix_moments(&views, interrupt))?;
     Columns::new(py)
-        .with("n", rows.iter().map(|row| row.moments.n).collect())?
-        .with("n_nan", rows.iter().map(|row| row.n_nan).collect())?
-        .with("mean", rows.iter().map(|row| row.moments.mean).collect())?
-        .with("m2", rows.iter().map(|row| row.moments.m2).collect())?
-        .with("min", rows.iter().map(|row| row.moments.min).collect())?
-        .with("max", rows.iter().map(|row| row.moments.max).collect())
+        .with("n", found.n)?
+        .with("n_nan", found.n_nan)?
+        .with("mean", found.mean)?
+        .with("m2", found.m2)?
+        .with("min", found.min)?
+        .with("max", found.max)
         .map(Columns::finish)
 }
 
@@ -103,11 +101,8 @@ fn matrix_weighted_means<'py>(
     let views = views(&matrices, &validity)?.into_iter().zip(&weights);
     let views = views.map(|(matrix, weights)| Ok(Weighted { matrix, weights: weights.values()? }));
     let views = views.collect::<PyResult<Vec<_>>>()?;
-    let rows = run(py, threads, |interrupt| matrix::matrix_weighted_means(&views, interrupt))?;
-    Columns::new(py)
-        .with("mean", rows.iter().map(|row| row.0).collect())?
-        .with("weight", rows.iter().map(|row| row.1).collect())
-        .map(Columns::finish)
+    let found = run(py, threads, |interrupt| matrix::matrix_weighted_means(&views, interrupt))?;
+    Columns::new(py).with("mean", found.mean)?.with("weight", found.weight).map(Columns::finish)
 }
 
 fn bit_views<'a>(
@@ -140,11 +135,8 @@ fn bit_matrix_counts<'py>(
     threads: Option<usize>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let views = bit_views(&matrices, &validity, &rows, &widths)?;
-    let counts = run(py, threads, |interrupt| matrix::bit_matrix_counts(&views, interrupt))?;
-    Columns::new(py)
-        .with("n", counts.iter().map(|row| row.n).collect())?
-        .with("ones", counts.iter().map(|row| row.ones).collect())
-        .map(Columns::finish)
+    let found = run(py, threads, |interrupt| matrix::bit_matrix_counts(&views, interrupt))?;
+    Columns::new(py).with("n", found.n)?.with("ones", found.ones).map(Columns::finish)
 }
 
 /// Cells that are there, their mean, variance, smallest and largest value, of each row of bit matrices.
@@ -159,18 +151,13 @@ fn bit_matrix_moments<'py>(
     threads: Option<usize>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let views = bit_views(&matrices, &validity, &rows, &widths)?;
-    let (n, [mean, variance, min, max]) = run(py, threads, |interrupt| {
-        let counts = matrix::bit_matrix_counts(&views, interrupt)?;
-        let column = |of: fn(BitCounts) -> f64| counts.par_iter().map(|&row| of(row)).collect::<Vec<f64>>();
-        let n: Vec<u64> = counts.par_iter().map(|row| row.n).collect();
-        Ok::<_, Error>((n, [BitCounts::mean, BitCounts::variance, BitCounts::min, BitCounts::max].map(column)))
-    })?;
+    let found = run(py, threads, |interrupt| matrix::bit_matrix_moments(&views, interrupt))?;
     Columns::new(py)
-        .with("n", n)?
-        .with("mean", mean)?
-        .with("variance", variance)?
-        .with("min", min)?
-        .with("max", max)
+        .with("n", found.n)?
+        .with("mean", found.mean)?
+        .with("variance", found.variance)?
+        .with("min", found.min)?
+        .with("max", found.max)
         .map(Columns::finish)
 }
 

@@ -56,7 +56,7 @@ pub struct WrittenColumn {
     pub validity: Option<Span>,
 }
 
-/// A part that was written and synced.
+/// A part that was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
     /// Size of the file.
@@ -69,7 +69,7 @@ pub struct Written {
     pub columns: Vec<WrittenColumn>,
 }
 
-/// Writes a part and waits until it is on disk.
+/// Writes a part. It is on disk once it has been synced, which is the caller's part: many files sync as fast as one.
 ///
 /// # Errors
 /// A shape that does not fit, a file that cannot be written, or an interrupt.
@@ -107,7 +107,6 @@ pub fn write_part(
     writer.finish().map_err(arrow)?;
     let Hashing { inner, hasher, bytes } = writer.into_inner().map_err(arrow)?;
     let mut file = inner.into_inner().map_err(|error| io(error.into_error()))?;
-    file.sync_all().map_err(io)?;
     let spans = spans(&mut file, bytes).map_err(io)?;
     let torn = || Error::Damaged { file: path.into(), reason: "its own footer does not list its buffers".into() };
     let checkpoints = spans.get(1).copied().ok_or_else(torn)?;

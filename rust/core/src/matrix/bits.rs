@@ -1,8 +1,10 @@
 //! Runs of bits, and counts over the rows of bit matrices. Rows start at any bit: `width` bits each, no padding.
 
-use super::{cells, tasks};
+use fearless_simd::{Level, dispatch};
+
+use super::{Task, cells, cut, rows_of, tasks};
 use crate::error::{Error, Result};
-use crate::parallel::{Interrupt, map_groups};
+use crate::parallel::{Interrupt, for_each_group};
 
 /// Bits `start..end` of some bytes, lowest bit of a byte first; what lies beyond the bytes is 0.
 #[derive(Debug, Clone, Copy)]
@@ -24,50 +26,59 @@ impl<'a> Bits<'a> {
     }
 
     /// Number of ones.
+    #[inline(always)]
     pub(super) fn count(self) -> u64 {
-        let (first, rest) = self.bytes();
-        edges(first, first, rest, rest, self.start, self.end)
+        let held = self.bytes();
+        self.within(held, held)
     }
 
     /// Number of places where both have a one; the two must have the same start and end.
+    #[inline(always)]
     pub(super) fn count_both(self, other: Self) -> u64 {
-        let ((first, rest), (other_first, other_rest)) = (self.bytes(), other.bytes());
-        edges(first, other_first, rest, other_rest, self.start, self.end)
+        self.within(self.bytes(), other.bytes())
     }
 
-    /// The byte that holds the start, and those after it up to the one that holds the last bit.
-    fn bytes(self) -> (u8, &'a [u8]) {
-        let held = self.bytes.get(self.start / 8..self.end.div_ceil(8)).unwrap_or(&[]);
-        held.split_first().map_or((0, &[]), |(&first, rest)| (first, rest))
-    }
-}
-
-/// Ones of `a & b`, where the bits before `start` and after `end` are cut off.
-fn edges(a_first: u8, b_first: u8, a: &[u8], b: &[u8], start: usize, end: usize) -> u64 {
-    if end <= start {
-        return 0;
-    }
-    let before = 0xFF_u8 << (start % 8);
-    let after = 0xFF_u8 >> ((8 - end % 8) % 8);
-    let first = a_first & b_first & before;
-    match (a.split_last(), b.split_last()) {
-        (Some((a_last, a)), Some((b_last, b))) => {
-            u64::from(first.count_ones()) + ones(a, b) + u64::from((a_last & b_last & after).count_ones())
+    /// The bytes that hold the places.
+    #[inline(always)]
+    fn bytes(self) -> &'a [u8] {
+        if self.end <= self.start {
+            return &[];
         }
-        _ => u64::from((first & after).count_ones()),
+        self.bytes.get(self.start / 8..self.end.div_ceil(8)).unwrap_or(&[])
+    }
+
+    /// Ones of `a & b`, less those before the start and after the end.
+    #[inline(always)]
+    fn within(self, a: &[u8], b: &[u8]) -> u64 {
+        let (Some((a_first, a_last)), Some((b_first, b_last))) = (a.first().zip(a.last()), b.first().zip(b.last()))
+        else {
+            return 0;
+        };
+        let before = !(0xFF_u8 << (self.start % 8));
+        let after = !(0xFF_u8 >> ((8 - self.end % 8) % 8));
+        let outside = (a_first & b_first & before).count_ones() + (a_last & b_last & after).count_ones();
+        ones(a, b) - u64::from(outside)
     }
 }
 
 /// Ones of `a & b`, eight bytes at a time.
+#[inline(always)]
 fn ones(a: &[u8], b: &[u8]) -> u64 {
-    let (a_words, a_rest) = a.as_chunks::<8>();
-    let (b_words, b_rest) = b.as_chunks::<8>();
-    let words: u64 = a_words
-        .iter()
-        .zip(b_words)
-        .map(|(&a, &b)| u64::from((u64::from_le_bytes(a) & u64::from_le_bytes(b)).count_ones()))
-        .sum();
-    words + a_rest.iter().zip(b_rest).map(|(a, b)| u64::from((a & b).count_ones())).sum::<u64>()
+    let ((a_words, a_rest), (b_words, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    let both = |a: u64, b: u64| u64::from((a & b).count_ones());
+    let words = a_words.iter().zip(b_words).map(|(&a, &b)| both(u64::from_le_bytes(a), u64::from_le_bytes(b)));
+    words.sum::<u64>() + both(last_word(a, a_rest), last_word(b, b_rest))
+}
+
+/// The fewer than eight bytes at the end of some bytes as a word.
+#[inline(always)]
+fn last_word(bytes: &[u8], rest: &[u8]) -> u64 {
+    match bytes.last_chunk() {
+        _ if rest.is_empty() => 0,
+        // Read along with those before them, which fall out again.
+        Some(&last) => u64::from_le_bytes(last) >> (64 - 8 * rest.len()),
+        None => rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+    }
 }
 
 /// A matrix of 0/1 scores with the bits that say which cells are there (None: all of them).
@@ -83,40 +94,28 @@ pub struct BitMatrix<'a> {
     pub validity: Option<&'a [u8]>,
 }
 
-/// Counts over one row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Counts over rows, column by column.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BitCounts {
     /// Cells that are there.
-    pub n: u64,
+    pub n: Vec<u64>,
     /// Ones among them.
-    pub ones: u64,
+    pub ones: Vec<u64>,
 }
 
-impl BitCounts {
-    /// Share of ones; NaN where no cell is there.
-    #[must_use]
-    pub fn mean(self) -> f64 {
-        self.ones as f64 / self.n as f64
-    }
-
-    /// Unbiased variance, from the counts alone; NaN below two cells.
-    #[must_use]
-    pub fn variance(self) -> f64 {
-        let (n, ones) = (self.n as f64, self.ones as f64);
-        ones * (n - ones) / n / (n - 1.0)
-    }
-
-    /// The smallest score; NaN where no cell is there.
-    #[must_use]
-    pub fn min(self) -> f64 {
-        if self.n == 0 { f64::NAN } else { f64::from(u8::from(self.ones == self.n)) }
-    }
-
-    /// The largest score; NaN where no cell is there.
-    #[must_use]
-    pub fn max(self) -> f64 {
-        if self.n == 0 { f64::NAN } else { f64::from(u8::from(self.ones > 0)) }
-    }
+/// Moments of rows, from counts alone, column by column; NaN where no cell is there.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct BitMoments {
+    /// Cells that are there.
+    pub n: Vec<u64>,
+    /// Share of ones.
+    pub mean: Vec<f64>,
+    /// Unbiased variance; NaN below two cells.
+    pub variance: Vec<f64>,
+    /// The smallest score.
+    pub min: Vec<f64>,
+    /// The largest score.
+    pub max: Vec<f64>,
 }
 
 pub(super) fn check_bits(name: &'static str, bytes: Option<&[u8]>, rows: usize, width: usize) -> Result<()> {
@@ -130,32 +129,82 @@ pub(super) fn check_bits(name: &'static str, bytes: Option<&[u8]>, rows: usize, 
 /// Cells that are there and ones among them, of each row, matrix by matrix.
 ///
 /// # Errors
-/// Too few bytes for a shape, or an interrupt.
-pub fn bit_matrix_counts(matrices: &[BitMatrix<'_>], interrupt: &Interrupt) -> Result<Vec<BitCounts>> {
+/// A length that does not fit its shape, or an interrupt.
+pub fn bit_matrix_counts(matrices: &[BitMatrix<'_>], interrupt: &Interrupt) -> Result<BitCounts> {
+    let tasks = checked_tasks(matrices)?;
+    let rows = rows_of(&tasks);
+    let mut found = BitCounts { n: vec![0; rows], ones: vec![0; rows] };
+    let columns = cut(&mut found.n, &tasks).zip(cut(&mut found.ones, &tasks));
+    let level = Level::new();
+    for_each_group(tasks.iter().zip(columns), interrupt, |(task, (n, ones))| {
+        dispatch!(level, _simd => count(task, n, ones));
+    })?;
+    Ok(found)
+}
+
+/// Cells that are there, their mean, variance, smallest and largest value, of each row, matrix by matrix.
+///
+/// # Errors
+/// A length that does not fit its shape, or an interrupt.
+pub fn bit_matrix_moments(matrices: &[BitMatrix<'_>], interrupt: &Interrupt) -> Result<BitMoments> {
+    let tasks = checked_tasks(matrices)?;
+    let rows = rows_of(&tasks);
+    let floats = || vec![0.0; rows];
+    let mut found = BitMoments { n: vec![0; rows], mean: floats(), variance: floats(), min: floats(), max: floats() };
+    let means = cut(&mut found.mean, &tasks).zip(cut(&mut found.variance, &tasks));
+    let extremes = cut(&mut found.min, &tasks).zip(cut(&mut found.max, &tasks));
+    let columns = cut(&mut found.n, &tasks).zip(means.zip(extremes));
+    let level = Level::new();
+    for_each_group(tasks.iter().zip(columns), interrupt, |(task, (n, ((mean, variance), (min, max))))| {
+        let mut ones = vec![0; n.len()];
+        dispatch!(level, _simd => {
+            count(task, n, &mut ones);
+            describe(n, &ones, mean, variance);
+            bound(n, &ones, min, max);
+        });
+    })?;
+    Ok(found)
+}
+
+fn checked_tasks<'a>(matrices: &'a [BitMatrix<'a>]) -> Result<Vec<Task<'a, BitMatrix<'a>>>> {
     for matrix in matrices {
         check_bits("values", Some(matrix.values), matrix.rows, matrix.width)?;
         check_bits("validity", matrix.validity, matrix.rows, matrix.width)?;
     }
-    let tasks = tasks(matrices.iter().map(|matrix| (matrix.rows, matrix.width)));
-    let parts = map_groups(tasks.len(), interrupt, |task| {
-        let Some((task, matrix)) = tasks.get(task).and_then(|task| Some((task, matrices.get(task.matrix)?))) else {
-            return Ok(Vec::new());
+    Ok(tasks(matrices, |matrix| (matrix.rows, matrix.width)))
+}
+
+#[inline(always)]
+fn count(task: &Task<'_, BitMatrix<'_>>, n: &mut [u64], ones: &mut [u64]) {
+    let matrix = task.matrix;
+    for (row, (n, ones)) in (task.start..task.end).zip(n.iter_mut().zip(ones)) {
+        let (start, end) = (row * matrix.width, (row + 1) * matrix.width);
+        let values = Bits::new(matrix.values, start, end);
+        (*n, *ones) = match matrix.validity {
+            None => (matrix.width as u64, values.count()),
+            Some(validity) => {
+                let there = Bits::new(validity, start, end);
+                (there.count(), values.count_both(there))
+            }
         };
-        Ok((task.start..task.end)
-            .map(|row| {
-                let (start, end) = (row * matrix.width, (row + 1) * matrix.width);
-                let values = Bits::new(matrix.values, start, end);
-                match matrix.validity {
-                    None => BitCounts { n: matrix.width as u64, ones: values.count() },
-                    Some(validity) => {
-                        let there = Bits::new(validity, start, end);
-                        BitCounts { n: there.count(), ones: values.count_both(there) }
-                    }
-                }
-            })
-            .collect())
-    })?;
-    Ok(parts.concat())
+    }
+}
+
+#[inline(always)]
+fn describe(n: &[u64], ones: &[u64], mean: &mut [f64], variance: &mut [f64]) {
+    for ((&n, &ones), (mean, variance)) in n.iter().zip(ones).zip(mean.iter_mut().zip(variance)) {
+        let (n, ones) = (n as f64, ones as f64);
+        *mean = ones / n;
+        *variance = ones * (n - ones) / n / (n - 1.0);
+    }
+}
+
+#[inline(always)]
+fn bound(n: &[u64], ones: &[u64], min: &mut [f64], max: &mut [f64]) {
+    for ((&n, &ones), (min, max)) in n.iter().zip(ones).zip(min.iter_mut().zip(max)) {
+        *min = if n == 0 { f64::NAN } else { f64::from(u8::from(ones == n)) };
+        *max = if n == 0 { f64::NAN } else { f64::from(u8::from(ones > 0)) };
+    }
 }
 
 #[cfg(test)]
@@ -175,21 +224,27 @@ mod tests {
         }
     }
 
+    fn moments(values: &[u8], there: &[u8], width: usize) -> BitMoments {
+        let matrix = BitMatrix { rows: 1, width, values, validity: Some(there) };
+        bit_matrix_moments(&[matrix], &Interrupt::new()).unwrap()
+    }
+
     #[test]
     fn moments_follow_from_counts() {
-        let some = BitCounts { n: 4, ones: 3 };
-        assert_eq!((some.mean(), some.variance(), some.min(), some.max()), (0.75, 0.25, 0.0, 1.0));
-        let one = BitCounts { n: 1, ones: 1 };
-        assert_eq!((one.mean(), one.min(), one.max()), (1.0, 1.0, 1.0));
-        let none = BitCounts { n: 0, ones: 0 };
-        assert!(one.variance().is_nan() && none.mean().is_nan() && none.variance().is_nan() && none.min().is_nan());
+        let some = moments(&[0b0111], &[0b1111], 4);
+        assert_eq!((some.n[0], some.mean[0], some.variance[0], some.min[0], some.max[0]), (4, 0.75, 0.25, 0.0, 1.0));
+        let one = moments(&[1], &[1], 1);
+        assert_eq!((one.mean[0], one.min[0], one.max[0]), (1.0, 1.0, 1.0));
+        let none = moments(&[1], &[0], 1);
+        assert!([&none.mean, &none.variance, &none.min, &none.max].iter().all(|column| column[0].is_nan()));
+        assert!(one.variance[0].is_nan());
     }
 
     #[test]
     fn bits_that_are_not_there_are_not_ones() {
         let matrix = BitMatrix { rows: 2, width: 3, values: &[0b11_1111], validity: Some(&[0b00_0110]) };
         let found = bit_matrix_counts(&[matrix], &Interrupt::new());
-        assert_eq!(found, Ok(vec![BitCounts { n: 2, ones: 2 }, BitCounts { n: 0, ones: 0 }]));
+        assert_eq!(found, Ok(BitCounts { n: vec![2, 0], ones: vec![2, 0] }));
         assert!(bit_matrix_counts(&[BitMatrix { rows: 3, ..matrix }], &Interrupt::new()).is_err());
     }
 }

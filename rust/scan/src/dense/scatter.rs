@@ -10,7 +10,7 @@ use signoise_core::parallel::check_len;
 use super::place::{Columns, Unit};
 use super::{RowsIn, Scan, vanished};
 use crate::error::Result;
-use crate::parquet::{NULL, Needed, RowGroup, read_values};
+use crate::parquet::{NULL, Needed, RowGroup, read_bits, read_values};
 
 /// Rows of a round, at least, for each thread.
 const ROUND_ROWS: usize = 1 << 17;
@@ -195,6 +195,9 @@ pub(super) struct Column {
 
 impl Column {
     pub(super) fn read(group: &RowGroup, name: &str) -> Result<Self> {
+        if let Some(bits) = read_bits(group, name)? {
+            return Ok(Self { cells: Cells::Small(bits.bytes()), gaps: false });
+        }
         let mut column = Self { cells: Cells::Small(Vec::with_capacity(group.rows)), gaps: false };
         read_values(group, name, &mut |some| column.push(some, group.rows))?;
         Ok(column)

@@ -73,6 +73,21 @@ impl Bits {
         all - u64::from(below) - u64::from(above)
     }
 
+    /// A byte for each bit, 0 or 1.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.words.len() * 64);
+        for word in &self.words {
+            for eight in word.to_le_bytes() {
+                // Each byte keeps one bit of its own, then has 1 in place of it.
+                let spread = u64::from(eight).wrapping_mul(0x0101_0101_0101_0101) & 0x8040_2010_0804_0201;
+                let ones = (spread + 0x7f7f_7f7f_7f7f_7f7f) >> 7 & 0x0101_0101_0101_0101;
+                bytes.extend_from_slice(&ones.to_le_bytes());
+            }
+        }
+        bytes.truncate(self.length);
+        bytes
+    }
+
     /// Each bit, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = bool> {
         self.words.iter().flat_map(|word| (0..64).map(move |bit| word >> bit & 1 == 1)).take(self.length)
@@ -97,6 +112,7 @@ mod tests {
                 expected.extend((0..n).map(|i| (bytes[i / 8] >> (i % 8) & 1 == 1) != flag));
             }
             prop_assert_eq!(bits.iter().collect::<Vec<_>>(), expected.clone());
+            prop_assert_eq!(bits.bytes(), expected.iter().map(|&bit| u8::from(bit)).collect::<Vec<_>>());
             for first in (0..expected.len()).step_by(13) {
                 for n in [0, 1, 7, 64, 65, 130].into_iter().filter(|n| first + n <= expected.len()) {
                     let ones = expected[first..first + n].iter().filter(|&&bit| bit).count();

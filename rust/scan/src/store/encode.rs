@@ -15,6 +15,8 @@ use crate::error::Result;
 
 /// Cells that one task of the pool looks at; a multiple of 8.
 const TASK: usize = 1 << 16;
+/// Cells that are looked at without stopping.
+const LOOK: usize = 1 << 10;
 
 /// Scores to store.
 #[derive(Debug, Clone, Copy)]
@@ -73,7 +75,7 @@ pub(super) fn encode(column: &Column<'_>, len: usize) -> Result<(Kind, ArrayRef)
         check_len("there", there.len(), len)?;
     }
     // A mask of ones says nothing.
-    let there = column.there.filter(|there| !there.par_iter().with_min_len(TASK).all(|&there| there));
+    let there = column.there.filter(|there| !all(there, None, |there| there));
     let nulls = there.map(|there| NullBuffer::new(BooleanBuffer::new(pack(there, None, |there| there), 0, len)));
     Ok(match column.values {
         Cells::Bool(values) => (Kind::Bit, bits(pack(values, there, |hit| hit), len, nulls)),
@@ -86,11 +88,11 @@ pub(super) fn encode(column: &Column<'_>, len: usize) -> Result<(Kind, ArrayRef)
         Cells::F32(values) if dtype == Dtype::Float64 => {
             (Kind::Float64, Arc::new(Float64Array::new(map(values, there, f64::from), nulls)))
         }
-        Cells::F32(values) => (Kind::Float32, Arc::new(Float32Array::new(map(values, there, |x| x), nulls))),
+        Cells::F32(values) => (Kind::Float32, Arc::new(Float32Array::new(kept(values, there), nulls))),
         Cells::F64(values) if dtype == Dtype::Float32 || dtype == Dtype::Auto && all(values, there, survives) => {
             (Kind::Float32, Arc::new(Float32Array::new(map(values, there, |x| x as f32), nulls)))
         }
-        Cells::F64(values) => (Kind::Float64, Arc::new(Float64Array::new(map(values, there, |x| x), nulls))),
+        Cells::F64(values) => (Kind::Float64, Arc::new(Float64Array::new(kept(values, there), nulls))),
     })
 }
 
@@ -108,12 +110,16 @@ fn survives(x: f64) -> bool {
     (f64::from(x as f32) == x) | x.is_nan()
 }
 
-/// Whether `test` holds for every cell that has a score.
+/// Whether `test` holds for every cell that has a score; a few cells mostly tell.
 fn all<T: Copy + Sync>(values: &[T], there: Option<&[bool]>, test: impl Fn(T) -> bool + Sync) -> bool {
     match there {
-        None => values.par_chunks(TASK).all(|chunk| chunk.iter().fold(true, |so_far, &x| so_far & test(x))),
+        None => values
+            .par_chunks(TASK)
+            .all(|chunk| chunk.chunks(LOOK).all(|some| some.iter().fold(true, |so_far, &x| so_far & test(x)))),
         Some(there) => values.par_chunks(TASK).zip(there.par_chunks(TASK)).all(|(chunk, there)| {
-            chunk.iter().zip(there).fold(true, |so_far, (&x, &there)| so_far & (test(x) | !there))
+            chunk.chunks(LOOK).zip(there.chunks(LOOK)).all(|(some, there)| {
+                some.iter().zip(there).fold(true, |so_far, (&x, &there)| so_far & (test(x) | !there))
+            })
         }),
     }
 }
@@ -123,20 +129,28 @@ fn pack<T: Copy + Sync>(values: &[T], there: Option<&[bool]>, test: impl Fn(T) -
     let mut bytes = vec![0_u8; values.len().div_ceil(8)];
     bytes.par_chunks_mut(TASK / 8).enumerate().for_each(|(task, bytes)| {
         let start = task * TASK;
-        let values = values.get(start..).unwrap_or(&[]);
-        let there = there.map(|there| there.get(start..).unwrap_or(&[]));
-        for (at, (byte, cells)) in bytes.iter_mut().zip(values.chunks(8)).enumerate() {
-            let packed = |cells: &[T]| {
-                cells.iter().enumerate().fold(0, |byte, (bit, &cell)| byte | (u8::from(test(cell)) << bit))
-            };
-            let mask = there.map_or(0xFF, |there| {
-                let cells = there.get(at * 8..there.len().min(at * 8 + 8)).unwrap_or(&[]);
-                cells.iter().enumerate().fold(0, |byte, (bit, &there)| byte | (u8::from(there) << bit))
-            });
-            *byte = packed(cells) & mask;
+        pack_some(bytes, values.get(start..).unwrap_or(&[]), &test, |byte, bits| *byte = bits);
+        if let Some(there) = there.map(|there| there.get(start..).unwrap_or(&[])) {
+            pack_some(bytes, there, |there| there, |byte, bits| *byte &= bits);
         }
     });
     Buffer::from_vec(bytes)
+}
+
+fn pack_some<T: Copy>(bytes: &mut [u8], cells: &[T], test: impl Fn(T) -> bool, put: impl Fn(&mut u8, u8)) {
+    let (eights, rest) = cells.as_chunks::<8>();
+    let mut bytes = bytes.iter_mut();
+    for (cells, byte) in eights.iter().zip(bytes.by_ref()) {
+        put(byte, (0..8).fold(0, |bits, at| bits | (u8::from(test(cells[at])) << at)));
+    }
+    if let Some(byte) = bytes.next() {
+        put(byte, rest.iter().enumerate().fold(0, |bits, (at, &cell)| bits | (u8::from(test(cell)) << at)));
+    }
+}
+
+/// Cells as they are; 0 where there is no score.
+fn kept<T: ArrowNativeType>(values: &[T], there: Option<&[bool]>) -> ScalarBuffer<T> {
+    if there.is_none() { ScalarBuffer::from(values.to_vec()) } else { map(values, there, |x| x) }
 }
 
 /// Cells one by one; 0 where there is no score.
