@@ -51,7 +51,7 @@ def test_all_at_once_is_one_by_one(case: dict[str, Any]) -> None:
 @given(instances(sound=True, several=True), st.floats(-20, 20))
 def test_a_shift_of_all_choices_changes_no_comparison(case: dict[str, Any], shift: float) -> None:
     # Halves, so that sums are exact and ties stay ties.
-    case["loglikelihoods"] = np.round(case["loglikelihoods"] * 2) / 2
+    case |= {name: np.round(case[name] * 2) / 2 for name in ("loglikelihoods", "unconditional")}
     shift = round(shift * 2) / 2
     before = reference_metrics(**case)
     after = reference_metrics(**{**case, "loglikelihoods": case["loglikelihoods"] + shift})
