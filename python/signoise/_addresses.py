@@ -33,3 +33,13 @@ def uniforms(rng_seed: int, purpose: int, unit: int, n: int, replicate: int = 0)
     """Random numbers strictly between 0 and 1, the same on every machine and for every other draw around them."""
     words = kernels().philox_uint64(rng_seed, purpose, replicate, unit, n)
     return ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+
+
+def random_subsets(
+    rng_seed: int, purpose: int, unit: int, *, n: int, size: int, count: int, replicate: int = 0
+) -> NDArray[np.bool_]:
+    """Subsets of `size` of n things, a row each: those with the smallest of n random numbers."""
+    words = kernels().philox_uint64(rng_seed, purpose, replicate, unit, count * n).reshape(count, n)
+    picked = np.zeros((count, n), dtype=bool)
+    np.put_along_axis(picked, np.argsort(words, axis=1, kind="stable")[:, :size], values=True, axis=1)
+    return picked

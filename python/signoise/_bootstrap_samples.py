@@ -17,9 +17,9 @@ from ._addresses import group_addresses
 from ._duplicates import Duplicates, settle_duplicates
 from ._encode import mixed
 from ._errors import OptionError, SchemaError
+from ._instance_cells import perplexities
 from ._kernels import kernels
 from ._last import last_checkpoints
-from ._metrics import aggregation
 from ._moments import with_usable
 from ._schema import COLUMNS, RUN_IDENTITY, SCORE_IDENTITY, did_you_mean
 from ._scores import Filter, Scores, collect, no_instances, no_rows_left, rows_of, warn_joined, warn_notes
@@ -244,7 +244,7 @@ def _arrange(
     rows = rows.sort(*within, *(name for name in ("repeat",) if name in rows.columns))
     first = np.flatnonzero(new_segments(rows, within))
     value, weight = rows["value"].to_numpy(), None
-    logs = _perplexities(rows)
+    logs = perplexities(rows)
     if logs.any():
         with np.errstate(all="ignore"):
             value = np.where(logs, np.log(value), value)
@@ -348,13 +348,6 @@ def _with_clusters(rows: pl.DataFrame, key: Sequence[str], cluster: str | None) 
             "cluster is a property of the instance"
         )
     return rows.with_columns(label.first().over(key).alias("__cluster"))
-
-
-def _perplexities(rows: pl.DataFrame) -> NDArray[np.bool_]:
-    if "metric" not in rows.columns:
-        return np.zeros(rows.height, dtype=bool)
-    names = [name for name in rows["metric"].unique().drop_nulls() if aggregation(name) == "perplexity"]
-    return rows["metric"].is_in(names).fill_null(False).to_numpy()
 
 
 def _drawn(strata: pl.DataFrame, stratify: Sequence[str]) -> pl.DataFrame:

@@ -117,7 +117,7 @@ class _Rows:
         ).sort("__at", "instance_id", *(name for name in optional if name == "repeat"))
         first = np.flatnonzero(new_segments(found, ["__at", "instance_id"]))
         offsets = np.append(first, found.height).astype(np.uintp)
-        logs = _perplexities(needed)
+        logs = perplexities(needed)
         at = found["__at"].to_numpy()
         columns = {"value": found["value"].to_numpy()}
         columns["weight"] = (
@@ -168,7 +168,8 @@ def _arranged(values: Floats, weights: Floats, labels: pl.DataFrame, logs: NDArr
     )
 
 
-def _perplexities(rows: pl.DataFrame) -> NDArray[np.bool_]:
+def perplexities(rows: pl.DataFrame) -> NDArray[np.bool_]:
+    """Rows whose score is exp of a mean of logarithms."""
     if "metric" not in rows.columns:
         return np.zeros(rows.height, dtype=bool)
     names = [name for name in rows["metric"].unique().drop_nulls() if aggregation(name) == "perplexity"]
@@ -193,7 +194,7 @@ class _Stored:
             return
         filters = needed["filter"] if "filter" in needed.columns else pl.Series([None] * needed.height)
         scores = list(zip(unit, needed["metric"].to_list(), filters.to_list(), strict=True))
-        logs = _perplexities(needed)
+        logs = perplexities(needed)
         for start, end in pairwise(bounds):
             rows = slice(start, end)
             if (

@@ -9,11 +9,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ._addresses import SUBSETS, group_addresses
+from ._addresses import SUBSETS, group_addresses, random_subsets
 from ._duplicates import Duplicates
 from ._errors import OptionError, SchemaError
 from ._instances import Instances, load_last_instances
-from ._kernels import kernels
 from ._options import as_columns, check_count, check_level, signature
 from ._scores import Filter, Scores
 from ._status import Statuses, check_strict, flag_lists, result_column
@@ -189,15 +188,11 @@ def _group(
 
 
 def _random_subsets(n: int, size: int, count: int, key: tuple[int, int]) -> Iterator[Mask]:
-    """Subsets of `size` of n instances, a row each: those with the smallest of n random numbers."""
+    """Subsets of `size` of n instances, a row each, a batch at a time."""
     rng_seed, unit = key
     for block, start in enumerate(range(0, count, _BATCH)):
         rows = min(_BATCH, count - start)
-        words = kernels().philox_uint64(rng_seed, SUBSETS, block, unit, rows * n)
-        smallest = np.argsort(words.reshape(rows, n), axis=1, kind="stable")[:, :size]
-        picked = np.zeros((rows, n), dtype=bool)
-        np.put_along_axis(picked, smallest, values=True, axis=1)
-        yield picked
+        yield random_subsets(rng_seed, SUBSETS, unit, n=n, size=size, count=rows, replicate=block)
 
 
 def _measures(x: Floats, picked: Mask) -> dict[str, Floats]:

@@ -9,12 +9,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from .._addresses import SUBTASK_ITEMS
+from .._addresses import SUBTASK_ITEMS, random_subsets
 from .._encode import Encoded
 from .._errors import SchemaError
 from .._instance_cells import Cells, Source
-from .._kernels import kernels
 from ._cube import Cube
+from ._sample_sizes import subset_scores
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -40,14 +40,11 @@ class Items:
 def halved(cells: Cells, n_splits: int, rng_seed: int, unit: int) -> Floats:
     """Scores (n_splits, 2 halves, n_checkpoints) of one subtask, whose clusters of instances are drawn into halves."""
     n = len(cells.clusters)
-    words = kernels().philox_uint64(rng_seed, SUBTASK_ITEMS, 0, unit, n_splits * n).reshape(n_splits, n)
-    second = words.argsort(axis=1, kind="stable").argsort(axis=1) >= n // 2
+    first = random_subsets(rng_seed, SUBTASK_ITEMS, unit, n=n, size=n // 2, count=n_splits)
     per_cluster = np.diff(np.append(cells.clusters, cells.values.shape[1]))
-    mine = np.repeat(np.stack([~second, second], axis=1), per_cluster, axis=2).astype(float)
-    chosen = mine.reshape(2 * n_splits, -1).T
+    mine = np.repeat(np.stack([first, ~first], axis=1), per_cluster, axis=2).astype(float)
     with np.errstate(all="ignore"):
-        means = (cells.values * cells.weights) @ chosen / (cells.weights @ chosen)
-        means = np.where(cells.logs[:, None], np.exp(means), means)
+        means = subset_scores(cells, mine.reshape(2 * n_splits, -1))
     return means.T.reshape(n_splits, 2, -1)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .._kernels import kernels
+from .._addresses import random_subsets
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -38,12 +38,8 @@ class CrossFit:
 
 
 def random_halves(n_members: int, n_splits: int, rng_seed: int, purpose: int, unit: int) -> Mask:
-    """Halves of the members, a row a split: those with the smallest of as many random numbers."""
-    words = kernels().philox_uint64(rng_seed, purpose, 0, unit, n_splits * n_members)
-    smallest = np.argsort(words.reshape(n_splits, n_members), axis=1, kind="stable")[:, : n_members // 2]
-    halves = np.zeros((n_splits, n_members), dtype=bool)
-    np.put_along_axis(halves, smallest, values=True, axis=1)
-    return halves
+    """Halves of the members, a row a split; of an odd number the second is larger."""
+    return random_subsets(rng_seed, purpose, unit, n=n_members, size=n_members // 2, count=n_splits)
 
 
 def cross_fitted(choose: Values, evaluate: Values, halves: Mask) -> CrossFit:

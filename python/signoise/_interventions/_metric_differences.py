@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from .._decision_rules import by_rule, without_each
 from .._decisions import recipe_limits
-from .._intervals import quantile_at
 from .._kernels import kernels
+from ._jackknife import t_margin
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -69,10 +69,9 @@ def agreement_difference(one: Agreement, other: Agreement, level: float) -> tupl
     difference = one.estimate - other.estimate
     spread = jackknife_error(one.without() - other.without(), one.offsets)
     j = one.n_members.astype(float)
-    t = quantile_at("t_quantile", (1 + level) / 2, np.maximum(j - 1, 1.0))
     with np.errstate(all="ignore"):
         unseen = 1 - ((1 - level) / 2) ** (1 / np.floor(j / 2))
-        half = np.where(spread == 0, unseen, t * spread)
+        half = np.where(spread == 0, unseen, t_margin(spread, one.n_members, level))
     half = np.where(j >= 3, half, np.nan)
     return difference, np.maximum(difference - half, -1.0), np.minimum(difference + half, 1.0)
 
@@ -134,12 +133,11 @@ def snr_gain(
     one: SignalRows, other: SignalRows, members: Mask, level: float
 ) -> tuple[Floats, Floats, Floats]:
     """Logarithm of the ratio of two metrics' absolute SNR over the same members, and its limits."""
-    j = members.sum(axis=1).astype(float)
+    j = members.sum(axis=1)
     (first, without), (second, without_other) = (rows.log_snr(members) for rows in (one, other))
     gain = np.where(j >= 2, first - second, np.nan)
     offsets = np.concatenate([[0], np.cumsum(j)]).astype(np.uintp)
     with np.errstate(invalid="ignore"):
         spread = jackknife_error((without - without_other)[members], offsets)
-    half = quantile_at("t_quantile", (1 + level) / 2, np.maximum(j - 1, 1.0)) * spread
-    half = np.where(j >= 3, half, np.nan)
+    half = np.where(j >= 3, t_margin(spread, j, level), np.nan)
     return gain, gain - half, gain + half

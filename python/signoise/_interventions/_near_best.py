@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from .._bootstrap_relations import ranks
 from .._duplicates import Duplicates
 from .._intervals import quantile_at
 from .._options import signature
@@ -110,7 +111,7 @@ def near_best(
         margin = q[:, None] * np.sqrt((v[rows, best][:, None] + v) / 2) if x.shape[1] else x
         margin = np.where(n[:, None] >= 2, margin, np.nan)
         near = there & (gap <= margin)
-    rank = np.array([1 + np.searchsorted(np.sort(-row), -row) for row in filled]).reshape(x.shape)
+    rank = ranks(filled.T).T.astype(np.int64)
     unknown = np.isnan(margin)
     benchmark, member = np.nonzero(there)
     lost = unknown[benchmark, member]

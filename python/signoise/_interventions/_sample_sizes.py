@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .._addresses import SAMPLE_SIZES
+from .._addresses import SAMPLE_SIZES, random_subsets
 from .._instance_cells import Cells
 from .._kernels import kernels
 
@@ -33,23 +33,21 @@ def log_spaced(least: int, most: int, count: int) -> list[int]:
 def subset_counts(n: int, size: int, count: int, rng_seed: int, unit: int, *, replacement: bool) -> Floats:
     """How often each of n instances is in each subset, (count, n).
 
-    Without replacement those with the smallest of n random numbers; with it one number for each draw. Every size and
-    batch of subsets has a stream of its own.
+    Every size and batch of subsets has a stream of its own.
     """
     out = np.zeros((count, n))
     for block, start in enumerate(range(0, count, _BATCH)):
         rows = min(_BATCH, count - start)
         # Sizes are below 2^40, as instances fit into memory.
         replicate = (block << 40) + size
-        words = kernels().philox_uint64(
-            rng_seed, SAMPLE_SIZES, replicate, unit, rows * (size if replacement else n)
-        )
         if replacement:
+            words = kernels().philox_uint64(rng_seed, SAMPLE_SIZES, replicate, unit, rows * size)
             place = (words.reshape(rows, size) >> np.uint64(11)).astype(float) * 2.0**-53 * n
             np.add.at(out, (start + np.arange(rows)[:, None], place.astype(np.intp)), 1.0)
         else:
-            smallest = np.argpartition(words.reshape(rows, n), size - 1, axis=1)[:, :size]
-            np.put_along_axis(out[start : start + rows], smallest, 1.0, axis=1)
+            out[start : start + rows] = random_subsets(
+                rng_seed, SAMPLE_SIZES, unit, n=n, size=size, count=rows, replicate=replicate
+            )
     return out
 
 
