@@ -479,3 +479,21 @@ def test_every_keyword_is_an_option() -> None:
     }
     assert known - keywords == {"sources", "format", "output", "as_json", "quiet", "debug", "curves"}
     assert keywords <= known
+
+
+def test_squares_that_overflow_are_undefined() -> None:
+    rng = np.random.default_rng(0)
+    rows = [
+        (f"r{run}", "t", f"s{part}", "loss", step, 1e300 * (1 + rng.random()))
+        for run in range(6)
+        for step in range(8)
+        for part in range(4)
+    ]
+    scores = pl.DataFrame(rows, schema=["run", "task", "subtask", "metric", "step", "value"], orient="row")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        curve = sn.filter_subtasks(scores, rules="snr")
+        gain = sn.filtering_gain(scores, rules="snr", sizes=2)
+    assert curve["snr"].null_count() == curve.height
+    assert gain["gain"].null_count() == gain.height
+    assert set(curve["status"]) | set(gain["status"]) == {"not_finite"}

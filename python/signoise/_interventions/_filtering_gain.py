@@ -244,7 +244,11 @@ def _rows(
     numbers = {name: np.full(2 * len(cells), np.nan) for name in _NUMBERS}
     n_halves = np.zeros(2 * len(cells), dtype=np.int64)
     if enough:
-        found = cross_fit(recipe, study.weights(cube), settings.rules, sizes, plan, settings.n_random, items)
+        # What overflows becomes null with a status, not NumPy's warnings.
+        with np.errstate(all="ignore"):
+            found = cross_fit(
+                recipe, study.weights(cube), settings.rules, sizes, plan, settings.n_random, items
+            )
         for place, cell in enumerate(cells):
             for against in range(2):
                 row = 2 * place + against

@@ -97,12 +97,18 @@ def combine(
         noise = parts.sum(axis=1)
         if relative:
             signal, noise = signal / _scale(mean), noise / _scale(noise_mean)
-        snr = np.where(noise == 0.0, np.nan, signal / noise)
+        # Squares beyond the largest number say nothing of the noise.
+        snr = np.where((noise == 0.0) | np.isinf(noise), np.nan, signal / noise)
     return Measured(mean, signal, noise, snr)
 
 
 def _scale(mean: Floats) -> Floats:
     return np.where(mean == 0.0, np.nan, np.abs(mean))
+
+
+def _zero_for_nan(values: Floats) -> Floats:
+    """Zeros for what is not known; what is infinite stays so."""
+    return np.nan_to_num(values, nan=0.0, posinf=np.inf, neginf=-np.inf)
 
 
 @dataclass(frozen=True)
@@ -132,7 +138,8 @@ class Runs:
             mean[run] = values[start] + centre
             if end - start >= 2 and end - start > ddof:
                 deviations = shifted - centre
-                covariance[run] = deviations.T @ deviations / (end - start - ddof)
+                with np.errstate(all="ignore"):
+                    covariance[run] = deviations.T @ deviations / (end - start - ddof)
         return cls(mean, counts, covariance)
 
     def samples(
@@ -153,13 +160,14 @@ class Runs:
         with np.errstate(all="ignore"):
             noise_mean = values @ np.nan_to_num(self.mean) / values.sum(axis=1, keepdims=True)
             shares = counted / counted.sum(axis=1, keepdims=True)
-        flat = np.nan_to_num(self.covariance).reshape(len(usable), -1)
+        flat = _zero_for_nan(self.covariance).reshape(len(usable), -1)
         if noise == "within":
             size = self.mean.shape[1]
-            pooled = (np.nan_to_num(shares) @ flat).reshape(-1, 1, size, size)
+            with np.errstate(all="ignore"):
+                pooled = (np.nan_to_num(shares) @ flat).reshape(-1, 1, size, size)
             return Samples(
                 scores, noise_mean, pooled, np.where(counted.any(axis=1), 1.0, np.nan)[:, None], relative
             )
         # Only the runs that some sample counts, in the same places for all samples.
-        each = np.broadcast_to(np.nan_to_num(self.covariance), (len(chosen), *self.covariance.shape))
+        each = np.broadcast_to(_zero_for_nan(self.covariance), (len(chosen), *self.covariance.shape))
         return Samples(scores, noise_mean, each, shares, relative)
