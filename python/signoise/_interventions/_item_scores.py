@@ -140,25 +140,19 @@ class ItemStudy:
         own = np.flatnonzero(first.members.group == group)
         members = first.members.member[own][chosen[0]]
         reason = _reason(cells)
-        if cells is None or reason != "ok":
-            nothing = np.zeros((len(members), 0))
-            empty = np.zeros(0, dtype=np.intp)
-            return ItemScores(
-                group,
-                members,
-                tuple(nothing for _ in self._sides),
-                np.zeros(0),
-                empty,
-                pl.Series([], dtype=pl.String),
-                0 if cells is None else cells.n_unmatched,
-                reason,
-            )
+        if cells is None:
+            nothing, empty = np.zeros((len(members), 0)), np.zeros(0, dtype=np.intp)
+            sides = tuple(nothing for _ in self._sides)
+            nobody = pl.Series([], dtype=pl.String)
+            return ItemScores(group, members, sides, np.zeros(0), empty, nobody, 0, reason)
         n = cells.values.shape[1]
+        sizes = np.diff(np.append(cells.clusters, n))
         sides = tuple(
             self._scores(side, group, rows, cells.values)[at]
             for side, at in zip(self._sides, chosen, strict=True)
         )
-        sizes = np.diff(np.append(cells.clusters, n))
+        if reason != "ok":
+            sides = tuple(np.full(side.shape, np.nan) for side in sides)
         return ItemScores(
             group,
             members,

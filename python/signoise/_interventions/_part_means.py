@@ -122,7 +122,7 @@ def crossing(
     own, other, shared = variances
     step = wrong - clean
     with np.errstate(all="ignore"):
-        share = np.where(clean * wrong <= 0, clean / -step, np.nan)
+        share = np.where(np.sign(clean) * np.sign(wrong) <= 0, clean / -step, np.nan)
         share = np.where((clean == 0) & (wrong == 0), np.nan, share)
         t2 = quantile_at("t_quantile", (1 + level) / 2, df) ** 2
         # g(N) = c + b N + a N^2 <= 0

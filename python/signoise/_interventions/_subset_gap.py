@@ -407,7 +407,8 @@ def _tested(
         gain[:, at] = difference
         stderr[:, at] = np.sqrt((influence**2).sum(axis=1))
     smaller = np.minimum(counts, n - counts)
-    usable = (smaller[None, :] > 0) & ~np.isnan(values).any(axis=1)[:, None]
+    known = np.isfinite(values.sum(axis=1))
+    usable = (smaller[None, :] > 0) & known[:, None]
     freedom = np.broadcast_to(np.maximum(smaller - 1.0, 1.0), shape)
     margin = quantile_at("t_quantile", (1 + plan.level) / 2, freedom.ravel()).reshape(shape) * stderr
     margin = np.where(smaller >= 2, margin, np.nan)
