@@ -1,10 +1,10 @@
 """Does `advise` claim a gain by selection where there is none, and find what is planted?
 
-Suites of `signoise.simulate`. In "null" ones nothing can be gained by choosing: every metric of a task measures the same
-members with equal noise, subtasks differ in nothing, and so do tasks. A false claim is any advice to switch a metric,
-keep some subtasks or drop tasks; the share of suites with one must be at most 5 %, by Holm's correction over everything that
-is tested. In "chance" ones members do not differ at all: benchmarks must not be kept, and
-"do not use" is right. In "planted" ones a metric, subtasks and tasks are better by a known amount.
+Suites of `signoise.simulate`. In "null" ones nothing can be gained by choosing: every metric of a task measures the
+same members with equal noise, subtasks differ in nothing, and so do tasks. A false claim is any advice to switch a
+metric, keep some subtasks or drop tasks; the share of suites with one must be at most 5 %, by Holm's correction over
+everything that is tested. In "chance" ones members do not differ at all: benchmarks must not be kept, and "do not use"
+is right. In "planted" ones a metric, subtasks and tasks are better by a known amount.
 """
 
 from __future__ import annotations
