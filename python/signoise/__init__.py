@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -209,6 +210,7 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+        _register()
     elif name == "reference":
         value = import_module(".reference", __name__)
     elif name == "__version__":
@@ -221,3 +223,18 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+def _register() -> None:
+    """Frames get the attribute ``signoise``, once, as soon as there is a Polars to have them."""
+    global _registered  # noqa: PLW0603 (a namespace is of the process)
+    if not _registered:
+        _registered = True
+        from ._namespace import register
+
+        register()
+
+
+_registered = False
+if "polars" in sys.modules:
+    _register()
