@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from .._duplicates import Duplicates
 from .._errors import OptionError
 from .._instance_intervals import FEW_INSTANCES, instance_addresses
-from .._intervals import quantile_at
 from .._measure import FEW_MEMBERS
 from .._metrics import lookup
 from .._options import as_columns, check_choice, check_count, check_level, check_seed, signature
@@ -20,6 +19,7 @@ from .._scores import Filter, Scores
 from .._status import Statuses, check_strict, flag_lists, metric_of, result_column
 from ._filtering_gain import standard_error
 from ._item_scores import ItemScores, ItemStudy, NoiseRows, open_items
+from ._jackknife import t_margin
 from ._pruning import LOGARITHMS, Judge, Plan, Pruned, Rule, pruned
 
 Floats = NDArray[np.float64]
@@ -276,13 +276,14 @@ def _numbers(name: str, table: Pruned, at: int, n_members: int, level: float) ->
         column: _mean(values, exponent=name in LOGARITHMS)
         for column, values in (("value", chosen), ("value_all", whole), ("value_random", random))
     }
-    t = float(quantile_at("t_quantile", (1 + level) / 2, np.array([n_members - 1.0]))[0])
+    members = np.array([n_members], dtype=np.intp)
     for column, against in (("gain", whole), ("gain_random", random)):
         gains = chosen - against
         out[column] = _mean(gains)
         out[f"{column}_in_sample"] = _mean(in_sample - against)
         if (stderr := standard_error(gains)) is not None:
-            out |= {f"{column}_low": out[column] - t * stderr, f"{column}_high": out[column] + t * stderr}
+            margin = float(t_margin(np.array([stderr]), members, level)[0])
+            out |= {f"{column}_low": out[column] - margin, f"{column}_high": out[column] + margin}
     out["optimism"] = out["gain_in_sample"] - out["gain"]
     out["n_splits"] = int(np.isfinite(chosen - whole).any(axis=1).sum())
     return out
