@@ -300,3 +300,33 @@ def test_undefined_rows_and_wrong_calls() -> None:
         quiet(table(x), subset=["a", "b"])
     with pytest.raises(sn.UnknownMetricError):
         quiet(table(x, "zorp"), subset=names(12))
+
+
+def test_models_made_of_deepseek_have_seen_the_older_problems(shared: Path) -> None:
+    """LeetCode problems of LiveCodeBench: those released before September 2023 help four models of sixteen."""
+    frame = pl.read_parquet(shared / "data" / "livecodebench_items.parquet").filter(
+        scenario="generation-2024-02-26", platform="leetcode"
+    )
+    rows = frame.select(
+        run="model",
+        task="scenario",
+        metric=pl.lit("pass@1"),
+        instance_id="question_id",
+        value=pl.col("pass1_percent") / 100,
+    )
+    day = pl.from_epoch(pl.col("date_ms").min(), time_unit="ms")
+    dates = frame.group_by(task="scenario", instance_id="question_id").agg(released=day)
+    clean = dates.filter(pl.col("released") >= pl.datetime(2023, 9, 1)).drop("released")
+    references = ["Claude-2", "Claude-Instant-1", "GPT-3.5-Turbo-0301", "GPT-4-0613", "GPT-4-Turbo-1106"]
+    found = quiet(rows, subset=clean, baseline=references, n_resamples=999)
+    assert found.select("n_instances", "n_clean").unique().rows() == [(169, 91)]
+    kept = rows.join(clean, on=["task", "instance_id"], how="semi")
+    expected = [
+        part.group_by("run").agg(pl.col("value").mean()).sort("run")["value"] for part in (rows, kept)
+    ]
+    np.testing.assert_allclose(found["gain"], expected[0] - expected[1], rtol=1e-9)
+    seen = found.sort("excess", descending=True)["run"].head(4).to_list()
+    assert set(seen) == {"DSCoder-33b-Ins", "DSCoder-6.7b-Ins", "DSCoder-1.3b-Ins", "MagiCoderS-DS-6.7B"}
+    clearly = found.filter(pl.col("excess_p_value") < 0.05 / 16)["run"].to_list()
+    assert clearly == ["DSCoder-33b-Ins", "DSCoder-6.7b-Ins", "MagiCoderS-DS-6.7B"]
+    assert found.filter(pl.col("excess_low") > 0)["run"].sort().to_list() == sorted(seen)

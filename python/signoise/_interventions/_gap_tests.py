@@ -24,7 +24,7 @@ from .._kernels import kernels
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
-#: Numbers in an intermediate result.
+#: Random words drawn in one go.
 _LARGEST = 4_000_000
 #: Statistics that differ by less than this share of their size are equal but for rounding.
 _ROUNDING = 1e-9
@@ -107,29 +107,36 @@ def _drawn(
 ) -> tuple[Floats, Floats]:
     """How many random orders give as large a z: at each threshold, and at any of them."""
     usable = np.isfinite(z)
-    least = np.where(usable, np.abs(z) if two_sided else z, np.inf)
-    least -= _ROUNDING * np.maximum(np.abs(least), 1.0)
+    least = np.where(usable, np.abs(z) if two_sided else z, 0.0)
+    least = np.where(usable, least - _ROUNDING * np.maximum(np.abs(least), 1.0), np.inf)
     single, largest = np.zeros(z.shape), np.zeros(z.shape)
-    for places in _random_orders(centred.shape[1], key, n_resamples):
-        top = np.full((len(centred), len(places)), -np.inf)
-        for at, size in enumerate(sizes.tolist()):
-            with np.errstate(all="ignore"):
-                drawn = -(centred @ (places < size).T.astype(float)) / (size * scale[:, [at]])
-            drawn = np.where(usable[:, [at]], np.abs(drawn) if two_sided else drawn, -np.inf)
-            single[:, at] += (drawn >= least[:, [at]]).sum(axis=1)
-            np.maximum(top, drawn, out=top)
-        largest += (top[:, :, None] >= least[:, None, :]).sum(axis=1)
+    n = centred.shape[1]
+    # Clean sets are nested: each is the one before and the items up to its own number.
+    inside = np.flatnonzero((sizes > 0) & (sizes < n))
+    ends, place = np.unique(sizes[inside], return_inverse=True)
+    if not len(ends):
+        return single, largest
+    starts = np.append(0, ends[:-1])
+    by_item = np.ascontiguousarray(centred.T)
+    divisors = (sizes * scale).T[inside]
+    for order in _random_orders(n, key, n_resamples):
+        parts = np.add.reduceat(by_item[order[: ends[-1]]], starts, axis=0)
+        with np.errstate(all="ignore"):
+            drawn = -np.cumsum(parts, axis=0)[place] / divisors
+        drawn = np.where(usable.T[inside], np.abs(drawn) if two_sided else drawn, -np.inf)
+        single[:, inside] += (drawn >= least.T[inside]).T
+        largest += drawn.max(axis=0)[:, None] >= least
     return single, largest
 
 
 def _random_orders(n: int, key: tuple[int, int], count: int) -> Iterator[Ints]:
-    """Random orders of n things, a row each, a block at a time; the first do not depend on `count`."""
+    """Random orders of n things; the first do not depend on `count`."""
     rng_seed, unit = key
     block = max(1, _LARGEST // max(n, 1))
     for number, start in enumerate(range(0, count, block)):
         size = min(block, count - start)
         words = kernels().philox_uint64(rng_seed, CONTAMINATION, number, unit, size * n).reshape(size, n)
-        yield np.argsort(words, axis=1, kind="stable")
+        yield from np.argsort(words, axis=1, kind="stable")
 
 
 def _exact(values: Floats, order: Ints, counts: Ints, *, two_sided: bool) -> Floats:

@@ -88,14 +88,15 @@ class Judge:
 
     def of(self, subsets: Mask) -> Subsets:
         """Everything about some subsets (rows) that does not depend on the members."""
-        weights = subsets.T.astype(float)
-        size = weights.sum(axis=0)
-        scores = self._small @ weights / size
+        # Items run along the rows of both factors: the order in which BLAS needs neither copies nor threads.
+        weights = subsets.astype(float)
+        size = weights.sum(axis=1)
+        scores = (weights @ self._small.T).T / size
         about = self._small - self._small.mean(axis=1, keepdims=True)
         with np.errstate(all="ignore"):
-            squares = about**2 @ weights - (about @ weights) ** 2 / size
+            squares = (weights @ (about**2).T - (weights @ about.T) ** 2 / size[:, None]).T
             stderr = np.sqrt(np.maximum(squares, 0.0) / (size - 1) / size)
-        return Subsets(scores, stderr, self._variances(self._checkpoints @ weights / size))
+        return Subsets(scores, stderr, self._variances((weights @ self._checkpoints.T).T / size))
 
     def _variances(self, scores: Floats) -> Floats:
         """Between the checkpoints of each run (rows); NaN for a run with one."""

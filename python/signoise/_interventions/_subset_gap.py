@@ -361,11 +361,10 @@ def _gaps(
     parts = [part_means(values, given.weights * masks, given.clusters).means for masks in _masks(clean)]
     for name, means in zip(_SCORES, parts, strict=True):
         columns[name] = np.broadcast_to(means, (len(cuts), len(rows))).T.ravel()
-    columns |= _tested("gain", sign * values, given, clean, order, counts, plan, key)
+    tested = {"gain": sign * values}
     if references is not None:
-        columns |= _tested(
-            "excess", _differences(given, rows, references, sign), given, clean, order, counts, plan, key
-        )
+        tested["excess"] = _differences(given, rows, references, sign)
+    columns |= _tested(tested, given, clean, order, counts, plan, key)
     columns["constant"] = np.repeat(np.ptp(values, axis=1) == 0, len(cuts))
     return pl.DataFrame(columns, schema_overrides={"threshold": pl.Float64})
 
@@ -388,8 +387,7 @@ def _differences(given: ItemScores, rows: Ints, references: Ints, sign: float) -
 
 
 def _tested(
-    name: str,
-    values: Floats,
+    tables: Mapping[str, Floats],
     given: ItemScores,
     clean: Mask,
     order: Ints,
@@ -397,15 +395,20 @@ def _tested(
     plan: _Plan,
     key: tuple[int, int],
 ) -> dict[str, Floats]:
-    """A gain with its errors and tests, members one after the other and thresholds within."""
+    """Gains with their errors and tests, members one after the other and thresholds within.
+
+    The `tables` of scores see the same random orders.
+    """
+    values = np.concatenate(list(tables.values()))
     n = clean.shape[1]
     shape = (len(values), len(counts))
     gain, stderr = np.full(shape, np.nan), np.full(shape, np.nan)
+    score, influence = part_means(values, given.weights[None, :], given.clusters).combined({0: 1.0})
     for at, mask in enumerate(clean):
-        parts = part_means(values, given.weights * np.array([np.ones(n, dtype=bool), mask]), given.clusters)
-        difference, influence = parts.combined({0: 1.0, 1: -1.0})
-        gain[:, at] = difference
-        stderr[:, at] = np.sqrt((influence**2).sum(axis=1))
+        part = part_means(values, given.weights * mask[None, :], given.clusters)
+        clean_score, clean_influence = part.combined({0: 1.0})
+        gain[:, at] = score - clean_score
+        stderr[:, at] = np.sqrt(((influence - clean_influence) ** 2).sum(axis=1))
     smaller = np.minimum(counts, n - counts)
     known = np.isfinite(values.sum(axis=1))
     usable = (smaller[None, :] > 0) & known[:, None]
@@ -426,12 +429,16 @@ def _tested(
         z = np.abs(z)
     best = np.where(usable & np.isfinite(z), z, -np.inf)
     highest = (np.arange(len(counts)) == best.argmax(axis=1)[:, None]) & np.isfinite(best)
-    prefix = "" if name == "gain" else f"{name}_"
-    out = {
-        (f"{prefix}{column}" if column else name): np.where(usable, numbers, np.nan).ravel()
-        for column, numbers in found.items()
-    }
-    return out | {f"{prefix}best": highest.ravel()}
+    out: dict[str, Any] = {}
+    ends = np.cumsum([len(table) for table in tables.values()]).tolist()
+    for name, end, table in zip(tables, ends, tables.values(), strict=True):
+        rows = slice(end - len(table), end)
+        prefix = "" if name == "gain" else f"{name}_"
+        for column, numbers in found.items():
+            whole = f"{prefix}{column}" if column else name
+            out[whole] = np.where(usable, numbers, np.nan)[rows].ravel()
+        out[f"{prefix}best"] = highest[rows].ravel()
+    return out
 
 
 def _result(study: ItemStudy, table: pl.DataFrame, text: str, *, with_baseline: bool) -> pl.DataFrame:
