@@ -228,6 +228,19 @@ def test_corrected_labels() -> None:
         quiet(table(x), **options)
 
 
+def test_corrected_labels_of_the_last_checkpoint_beside_a_store(tmp_path: Path) -> None:
+    x = skilled(8, runs=4, items=20)
+    steps = [table(y).with_columns(step=pl.lit(step)) for step, y in ((1, 1 - x), (2, x))]
+    sn.ingest(pl.concat(steps), tmp_path / "store")
+    fixed = corrected(x, [0, 1, 2]).with_columns(step=pl.lit(2))
+    options: dict[str, Any] = {"errors": marks(0, 1, 2), "per": "run"}
+    found = quiet(tmp_path / "store", corrected=fixed, **options)
+    expected = quiet(table(x), corrected=fixed.drop("step"), **options)
+    assert_frame_equal(found.drop("signature"), expected.drop("signature"))
+    with pytest.raises(sn.SchemaError, match="its rows need the run, step, task, metric"):
+        quiet(tmp_path / "store", corrected=fixed.with_columns(step=pl.lit(1)), **options)
+
+
 def test_decisions_before_and_after() -> None:
     scores, _ = sn.simulate(
         tasks=["t"],
@@ -312,6 +325,8 @@ def test_marks_that_are_wrong_themselves() -> None:
     twice = pl.concat([one, one]).with_columns(wrong=pl.Series([True, True, False, True]))
     fails(twice, "errors: rows 1 and 3 say different things of task 't', instance_id 'i08'")
     fails(one.head(0), "errors: the table has no rows")
+    other = one.with_columns(bad=pl.Series([True, False]))
+    fails(other, "errors: the table has no column wrong, but 'bad' holds true and false; rename it wrong")
     fails(marks(8, task="u"), "errors: none of its 1 instances")
     fails(3, "errors must be a frame or the path of a table")
     two = pl.concat([frame, frame.with_columns(task=pl.lit("u"))])

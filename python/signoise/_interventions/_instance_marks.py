@@ -134,6 +134,15 @@ def open_marks(
         raise SchemaError(
             f"{argument}: the table has no column {' or '.join(value)} (it has {', '.join(raw.columns)})"
         )
+    if (
+        column is None
+        and yes_or_no
+        and (said := [name for name in raw.columns if raw.schema[name] == pl.Boolean])
+    ):
+        raise SchemaError(
+            f"{argument}: the table has no column {value[0]}, but {said[0]!r} holds true and false; rename it "
+            f"{value[0]} if it says so, or leave it out"
+        )
     frame = raw.select(
         *(pl.col(theirs).cast(COLUMNS[ours]).alias(ours) for ours, theirs in place.items()),
         (pl.lit(default) if column is None else _numbers(raw, column, argument)).alias("mark"),

@@ -156,6 +156,11 @@ def subset_gap(
     looked for; it pays neither for the number of runs nor of tasks. Clusters and weights do away with exchangeability:
     then z is gain/stderr with t for ``p_value`` and Bonferroni for ``p_adjusted``.
 
+    Simulated on 300 instances, 90 of them contaminated: limits of ``gain`` and ``excess`` cover .95 to .97. Without any
+    contamination ``p_value`` is below .05 in .04 to .06 of tables, and the ``p_adjusted`` of the best of 20 thresholds
+    in .04 to .05, where its ``p_value`` is in .22 to .29. Where instances are easier for all runs the gap is found in
+    .95 of tables and the excess in .03.
+
     The same instances asked in other words (C-BOD, paraphrases) are two scores of each instance: give them as two runs,
     or one more column of the key, to `compare`, whose default for 0/1 scores is McNemar's test.
 
