@@ -221,7 +221,7 @@ def test_corrected_labels() -> None:
     some = quiet(table(x), **options).filter(version="corrected")
     assert some.select("n_errors", "n").row(0) == (4, 18)
     options["corrected"] = corrected(x, [0, 1, 7])
-    with pytest.warns(sn.DroppedRowsWarning, match="1 scores of instances that errors does not call wrong"):
+    with pytest.warns(sn.DroppedRowsWarning, match="1 instances that errors does not call wrong"):
         sn.label_errors(table(x), **options, **OPTIONS)
     options["corrected"] = corrected(x, [9])
     with pytest.raises(sn.SchemaError, match="corrected has no score of a wrong instance"):

@@ -11,13 +11,10 @@ from numpy.typing import NDArray
 
 from .._decision_instances import scores_of_replicates
 from .._decision_sides import matched
-from .._duplicates import Duplicates
 from .._instance_cells import Cells, Source
 from .._instance_intervals import Windows, cells_by_group
 from .._measure import member_scores
-from .._scores import Filter, Scores
 from ._smoothed import Members, Study, signs_of
-from ._with_instances import open_with_instances
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -86,10 +83,16 @@ class ItemStudy:
     """Scores of single instances behind a call of a verb."""
 
     def __init__(
-        self, study: Study, frame: pl.DataFrame, source: Source, score: str, window: int, threads: int | None
+        self,
+        opened: tuple[Study, pl.DataFrame, Source],
+        score: str,
+        window: int,
+        threads: int | None,
     ) -> None:
-        self.study = study
-        self._frame, self._source, self._threads = frame, source, threads
+        """`opened` is what `open_with_instances` gives; `score` and `window` are as in `sample_size`."""
+        self.study, self._frame, self._source = opened
+        self._threads = threads
+        study = self.study
         self._names = ("small", "target") if study.sided else ("all",)
         self._sides = [self._side(name, score, window) for name in self._names]
         self._window = window
@@ -194,43 +197,6 @@ class ItemStudy:
             Windows(encoded, series, name, last=1 if score == "final" else None),
             runs["n"].astype(np.intp),
         )
-
-
-def open_items(
-    scores: Scores,
-    *,
-    small: Filter = None,
-    target: Filter = None,
-    match: str | Sequence[str] | None = None,
-    across: str | Sequence[str],
-    by: Sequence[str],
-    where: Filter,
-    score: str,
-    window: int,
-    order: str,
-    cluster: str | None,
-    columns: Mapping[str, str] | None,
-    duplicates: Duplicates,
-    strict: bool,
-    threads: int | None,
-) -> ItemStudy:
-    """Load scores with their instances; keywords as in `sample_size`."""
-    study, frame, source = open_with_instances(
-        scores,
-        small=small,
-        target=target,
-        match=match,
-        across=across,
-        by=by,
-        where=where,
-        order=order,
-        cluster=cluster,
-        columns=columns,
-        duplicates=duplicates,
-        strict=strict,
-        threads=threads,
-    )
-    return ItemStudy(study, frame, source, score, window, threads)
 
 
 def _noise_rows(found: ItemScores, noise: Windows, rows: Ints, cells: Cells | None) -> NoiseRows:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -22,9 +23,10 @@ from .._options import as_columns, check_choice, check_count, check_level, check
 from .._scores import Filter, Scores, warn_notes
 from .._status import Statuses, check_strict, flag_lists, metric_of, result_column
 from ._instance_marks import Marks, open_marks
-from ._item_scores import ItemScores, ItemStudy, open_items
+from ._item_scores import ItemScores, ItemStudy
 from ._metric_differences import agreement, agreement_difference
 from ._part_means import FEW_IN_PART
+from ._with_instances import open_with_instances
 from ._wrong_labels import Draws, WrongLabels
 
 Floats = NDArray[np.float64]
@@ -63,6 +65,13 @@ _PAIR = (
     *("difference_original", "difference", "low", "high", "change", "change_low", "change_high"),
     *("p_value", "p_adjusted", "reordered", "flip_prevalence", "flip_low", "flip_high", "flip"),
 )
+#: Of all rows, as a table without rows needs to know.
+_COMMON: dict[str, Any] = {
+    **dict.fromkeys(("group", *_COUNTS, "n", "n_unmatched", "member", "member_b"), pl.Int64),
+    "version": pl.String,
+    "reason": pl.String,
+    "clustered": pl.Boolean,
+}
 _WHOLE = {"n_pairs", "n_reordered", "n_reordered_clearly", "rank_original", "rank", "rank_change"}
 
 
@@ -222,7 +231,7 @@ def label_errors(
             'unchecked="leave_out" needs errors to list what was checked, but all that it lists is wrong; add the rows '
             "that are right with a column wrong of true and false"
         )
-    study = open_items(
+    opened = open_with_instances(
         scores,
         small=small,
         target=target,
@@ -230,8 +239,6 @@ def label_errors(
         across=across,
         by=as_columns(by),
         where=where,
-        score=score,
-        window=window,
         order=order,
         cluster=cluster,
         columns=columns,
@@ -239,6 +246,7 @@ def label_errors(
         strict=strict,
         threads=threads,
     )
+    study = ItemStudy(opened, score, window, threads)
     relabelled = None
     if corrected is not None:
         _, _, source = open_instances(
@@ -255,11 +263,11 @@ def label_errors(
         relabelled = study.beside(source)
     signs = study.signs(direction)
     units = instance_addresses(study.study.encoded)
-    groups, notes = _mark(study, marks, relabelled, unchecked == "leave_out")
+    tally = _Tally()
     versions = ("pruned",) if corrected is None else ("pruned", "corrected")
     rows: list[pl.DataFrame] = []
     with np.errstate(all="ignore"):
-        for found in groups:
+        for found in _marked(study, marks, relabelled, tally, leave_out=unchecked == "leave_out"):
             group = found.given.group
             draws = Draws(int(units[group]), n_resamples, rng_seed, confidence_level, threads)
             own = [float(side[group]) for side in signs]
@@ -271,7 +279,7 @@ def label_errors(
                 else:
                     rows.append(_pair_rows(found, version, confidence_level, adjust))
     lost = marks.left_out(strict=strict)
-    warn_notes([*notes, *([lost] if lost else [])])
+    warn_notes([*([] if corrected is None else tally.notes()), *([lost] if lost else [])], stacklevel=3)
     text = signature(
         "label_errors",
         per=per,
@@ -297,14 +305,32 @@ def label_errors(
     return result
 
 
-def _mark(
-    study: ItemStudy, marks: Marks, relabelled: Any, leave_out: bool
-) -> tuple[list[WrongLabels], list[str]]:
+@dataclass
+class _Tally:
+    """What became of the corrected scores."""
+
+    taken: int = 0
+    unasked: int = 0
+
+    def notes(self) -> list[str]:
+        """What to tell of them; an error where none was of use."""
+        if not self.taken:
+            raise SchemaError(
+                "corrected has no score of a wrong instance that all runs share; its rows need the run, step, task, "
+                "metric and instance_id of those that they correct"
+            )
+        if not self.unasked:
+            return []
+        return [f"corrected: {self.unasked} instances that errors does not call wrong were left out"]
+
+
+def _marked(
+    study: ItemStudy, marks: Marks, relabelled: Iterator[ItemScores] | None, tally: _Tally, *, leave_out: bool
+) -> Iterator[WrongLabels]:
     """Each group with its wrong labels."""
     labels = study.labels(("task", "subtask")).to_dicts()
-    out, unasked, n_relabelled = [], 0, 0
     for whole in study.groups():
-        second: ItemScores | None = None if relabelled is None else next(relabelled)
+        second = None if relabelled is None else next(relabelled)
         mark = marks.of(labels[whole.group], whole.items)
         kept = ~np.isnan(mark) if leave_out else np.ones(len(mark), dtype=bool)
         found, mark = whole.keeping(kept), mark[kept]
@@ -312,16 +338,9 @@ def _mark(
         corrected, replaced = None, np.zeros(len(wrong), dtype=bool)
         if second is not None:
             corrected, replaced, more = _with_corrections(found, wrong, second)
-            unasked += more
-            n_relabelled += int(replaced.sum())
-        out.append(WrongLabels(found, wrong, corrected, replaced))
-    if relabelled is not None and not n_relabelled:
-        raise SchemaError(
-            "corrected has no score of a wrong instance that all runs share; its rows need the run, step, task, metric "
-            "and instance_id of those that they correct"
-        )
-    notes = [f"corrected: {unasked} scores of instances that errors does not call wrong were left out"]
-    return out, notes if unasked else []
+            tally.taken += int(replaced.sum())
+            tally.unasked += more
+        yield WrongLabels(found, wrong, corrected, replaced)
 
 
 def _with_corrections(
@@ -380,7 +399,7 @@ def _task_row(
             _decisions(found, version, signs, draws) if sided else _ranking(found, version, draws, adjust)
         )
         columns |= {name: [value] for name, value in numbers.items()}
-    return pl.DataFrame(columns)
+    return pl.DataFrame(columns, schema_overrides=_COMMON)
 
 
 def _ranking(found: WrongLabels, version: str, draws: Draws, adjust: Method) -> dict[str, Any]:
@@ -457,7 +476,7 @@ def _run_rows(found: WrongLabels, version: str, sign: float, level: float) -> pl
             "rank": runs.rank,
             "rank_change": runs.rank_original - runs.rank,
         }
-    return pl.DataFrame(columns)
+    return pl.DataFrame(columns, schema_overrides=_COMMON)
 
 
 def _pair_rows(found: WrongLabels, version: str, level: float, adjust: Method) -> pl.DataFrame:
@@ -465,7 +484,7 @@ def _pair_rows(found: WrongLabels, version: str, level: float, adjust: Method) -
     columns = _common(found, version, len(first))
     columns |= {"member": found.given.members[first], "member_b": found.given.members[second]}
     if _reason(found, version) != "ok":
-        return pl.DataFrame(columns)
+        return pl.DataFrame(columns, schema_overrides=_COMMON)
     pairs = found.pairs(version, level, adjust)
     crosses = np.isfinite(pairs.flip.share)
     why = "no_errors" if not found.wrong.any() else "same_order"
@@ -486,7 +505,7 @@ def _pair_rows(found: WrongLabels, version: str, level: float, adjust: Method) -
         "flip_high": pairs.flip.high,
         "flip": np.where(crosses, "crosses", np.where(tied, "tied", why)).tolist(),
     }
-    return pl.DataFrame(columns)
+    return pl.DataFrame(columns, schema_overrides=_COMMON)
 
 
 def _result(study: ItemStudy, table: pl.DataFrame, per: str, text: str, *, sided: bool) -> pl.DataFrame:

@@ -18,9 +18,10 @@ from .._options import as_columns, check_choice, check_count, check_level, check
 from .._scores import Filter, Scores
 from .._status import Statuses, check_strict, flag_lists, metric_of, result_column
 from ._filtering_gain import standard_error
-from ._item_scores import ItemScores, ItemStudy, NoiseRows, open_items
+from ._item_scores import ItemScores, ItemStudy, NoiseRows
 from ._jackknife import t_margin
 from ._pruning import LOGARITHMS, Judge, Plan, Pruned, Rule, pruned
+from ._with_instances import open_with_instances
 
 Floats = NDArray[np.float64]
 
@@ -153,7 +154,7 @@ def prune_items(
     check_level(confidence_level)
     check_seed(rng_seed)
     shares = _shares(keep)
-    study = open_items(
+    opened = open_with_instances(
         scores,
         small=small,
         target=target,
@@ -161,8 +162,6 @@ def prune_items(
         across=across,
         by=as_columns(by),
         where=where,
-        score=score,
-        window=window,
         order=order,
         cluster="instance_id",
         columns=columns,
@@ -170,6 +169,7 @@ def prune_items(
         strict=strict,
         threads=threads,
     )
+    study = ItemStudy(opened, score, window, threads)
     encoded = study.study.encoded
     signs = study.signs(direction)
     units = instance_addresses(encoded)

@@ -22,8 +22,9 @@ from .._scores import Filter, Scores, warn_notes
 from .._status import Statuses, check_strict, flag_lists, result_column
 from ._gap_tests import gap_tests
 from ._instance_marks import Marks, open_marks
-from ._item_scores import ItemScores, ItemStudy, open_items
+from ._item_scores import ItemScores, ItemStudy
 from ._part_means import FEW_IN_PART, part_means
+from ._with_instances import open_with_instances
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -193,13 +194,14 @@ def subset_gap(
     if (marks.per_run or baseline is not None) and members != ("run",):
         needs = "contamination has a column run" if marks.per_run else "baseline names a run"
         raise OptionError(f'{needs}, which needs across="run", got {across!r}')
-    study = open_items(
+    opened = open_with_instances(
         scores,
+        small=None,
+        target=None,
+        match=None,
         across=across,
         by=as_columns(by),
         where=where,
-        score=score,
-        window=window,
         order=order,
         cluster=cluster,
         columns=columns,
@@ -207,6 +209,7 @@ def subset_gap(
         strict=strict,
         threads=threads,
     )
+    study = ItemStudy(opened, score, window, threads)
     references = _references(study, baseline)
     signs = study.signs(direction)[0]
     units = instance_addresses(study.study.encoded)
@@ -219,7 +222,7 @@ def subset_gap(
                 gaps = _gaps(part, signs[found.group], references, plan, key, by_flag=subset is not None)
                 rows.append(gaps)
     if (lost := marks.left_out(strict=strict)) is not None:
-        warn_notes([lost])
+        warn_notes([lost], stacklevel=3)
     text = signature(
         "subset_gap",
         of="subset" if subset is not None else "contamination",
