@@ -377,6 +377,17 @@ def test_groups_row_order_stores_and_twins(tmp_path: Path) -> None:
     assert not other["order_kept_low"].equals(base["order_kept_low"])
 
 
+def test_a_recipe_scores_the_mean_of_its_seeds() -> None:
+    scores, _ = sn.simulate(tasks=["t"], recipes=3, params=(1e9,), seeds=2, checkpoints=2, instances=30)
+    names = scores["instance_id"].unique().sort().head(5)
+    errors = pl.DataFrame({"task": "t", "instance_id": names})
+    found = quiet(scores, errors=errors, per="run", across="recipe")
+    left = scores.filter(pl.col("step") == 2000, ~pl.col("instance_id").is_in(names.implode()))
+    expected = left.group_by("recipe").agg(pl.col("value").mean()).sort("recipe")
+    assert found["recipe"].to_list() == expected["recipe"].to_list()
+    np.testing.assert_allclose(found["score"], expected["value"], rtol=1e-12)
+
+
 def test_lower_is_better_ranks_from_below() -> None:
     x = np.array([[1.0, 2, 3, 9], [2, 3, 4, 1], [5, 5, 5, 5]])
     found = quiet(table(x, metric="loss"), errors=marks(3), per="run")
@@ -395,6 +406,7 @@ def test_undefined_rows() -> None:
     assert every.select("status", "n", "tau").row(0) == ("too_few", 0, None)
     alone = quiet(table(x[:1]), errors=marks(1, 2))
     assert alone["status"].item() == "too_few"
+    assert quiet(table(x[:1]), errors=marks(1, 2), per="pair").height == 0
     one = quiet(table(x[:1]), errors=marks(1, 2), per="run")
     assert one.select("status", "rank").row(0) == ("ok", 1)
     assert one["difference"].item() is not None
