@@ -191,3 +191,18 @@ def test_undefined_rows_and_wrong_calls() -> None:
             quiet(table(x), keep=keep)
     with pytest.raises(sn.OptionError, match="rule must be one of"):
         quiet(table(x), rule="luck")
+
+
+def test_items_of_openbookqa_over_gemstones(shared: Path) -> None:
+    """The numbers of docs/interventions.md: most of the gain in SNR is real, and not all of the order is kept."""
+    frame = pl.read_parquet(shared / "data" / "gemstones_item_losses_openbookqa.parquet").select(
+        "task", run="model", step="step", metric=pl.lit("loss"), instance_id="item", value="loss"
+    )
+    last = frame.filter(pl.col("step").rank("dense", descending=True) <= 5)
+    for rule, expected in (("discrimination", (1.47, 1.37, 0.961)), ("difficulty", (1.18, 1.19, 0.966))):
+        found = sn.prune_items(last, rule=rule, keep=0.25)  # type: ignore[arg-type]
+        snr, kept = (found.filter(measure=name).row(0, named=True) for name in ("snr", "agreement"))
+        ratios = np.exp([snr["gain_in_sample"], snr["gain"]])
+        assert [*np.round(ratios, 2), round(kept["value"], 3)] == pytest.approx(expected)
+        assert round(kept["value_random"], 3) == 0.978
+        assert snr["gain_random_low"] > 0
