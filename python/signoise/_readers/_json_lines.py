@@ -83,8 +83,8 @@ class Field:
         if self._texts is None or not len(self.kind):
             return None
         first = self.texts[int(self.place[0])]
-        if first is None:
-            return None
+        if first is None or len(self.texts) == 1:
+            return first
         return first if (self.texts == first).fill_null(value=False).to_numpy()[self.place].all() else None
 
 
