@@ -44,7 +44,14 @@ def plain(result: dict[str, Any], reasons: bool = True) -> dict[str, Any]:
         text = field["text"]
         if text is not None:
             text = pl.Series(text).to_list() if hasattr(text, "__arrow_c_array__") else text
-        fields[name] = (field["kind"].tolist(), field["number"].view(np.uint64).tolist(), text)
+        number, place = field["number"], field["place"]
+        assert (text is None) == (place is None)
+        fields[name] = (
+            field["kind"].tolist(),
+            None if number is None else number.view(np.uint64).tolist(),
+            text,
+            None if place is None else place.tolist(),
+        )
     problems = [
         (file, line, reason.split(" (byte")[0] if reasons else "", excerpt)
         for file, line, reason, excerpt in result["problems"]
@@ -68,7 +75,8 @@ def read(paths: Path | Sequence[Path], **options: Any) -> dict[str, Any]:
 
 
 def texts(result: dict[str, Any], name: str) -> list[str | None]:
-    return pl.Series(result["fields"][name]["text"], dtype=pl.String).to_list()
+    field = result["fields"][name]
+    return pl.Series(field["text"], dtype=pl.String).gather(field["place"]).to_list()
 
 
 def reasons(result: dict[str, Any]) -> list[tuple[int, str]]:

@@ -7,7 +7,6 @@ and summed in the same order by the same kernels as those of a whole table.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -226,12 +225,16 @@ def _sorted(
 ) -> tuple[NDArray[np.intp], NDArray[np.bool_], NDArray[np.bool_]]:
     """Order of rows by codes, then repeat; where the first `depth` codes change in it, and where any does."""
     keys = list(codes) if repeat is None else [*codes, repeat.astype(np.int64)]
-    sizes = [int(key.max(initial=0)) + 1 for key in keys]
-    if math.prod(sizes) < 2**62 and all(int(key.min(initial=0)) >= 0 for key in keys):
-        number = np.zeros(len(codes[0]), dtype=np.int64)
-        for key, size in zip(keys, sizes, strict=True):
-            number = number * size + key
-        order = np.argsort(number, kind="stable")
+    # Rows of equal keys stay in order.
+    row = np.arange(len(codes[0]), dtype=np.int64)
+    bits = [int(key.max(initial=0)).bit_length() for key in [*keys, row]]
+    if sum(bits) < 63 and all(int(key.min(initial=0)) >= 0 for key in keys):
+        number = np.zeros(len(row), dtype=np.int64)
+        for key, width in zip([*keys, row], bits, strict=True):
+            number <<= width
+            number |= key
+        number.sort()
+        order = (number & ((1 << bits[-1]) - 1)).astype(np.intp)
     else:
         order = np.lexsort(keys[::-1])
     changes = [np.zeros(len(order), dtype=bool), np.zeros(len(order), dtype=bool)]

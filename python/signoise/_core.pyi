@@ -540,7 +540,7 @@ def autocorrelation_factors(
 # json
 @final
 class Text:
-    """Strings, one a row, some null: ``polars.Series(name, text)`` takes them without a copy."""
+    """Strings, some null: ``polars.Series(name, text)`` takes them without a copy."""
 
     def __len__(self) -> int: ...
     def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
@@ -558,8 +558,9 @@ def read_json_lines(
 ) -> dict[str, Any]: ...
 
 # `stop` is asked now and then whether to give up with KeyboardInterrupt.
-# Keys: file, line (uint32); fields: name to kind (uint8), number (float64), text (Text or None); problems: (file,
-# line, reason, excerpt) of the first 100 rows left out; n_problems.
+# Keys: file, line (uint32); fields: name to kind (uint8), number (float64 or None), text (Text or None) and place
+# (uint32 or None), which of the texts each row has; problems: (file, line, reason, excerpt) of the first 100 rows left
+# out; n_problems.
 
 # archive
 def archive_names(

@@ -90,7 +90,7 @@ class Batch:
     _codes: dict[str, NDArray[np.int64]] = field(default_factory=dict, repr=False)
 
     def codes(self, name: str) -> NDArray[np.int64]:
-        """Place of each row's text among the distinct ones of a column in sorted order, null first."""
+        """Numbers in the order of the texts of a column, from 1: equal for equal ones, 0 for null."""
         if name not in self._codes:
             column = self.rows[name]
             texts = column.drop_nulls().unique().sort()

@@ -48,7 +48,7 @@ class Found:
         """Where it is; made when asked for, as of files by the thousand only names are needed."""
         return Path(self.file)
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The last part of the path."""
         return os.path.basename(self.file)
@@ -65,40 +65,39 @@ def find(source: Source | Sequence[Source]) -> list[Found]:
     given = [source] if isinstance(source, (str, os.PathLike)) else list(source)
     if not given:
         raise ReadError("the list of sources is empty; give a file, a directory or a glob")
-    found: list[tuple[str, str, bool]] = []  # path, base, explicit
+    found: list[tuple[str, str, str, bool]] = []  # path, the same without links, base, explicit
+    folders: dict[str, str] = {}
     for entry in given:
         text = os.fspath(entry)
         if not isinstance(text, str):
             raise ReadError(f"source {text!r} is not a path; give a file, a directory or a glob")
         path = os.path.expanduser(text)
         if os.path.isdir(path):
-            found += [(file, path, False) for file in _walk(path)]
+            found += [(file, real, path, False) for file, real in _walk(path)]
         elif os.path.exists(path):
-            found.append((path, os.path.dirname(path), True))
+            found.append((path, _real(path, folders), os.path.dirname(path), True))
         elif glob.has_magic(text):
             matches = sorted(glob.glob(path, recursive=True))
             if not matches:
                 raise ReadError(f"{text}: no file matches this glob")
             base = str(_base_of_glob(Path(path)))
             for match in matches:
-                files = _walk(match) if os.path.isdir(match) else [match]
-                found += [(file, base, False) for file in files]
+                files = _walk(match) if os.path.isdir(match) else [(match, _real(match, folders))]
+                found += [(file, real, base, False) for file, real in files]
         else:
             raise ReadError(f"{text}: no such file or directory")
     if len(given) > 1:
         # Labels must tell the entries apart, so they start where the entries part.
-        bases = [os.path.abspath(base) for base in {base for _, base, _ in found}] or ["."]
+        bases = [os.path.abspath(base) for base in {base for _, _, base, _ in found}] or ["."]
         try:
             common = os.path.commonpath(bases)
         except ValueError:  # different drives
             common = None
         if common is not None:
-            found = [(os.path.abspath(path), common, explicit) for path, _, explicit in found]
+            found = [(os.path.abspath(path), real, common, explicit) for path, real, _, explicit in found]
     seen: set[str] = set()
     unique: list[Found] = []
-    folders: dict[str, str] = {}
-    for path, base, explicit in found:
-        real = _real(path, folders)
+    for path, real, base, explicit in found:
         if real not in seen:
             seen.add(real)
             unique.append(Found(path, clean(_relative(path, base)), explicit))
@@ -115,9 +114,12 @@ def _real(path: str, folders: dict[str, str]) -> str:
     return f"{folders[folder]}{os.sep}{name}"
 
 
-def _walk(root: str) -> list[str]:
-    """Files below a directory in path order without hidden ones; no folder is entered twice."""
-    files: list[str] = []
+def _walk(root: str) -> list[tuple[str, str]]:
+    """Files below a directory in path order without hidden ones, each as found and without links.
+
+    No folder is entered twice.
+    """
+    files: list[tuple[str, str]] = []
     seen: set[str] = set()
     folders = [root]
     while folders:
@@ -129,7 +131,7 @@ def _walk(root: str) -> list[str]:
         found: list[str] = []
         if _is_store(folder):
             # A score store is no dump; its manifest stands for it, so that it is told of.
-            files.append(os.path.join(folder, _MANIFEST))
+            files.append((os.path.join(folder, _MANIFEST), os.path.join(real, _MANIFEST)))
             continue
         try:
             with os.scandir(folder) as entries:
@@ -139,11 +141,13 @@ def _walk(root: str) -> list[str]:
                     if entry.is_dir():
                         found.append(entry.path)
                     elif entry.is_file():
-                        files.append(entry.path)
+                        link = entry.is_symlink()
+                        own = os.path.realpath(entry.path) if link else f"{real}{os.sep}{entry.name}"
+                        files.append((entry.path, own))
         except OSError:  # a folder that may not be entered, as `os.walk` has it
             continue
         folders += sorted(found, reverse=True)
-    return sorted(files, key=lambda file: file.split(os.sep))
+    return sorted(files, key=lambda file: file[0].split(os.sep))
 
 
 _MANIFEST, _STORE = "manifest.json", b'"signoise score store"'

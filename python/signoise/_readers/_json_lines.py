@@ -37,37 +37,55 @@ class Field:
     number : ndarray of float64
         Numbers, and booleans as 0 and 1; NaN elsewhere.
     text : Series of str
-        Strings, arrays and objects as their JSON, whole numbers beyond 2**53 as their digits; null elsewhere. Made
-        when asked for.
+        Strings, arrays and objects as their JSON, whole numbers beyond 2**53 as their digits; null elsewhere.
+    texts : Series of str
+        The same, of rows with the same text one after the other once.
+    place : ndarray of uint32
+        Which of `texts` each row has.
+
+    All but ``kind`` are made when asked for.
     """
 
     kind: NDArray[np.uint8]
-    number: NDArray[np.float64]
-    _text: Any = field(repr=False)
+    _number: NDArray[np.float64] | None = field(default=None, repr=False)
+    _texts: Any = field(default=None, repr=False)
     """A list, or anything that Polars takes without a copy; None where no row has a text."""
+    _place: NDArray[np.uint32] | None = field(default=None, repr=False)
+
+    @cached_property
+    def number(self) -> NDArray[np.float64]:
+        return np.full(len(self.kind), np.nan) if self._number is None else self._number
 
     @cached_property
     def text(self) -> pl.Series:
-        if self._text is None:
-            return pl.Series([None], dtype=pl.String).new_from_index(0, len(self.kind))
-        return pl.Series(self._text, dtype=pl.String)
+        return self.texts.gather(self.place)
+
+    @cached_property
+    def texts(self) -> pl.Series:
+        return pl.Series([None] if self._texts is None else self._texts, dtype=pl.String)
+
+    @cached_property
+    def place(self) -> NDArray[np.uint32]:
+        return np.zeros(len(self.kind), np.uint32) if self._place is None else self._place
 
     @staticmethod
     def absent(rows: int) -> Field:
         """A field that no row has."""
-        return Field(np.zeros(rows, np.uint8), np.full(rows, np.nan), None)
+        return Field(np.zeros(rows, np.uint8))
 
     def take(self, rows: NDArray[np.bool_]) -> Field:
         """Of some of the rows."""
-        text = None if self._text is None else self.text.filter(pl.Series(rows))
-        return Field(self.kind[rows], self.number[rows], text)
+        number = None if self._number is None else self._number[rows]
+        return Field(self.kind[rows], number, self.texts, self.place[rows])
 
     def one_text(self) -> str | None:
         """The text that all rows have, if it is one and the same."""
-        if self._text is None or not len(self.text):
+        if self._texts is None or not len(self.kind):
             return None
-        first = self.text[0]
-        return first if first is not None and (self.text == first).all(ignore_nulls=False) else None
+        first = self.texts[int(self.place[0])]
+        if first is None or len(self.texts) == 1:
+            return first
+        return first if (self.texts == first).fill_null(value=False).to_numpy()[self.place].all() else None
 
 
 @dataclass(frozen=True)
@@ -142,5 +160,7 @@ def read_lines(
     for at in np.flatnonzero(found == 0).tolist():
         if not told[at]:
             report.skip(files[at].label, "it holds no rows")
-    fields = {name: Field(of["kind"], of["number"], of["text"]) for name, of in read["fields"].items()}
+    fields = {
+        name: Field(of["kind"], of["number"], of["text"], of["place"]) for name, of in read["fields"].items()
+    }
     return Lines(read["file"], read["line"], fields)

@@ -108,7 +108,14 @@ def claims(file: Found, head: bytes) -> bool:
 
 def is_samples(file: Found, head: bytes) -> bool:
     """Whether name and first keys both say that these are samples, so that no other harness can mean it."""
-    return _ROW.match(head) is not None and _SAMPLES.fullmatch(file.name) is not None
+    return _ROW.match(head) is not None and _named(file.name) is not None
+
+
+@lru_cache(maxsize=4096)
+def _named(name: str) -> tuple[str, str | None] | None:
+    """Task and time stamp that the name of a samples file tells; checkpoints have files of the same names."""
+    match = _SAMPLES.fullmatch(name)
+    return None if match is None else (match["task"], match["stamp"])
 
 
 @dataclass(frozen=True)
@@ -139,11 +146,11 @@ class Dump:
         documents: list[Found] = []
         folders: set[str] = set()
         for file in files:
-            named = _SAMPLES.fullmatch(file.name)
+            named = _named(file.name)
             if named is not None or inner_extension(file.name) in (".jsonl", ".ndjson"):
                 folder = os.path.dirname(file.file)
                 folders.add(folder)
-                self._samples.append((file, folder, named and named["task"], named and named["stamp"]))
+                self._samples.append((file, folder, *(named or (None, None))))
             else:
                 documents.append(file)
         self._told: set[str] = set()
@@ -416,29 +423,36 @@ def _numbered(ids: NDArray[np.int64]) -> tuple[pl.Series, NDArray[np.int64] | No
     Tasks number their instances from 0, so the same few numbers come again and again: each is made a text once.
     """
     high = int(ids.max(initial=0))
-    if high >= max(4 * len(ids), 1 << 16) or ids.min(initial=0) < 0:
+    if high >= max(2 * len(ids), _FEW) or ids.min(initial=0) < 0:
         return pl.Series(ids).cast(pl.String), None
-    there = np.zeros(high + 1, dtype=bool)
-    there[ids] = True
-    distinct = np.flatnonzero(there)
-    texts = pl.Series(distinct).cast(pl.String)
-    index, place = np.zeros((2, high + 1), dtype=np.int64)
-    index[distinct] = np.arange(len(distinct))
-    place[distinct[texts.arg_sort().to_numpy()]] = np.arange(1, len(distinct) + 1)
-    return texts.gather(index[ids]), place[ids]
+    texts, place = (_few_number_texts if high < _FEW else _number_texts)(high.bit_length())
+    return texts.gather(ids.astype(np.uint32)), place[ids]
+
+
+def _number_texts(bits: int) -> tuple[pl.Series, NDArray[np.int64]]:
+    """The numbers of so many bits as texts, and the places of these in sorted order, from 1."""
+    texts = pl.select(pl.int_range(1 << bits)).to_series().cast(pl.String)
+    place = np.empty(len(texts), dtype=np.int64)
+    place[texts.arg_sort().to_numpy()] = np.arange(1, len(texts) + 1)
+    return texts, place
+
+
+_FEW = 1 << 16
+_few_number_texts = lru_cache(maxsize=2)(_number_texts)
+"""Of fewer than `_FEW` numbers, kept for the next batch."""
 
 
 def _filters(parts: Sequence[Part], lines: Lines, ids: pl.Series) -> tuple[pl.Series, NDArray[np.bool_]]:
     """The filter of each row, and whether it is known; rows of 0.4.2 have no label."""
     rows = len(lines.line)
     field = lines.fields.get("filter") or Field.absent(rows)
-    named = field.text
     sound = np.ones(rows, dtype=bool)
     bare = field.kind != STRING
     one = field.one_text()
     if one is not None and not bare.any():
         return pl.Series([None if one in _NO_FILTER else one], dtype=pl.String).new_from_index(0, rows), sound
-    filters = pl.select(pl.when(~named.is_in(_NO_FILTER)).then(named)).to_series()
+    named = field.texts
+    filters = pl.select(pl.when(~named.is_in(_NO_FILTER)).then(named)).to_series().gather(field.place)
     if not bare.any():
         return filters, sound
     # One row for each filter and instance, in the order of the configuration.
@@ -467,14 +481,11 @@ def _known_metrics(parts: Sequence[Part], lines: Lines) -> list[set[str]]:
     lists = listing.kind == ARRAY
     if lists.any():
         # Nearly all rows of a file list the same: only those where the list changes are looked at.
-        if listing.one_text() is None:
-            changes = listing.text.ne_missing(listing.text.shift(1)).to_numpy(writable=True)
-        else:
-            changes = np.zeros(len(lists), dtype=bool)
-        changes[1:] |= lines.file[1:] != lines.file[:-1]
-        changes[:1] = True
+        changes = np.ones(len(lists), dtype=bool)
+        changes[1:] = (listing.place[1:] != listing.place[:-1]) | (lines.file[1:] != lines.file[:-1])
         at_rows = np.flatnonzero(lists & changes)
-        for at, text in zip(lines.file[at_rows].tolist(), listing.text[at_rows].to_list(), strict=True):
+        texts = listing.texts.gather(listing.place[at_rows])
+        for at, text in zip(lines.file[at_rows].tolist(), texts.to_list(), strict=True):
             known[at].update(_listed(text))
     silent = np.bincount(lines.file, minlength=len(parts)) > 0
     silent &= np.bincount(lines.file[lists], minlength=len(parts)) == 0

@@ -69,8 +69,10 @@ def read_json_lines(
     -------
     dict
         ``file``, ``line`` (from 1): where each row is. ``fields``: name to ``kind`` (0 absent, 1 null, 2 bool, 3
-        number, 4 string, 5 array, 6 object), ``number`` (NaN where there is none), ``text`` (strings; arrays and
-        objects as they stand in the file; whole numbers beyond 2**53 by their digits; None if no row has any).
+        number, 4 string, 5 array, 6 object), ``number`` (NaN where there is none; None if no row has any), ``text``
+        (strings; arrays and objects as they stand in the file; whole numbers beyond 2**53 by their digits; None where
+        a row has none), of rows with the same one after the other once, and ``place``, which of them each row has
+        (both None if no row has any).
         ``problems``: the first 100 as (file, line, reason, excerpt), line 0 for the rest of a file; ``n_problems``.
     """
     del threads, stop
@@ -109,11 +111,16 @@ def read_json_lines(
     fields: dict[str, Any] = {}
     for name in dict.fromkeys(name for _, _, row in rows for name in row):
         values = [row.get(name, (ABSENT, math.nan, None)) for _, _, row in rows]
+        kinds = np.array([kind for kind, _, _ in values], dtype=np.uint8)
+        numbers = np.array([number for _, number, _ in values], dtype=np.float64)
         texts = [text for _, _, text in values]
+        changes = [at == 0 or text != texts[at - 1] for at, text in enumerate(texts)]
+        some = any(text is not None for text in texts)
         fields[name] = {
-            "kind": np.array([kind for kind, _, _ in values], dtype=np.uint8),
-            "number": np.array([number for _, number, _ in values], dtype=np.float64),
-            "text": None if all(text is None for text in texts) else texts,
+            "kind": kinds,
+            "number": numbers if np.isin(kinds, (BOOL, NUMBER)).any() else None,
+            "text": [text for text, new in zip(texts, changes, strict=True) if new] if some else None,
+            "place": np.cumsum(changes, dtype=np.uint32) - np.uint32(1) if some else None,
         }
     return {
         "file": np.array([file for file, _, _ in rows], dtype=np.uint32),

@@ -60,8 +60,10 @@ impl Text {
         Self(LargeStringArray::from_iter_values(texts))
     }
 
-    pub(crate) fn new(texts: Texts) -> PyResult<Self> {
-        texts.into_array().map(Self).map_err(|error| InternalError::new_err(error.to_string()))
+    /// The texts, and which of them each row has.
+    pub(crate) fn new(texts: Texts) -> PyResult<(Self, Vec<u32>)> {
+        let (texts, places) = texts.into_arrays().map_err(|error| InternalError::new_err(error.to_string()))?;
+        Ok((Self(texts), places))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
+use numpy::PyArray1;
 use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -48,8 +49,11 @@ fn read_json_lines<'py>(
     let rows = run_telling(py, threads, tell, |interrupt| json::read_json_lines(&paths, &options, interrupt))?;
     let fields = PyDict::new(py);
     for field in rows.fields {
-        let columns = Columns::new(py).with("kind", field.kinds)?.with("number", field.numbers)?.finish();
-        columns.set_item("text", field.texts.map(Text::new).transpose()?)?;
+        let columns = Columns::new(py).with("kind", field.kinds)?.finish();
+        columns.set_item("number", field.numbers.map(|numbers| PyArray1::from_vec(py, numbers)))?;
+        let (texts, places) = field.texts.map(Text::new).transpose()?.unzip();
+        columns.set_item("text", texts)?;
+        columns.set_item("place", places.map(|places| PyArray1::from_vec(py, places)))?;
         fields.set_item(field.name, columns)?;
     }
     let problems: Vec<_> = rows

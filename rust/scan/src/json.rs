@@ -11,12 +11,12 @@ mod columns;
 mod index;
 mod keys;
 mod mould;
+mod part;
 mod rows;
 mod scalar;
 mod stops;
 mod walk;
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use fearless_simd::{Level, dispatch};
@@ -29,7 +29,8 @@ pub use walk::kind;
 
 use crate::error::Result;
 use crate::text::{self, Text};
-use rows::{MAX_PROBLEMS, Part, Scratch, read_file, read_text};
+use part::Part;
+use rows::{Scratch, read_file, read_text};
 
 /// Bytes read at a time: small enough to stay in a core's cache until they are scanned.
 pub const BLOCK_BYTES: usize = 1 << 18;
@@ -109,25 +110,33 @@ pub fn read_json_lines(paths: &[PathBuf], options: &Options, interrupt: &Interru
 
 /// The same with the instructions of a level, of which no bit of the result depends.
 fn read_at(level: Level, paths: &[PathBuf], options: &Options, interrupt: &Interrupt) -> Result<Rows> {
+    let begin = || (Part::default(), Scratch::new(options.max_depth));
     let parts: Vec<Part> = paths
         .par_iter()
-        .map_init(
-            || Scratch::new(options.max_depth),
-            |scratch, path| {
-                interrupt.check()?;
-                if let Some(part) = in_segments(level, path, options, interrupt)? {
-                    return Ok(part);
+        .enumerate()
+        .try_fold(begin, |(mut part, mut scratch), (file, path)| {
+            interrupt.check()?;
+            part.begin(file as u32);
+            match in_segments(level, path, part.file, options, interrupt)? {
+                Some(segments) => part.append(segments),
+                None => {
+                    dispatch!(level, simd => read_file(simd, path, &mut part, options, &mut scratch, interrupt))?;
                 }
-                dispatch!(level, simd => read_file(simd, path, options, scratch, interrupt))
-            },
-        )
+            }
+            Ok((part, scratch))
+        })
+        .map(|read| read.map(|(part, _)| part))
         .collect::<Result<_>>()?;
-    Ok(combine(parts))
+    let joined = parts.into_iter().reduce(|mut all, part| {
+        all.append(part);
+        all
+    });
+    Ok(joined.unwrap_or_default().finish())
 }
 
 /// A long file of lines, cut between lines and read by several threads. None where it is not long, or where what one
 /// segment holds changes how the next ones must be read: a file that fails, too many different fields.
-fn in_segments(level: Level, path: &Path, options: &Options, interrupt: &Interrupt) -> Result<Option<Part>> {
+fn in_segments(level: Level, path: &Path, file: u32, options: &Options, interrupt: &Interrupt) -> Result<Option<Part>> {
     let Ok(cuts) = text::cuts(path, options.segment_bytes) else { return Ok(None) };
     if cuts.is_empty() {
         return Ok(None);
@@ -139,79 +148,23 @@ fn in_segments(level: Level, path: &Path, options: &Options, interrupt: &Interru
         .map_init(
             || Scratch::new(options.max_depth),
             |scratch, &(start, end)| {
+                let mut part = Part::default();
+                part.begin(file);
                 let text = Text::open_between(path, start, end);
-                dispatch!(level, simd => read_text(simd, text, true, options, scratch, interrupt))
+                dispatch!(level, simd => read_text(simd, text, true, &mut part, options, scratch, interrupt))?;
+                Ok(part)
             },
         )
         .collect::<Result<_>>()?;
-    let unlike = |part: &Part| part.too_many || part.problems.iter().any(|problem| problem.line == 0);
+    let unlike = |part: &Part| part.too_many || part.problems.iter().any(|(_, problem)| problem.line == 0);
     if parts.iter().any(unlike) {
         return Ok(None);
     }
-    let mut whole = Part::default();
-    let mut fields = Fields::default();
-    for part in parts {
-        let before = whole.lines.len();
-        let shift = whole.line_ends;
-        whole.lines.extend(part.lines.iter().map(|line| line.saturating_add(shift)));
-        fields.append(part.fields, before, 0);
-        let room = MAX_PROBLEMS.saturating_sub(whole.problems.len());
-        let problems = part.problems.into_iter().take(room);
-        whole.problems.extend(problems.map(|problem| Problem { line: problem.line.saturating_add(shift), ..problem }));
-        whole.n_problems += part.n_problems;
-        whole.line_ends = shift.saturating_add(part.line_ends);
-    }
-    whole.fields = fields.finish(whole.lines.len());
-    Ok((whole.fields.len() <= MAX_FIELDS).then_some(whole))
-}
-
-/// Fields of several parts, one after the other.
-#[derive(Default)]
-struct Fields {
-    fields: Vec<Field>,
-    by_name: HashMap<String, usize>,
-}
-
-impl Fields {
-    /// Appends the fields of a part, of which there are `before` rows; room for `total` rows is made at once.
-    fn append(&mut self, part: Vec<Field>, before: usize, total: usize) {
-        for field in part {
-            let index = *self.by_name.entry(field.name.clone()).or_insert_with(|| {
-                self.fields.push(Field::with_room(field.name.as_bytes(), false, total));
-                self.fields.len() - 1
-            });
-            if let Some(whole) = self.fields.get_mut(index) {
-                whole.pad(before);
-                whole.append(field);
-            }
-        }
-    }
-
-    fn finish(mut self, rows: usize) -> Vec<Field> {
-        for field in &mut self.fields {
-            field.pad(rows);
-        }
-        self.fields
-    }
-}
-
-fn combine(parts: Vec<Part>) -> Rows {
-    let mut rows = Rows::default();
-    let mut fields = Fields::default();
-    let total = parts.iter().map(|part| part.lines.len()).sum();
-    rows.file.reserve_exact(total);
-    rows.line.reserve_exact(total);
-    for (file, part) in (0u32..).zip(parts) {
-        let before = rows.line.len();
-        rows.line.extend_from_slice(&part.lines);
-        rows.file.resize(rows.line.len(), file);
-        fields.append(part.fields, before, total);
-        let room = MAX_PROBLEMS.saturating_sub(rows.problems.len());
-        rows.problems.extend(part.problems.into_iter().take(room).map(|problem| (file, problem)));
-        rows.n_problems += part.n_problems;
-    }
-    rows.fields = fields.finish(rows.line.len());
-    rows
+    let joined = parts.into_iter().reduce(|mut whole, segment| {
+        whole.append_segment(segment);
+        whole
+    });
+    Ok(joined.filter(|whole| whole.fields.len() <= MAX_FIELDS))
 }
 
 #[cfg(test)]

@@ -277,7 +277,7 @@ impl Carry {
 
 /// True where `compress` is an instruction.
 #[inline(always)]
-fn presses(level: Level) -> bool {
+pub(super) fn presses(level: Level) -> bool {
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
     return matches!(level, Level::Avx512(_));
     #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
@@ -285,7 +285,7 @@ fn presses(level: Level) -> bool {
 }
 
 /// `0, 1, .. 63`
-static LANES: [u8; BLOCK] = {
+pub(super) static LANES: [u8; BLOCK] = {
     let mut lanes = [0; BLOCK];
     let mut lane = 0;
     while lane < BLOCK {

@@ -56,8 +56,8 @@ struct Known {
 }
 
 /// All names met so far in a file.
-pub(super) struct Keys {
-    selection: Selection,
+pub(super) struct Keys<'a> {
+    selection: &'a Selection,
     known: Vec<Known>,
     by_name: HashMap<Vec<u8>, usize>,
     columns: Vec<usize>,
@@ -68,8 +68,8 @@ pub(super) struct Keys {
     pub(super) row: RowShape,
 }
 
-impl Keys {
-    pub(super) fn new(selection: Selection) -> Self {
+impl<'a> Keys<'a> {
+    pub(super) fn new(selection: &'a Selection) -> Self {
         let mut start = Known::new(b"", Slot::UNWANTED);
         start.raw = None; // it is no key
         start.short = None;

@@ -4,10 +4,13 @@
 //! strings and numbers; a later row with the same pieces in the same places, and with sound strings and numbers between
 //! them, is sound, and its values are where they were. No index is made of it and no grammar is looked at. A row that
 //! does not fit is read as if there were no mould, so what is told of it does not depend on one.
+//!
+//! Where a piece is that follows a string, the list of stops tells, of which the pieces before it have a known number:
+//! so all of them can be compared without waiting for what stands before.
 
 use fearless_simd::{Simd, prelude::*, u8x32};
 
-use super::index::{Tokens, WORD};
+use super::index::{BLOCK, Tokens, WORD};
 use super::scalar;
 use super::stops::Stops;
 use super::walk::{Entry, Wanted, closing_quote};
@@ -19,23 +22,23 @@ const PATIENCE: u32 = 8;
 /// Rows to wait at most before another row is tried as a mould.
 const LONGEST_WAIT: u32 = 1 << 10;
 
-/// What follows a literal.
+/// What stands before a literal.
 #[derive(Debug, Clone, Copy)]
-enum Then {
-    /// The next piece.
+enum Before {
+    /// Another piece, or nothing.
     Piece,
-    /// A string; its closing quote begins the next piece.
-    Text,
+    /// A string; its closing quote, which begins the piece, is this stop of the row.
+    Text(usize),
     /// A number or a word.
     Word,
 }
 
 struct Piece {
+    before: Before,
     literal: [u8; WIDTH],
     /// Bits of the bytes of the literal.
     mask: u32,
     length: usize,
-    then: Then,
 }
 
 /// A place in a row: so many bytes from the start of a piece.
@@ -60,6 +63,10 @@ pub(super) struct Mould {
     values: Vec<Value>,
     /// Where each piece is in the row at hand.
     starts: Vec<usize>,
+    /// Stops in the pieces.
+    stops: usize,
+    /// Where the stops of the row at hand are.
+    places: Vec<u16>,
     /// Rows in a row that did not fit.
     misses: u32,
     /// Rows to pass before another one is taken as the mould, and how many that will be the next time.
@@ -92,24 +99,27 @@ impl Mould {
         self.pieces.clear();
         self.values.clear();
         self.starts.clear();
+        self.stops = 0;
         let count = tokens.of_one_portion()?.len();
-        let mut done = 0;
+        let (mut done, mut before) = (0, Before::Piece);
         for index in 0..count {
             let (at, byte) = tokens.at(index)?;
             let next = tokens.at(index + 1).filter(|_| index + 1 < count);
             match (byte, next) {
                 (b'"', Some((next, kind))) if kind != b':' => {
-                    self.push(row, done, at + 1, Then::Text)?;
+                    self.push(row, done, at + 1, before)?;
                     done = closing_quote(row, next);
+                    before = Before::Text(self.stops);
                 }
                 (WORD, _) => {
-                    self.push(row, done, at, Then::Word)?;
+                    self.push(row, done, at, before)?;
                     done = scalar::end(row, at)?;
+                    before = Before::Word;
                 }
                 _ => {}
             }
         }
-        self.push(row, done, row.len(), Then::Piece)?;
+        self.push(row, done, row.len(), before)?;
         for value in wanted {
             let (first, kind) = tokens.at(value.first_token)?;
             let (start, end) = match kind {
@@ -130,21 +140,21 @@ impl Mould {
     }
 
     /// Pieces for the bytes of a row from `start` to `end`.
-    fn push(&mut self, row: &[u8], mut start: usize, end: usize, then: Then) -> Option<()> {
-        loop {
-            let rest = end.checked_sub(start)?;
-            let whole = rest <= WIDTH;
-            let length = rest.min(WIDTH);
+    fn push(&mut self, row: &[u8], start: usize, end: usize, mut before: Before) -> Option<()> {
+        let bytes = row.get(start..end)?;
+        self.stops += stops_in(bytes);
+        let mut at = start;
+        // At least one, however short.
+        for chunk in bytes.chunks(WIDTH).chain(bytes.is_empty().then_some(bytes)) {
             let mut literal = [0; WIDTH];
-            literal.get_mut(..length)?.copy_from_slice(row.get(start..start + length)?);
-            let mask = u32::MAX.checked_shr((WIDTH - length) as u32).unwrap_or_default();
-            self.pieces.push(Piece { literal, mask, length, then: if whole { then } else { Then::Piece } });
-            self.starts.push(start);
-            if whole {
-                return Some(());
-            }
-            start += length;
+            literal.get_mut(..chunk.len())?.copy_from_slice(chunk);
+            let mask = u32::MAX.checked_shr((WIDTH - chunk.len()) as u32).unwrap_or_default();
+            self.pieces.push(Piece { before, literal, mask, length: chunk.len() });
+            self.starts.push(at);
+            at += chunk.len();
+            before = Before::Piece;
         }
+        Some(())
     }
 
     /// Whether there is one.
@@ -192,8 +202,15 @@ impl Mould {
     /// The end of the row; None where it does not fit.
     #[inline(always)]
     fn pour<S: Simd>(&mut self, simd: S, data: &[u8], stops: &Stops, from: usize) -> Option<usize> {
+        stops.list(simd, from, self.stops, &mut self.places)?;
+        let base = from / BLOCK * BLOCK;
         let mut at = from;
         for (piece, start) in self.pieces.iter().zip(&mut self.starts) {
+            match piece.before {
+                Before::Piece => {}
+                Before::Text(stop) => at = base + usize::from(*self.places.get(stop)?),
+                Before::Word => at = scalar::end(data, at)?,
+            }
             *start = at;
             let bytes = u8x32::load_array_ref(simd, data.get(at..)?.first_chunk()?);
             let same = bytes.simd_eq(u8x32::load_array_ref(simd, &piece.literal)).to_bitmask() as u32;
@@ -201,13 +218,18 @@ impl Mould {
                 return None;
             }
             at += piece.length;
-            match piece.then {
-                Then::Piece => {}
-                Then::Word => at = scalar::end(data, at)?,
-                // That it is the closing quote is seen by the next piece, which begins with one.
-                Then::Text => at = stops.next(at)?,
-            }
         }
         Some(at)
     }
+}
+
+/// How many stops a literal of a sound row has: quotes without a backslash, and control characters.
+fn stops_in(literal: &[u8]) -> usize {
+    let mut escaped = false;
+    let mut is_stop = |byte: u8| {
+        let stop = !escaped && (byte == b'"' || byte < b' ');
+        escaped = byte == b'\\' && !escaped;
+        stop
+    };
+    literal.iter().filter(|byte| is_stop(**byte)).count()
 }

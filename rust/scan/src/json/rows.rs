@@ -7,22 +7,18 @@ use fearless_simd::Simd;
 use memchr::{memchr, memchr_iter, memchr2};
 use signoise_core::Interrupt;
 
-use super::columns::Field;
+use super::Options;
 use super::index::{BLOCK, Lists, Tokens};
 use super::keys::{Keys, MAX_FIELDS};
 use super::mould::Mould;
+use super::part::Part;
 use super::stops::Stops;
 use super::walk::{self, Entry, Fault};
-use super::{Options, Problem};
 use crate::error::Result;
 use crate::text::Text;
 
-/// Problems kept with their place; of the others only the number is.
-pub(super) const MAX_PROBLEMS: usize = 100;
-/// Rows that room is made for at most before there are any.
-const MOST_ROOM: usize = 1 << 12;
 /// Letters of a row that are shown.
-const EXCERPT: usize = 60;
+pub(super) const EXCERPT: usize = 60;
 
 const CUT: &str = "the line ends too early: the file was cut";
 const CUT_ARRAY: &str = "the array ends too early: the file was cut";
@@ -31,28 +27,16 @@ const NOT_AN_ARRAY: &str = "an array of objects has something else here: the res
 const AFTER_ARRAY: &str = "something follows the end of the array: it was not read";
 const DAMAGED: &str = "the compressed data are damaged or cut: rows up to there were kept";
 
-/// What one file holds.
-#[derive(Default)]
-pub(super) struct Part {
-    pub(super) lines: Vec<u32>,
-    pub(super) fields: Vec<Field>,
-    pub(super) problems: Vec<Problem>,
-    pub(super) n_problems: u64,
-    /// Line ends that were passed.
-    pub(super) line_ends: u32,
-    /// True if a row was left out because of the number of fields: that depends on what was read before.
-    pub(super) too_many: bool,
-}
-
-/// Reads a file. `simd` is the level of the machine: it decides about speed and nothing else.
+/// Reads a file behind what `part` holds. `simd` is the level of the machine: it decides about speed and nothing else.
 pub(super) fn read_file<S: Simd>(
     simd: S,
     path: &Path,
+    part: &mut Part,
     options: &Options,
     scratch: &mut Scratch,
     interrupt: &Interrupt,
-) -> Result<Part> {
-    read_text(simd, Text::open(path), false, options, scratch, interrupt)
+) -> Result<()> {
+    read_text(simd, Text::open(path), false, part, options, scratch, interrupt)
 }
 
 /// Reads a file that was opened, or a segment of a file of lines: `segment`.
@@ -60,13 +44,14 @@ pub(super) fn read_text<S: Simd>(
     simd: S,
     text: io::Result<Text>,
     segment: bool,
+    part: &mut Part,
     options: &Options,
     scratch: &mut Scratch,
     interrupt: &Interrupt,
-) -> Result<Part> {
+) -> Result<()> {
     scratch.mould.clear();
-    let mut rows =
-        Rows { simd, keys: Keys::new(options.selection.clone()), options, scratch, line: 1, part: Part::default() };
+    let keys = Keys::new(&options.selection);
+    let mut rows = Rows { simd, keys, columns: Vec::new(), options, scratch, line: 1, part };
     match text {
         Ok(text) => {
             let mut source = Source::new(text, options.block_bytes, std::mem::take(&mut rows.scratch.block));
@@ -75,13 +60,8 @@ pub(super) fn read_text<S: Simd>(
         }
         Err(error) => rows.part.problem(0, unreadable(&error), &[]),
     }
-    let mut part = rows.part;
-    part.line_ends = rows.line - 1;
-    scratch.rows = part.lines.len().min(MOST_ROOM);
-    for field in &mut part.fields {
-        field.pad(part.lines.len());
-    }
-    Ok(part)
+    rows.part.line_ends = rows.line - 1;
+    Ok(())
 }
 
 /// Memory that is used again for the next file.
@@ -89,8 +69,6 @@ pub(super) struct Scratch {
     lists: Lists,
     mould: Mould,
     stops: Stops,
-    /// Rows of the file before: files of one folder are much alike.
-    rows: usize,
     entries: Vec<Entry>,
     stack: Vec<u8>,
     block: Vec<u8>,
@@ -102,7 +80,6 @@ impl Scratch {
             lists: Lists::new(),
             mould: Mould::default(),
             stops: Stops::default(),
-            rows: 0,
             entries: Vec::new(),
             stack: vec![0; max_depth],
             block: Vec::new(),
@@ -112,12 +89,14 @@ impl Scratch {
 
 struct Rows<'a, S: Simd> {
     simd: S,
-    keys: Keys,
+    keys: Keys<'a>,
+    /// The field of the part that each column of this file is.
+    columns: Vec<usize>,
     options: &'a Options,
     scratch: &'a mut Scratch,
     /// Number of the line at hand, from 1.
     line: u32,
-    part: Part,
+    part: &'a mut Part,
 }
 
 impl<S: Simd> Rows<'_, S> {
@@ -343,13 +322,14 @@ impl<S: Simd> Rows<'_, S> {
 
     #[inline(always)]
     fn take(&mut self, row: &[u8]) {
-        for name in self.keys.names().skip(self.part.fields.len()) {
-            let odd = self.options.selection.odd.contains(name);
-            self.part.fields.push(Field::with_room(name, odd, self.scratch.rows));
+        for name in self.keys.names().skip(self.columns.len()) {
+            self.columns.push(self.part.field(name, &self.options.selection));
         }
         let number = self.part.lines.len();
         for &entry in &self.scratch.entries {
-            if let Some(field) = self.part.fields.get_mut(entry.column) {
+            if let Some(&column) = self.columns.get(entry.column)
+                && let Some(field) = self.part.fields.get_mut(column)
+            {
                 field.set(number, row, entry);
             }
         }
@@ -367,19 +347,6 @@ impl<S: Simd> Rows<'_, S> {
     #[cold]
     fn too_long(&mut self, row: &[u8]) {
         self.part.problem(self.line, self.options.too_long(), row);
-    }
-}
-
-impl Part {
-    #[cold]
-    fn problem(&mut self, line: u32, reason: String, row: &[u8]) {
-        self.n_problems += 1;
-        if self.problems.len() < MAX_PROBLEMS {
-            let row = trim(row);
-            let start = row.get(..4 * EXCERPT).unwrap_or(row);
-            let excerpt = String::from_utf8_lossy(start).chars().take(EXCERPT).collect();
-            self.problems.push(Problem { line, reason, excerpt });
-        }
     }
 }
 
@@ -538,7 +505,7 @@ const fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
-fn trim(mut row: &[u8]) -> &[u8] {
+pub(super) fn trim(mut row: &[u8]) -> &[u8] {
     while let [first, rest @ ..] = row
         && is_blank(*first)
     {

@@ -1,11 +1,18 @@
 //! Where a string ends that begins somewhere: one bit a byte of a whole buffer, for rows that are not indexed.
 //!
 //! Bits of quotes that are not escaped, of control characters and of wrong escapes. The first of them after the start of
-//! a string is its closing quote if the string is sound; what else it is shows in the byte there.
+//! a string is its closing quote if the string is sound; what else it is shows in the byte there. So in rows of one
+//! layout the n-th stop of a row is always the same quote, and where it is needs no look at what stands before it.
 
-use fearless_simd::{Simd, prelude::*, u8x64};
+use fearless_simd::{Simd, mask8x64, prelude::*, u8x64, u16x32};
 
-use super::index::{BLOCK, Carry, four_digits, ones, short_escapes};
+use super::index::{BLOCK, Carry, LANES, four_digits, ones, presses, short_escapes};
+
+/// Blocks that a list reaches over: as many as two bytes can count.
+const REACH: usize = (1 << 16) / BLOCK;
+/// Places listed at a time, past the end of those that count.
+const STEP: usize = 8;
+const HALF: usize = BLOCK / 2;
 
 /// The stops of a buffer; memory that is used again for the next.
 #[derive(Default)]
@@ -52,23 +59,49 @@ impl Stops {
         }
     }
 
-    /// The first one at `at` or behind it.
+    /// Lists the first `count` of them from `at` on, as distances from the block of `at`; None where they are fewer, or
+    /// too far away for such a list.
     #[inline(always)]
-    pub(super) fn next(&self, at: usize) -> Option<usize> {
-        let (mut word, shift) = (at / BLOCK, at % BLOCK);
-        let [low, high] = *self.bits.get(word..)?.first_chunk()?;
-        // 64 bits from `at` on, so that no processor has to foresee which strings reach into the next block.
-        let found = (low >> shift) | ((high << 1) << (BLOCK - 1 - shift));
-        if found != 0 {
-            return Some(at + found.trailing_zeros() as usize);
+    pub(super) fn list<S: Simd>(&self, simd: S, at: usize, count: usize, to: &mut Vec<u16>) -> Option<()> {
+        let room = count + 2 * BLOCK;
+        if to.len() < room {
+            to.resize(room, 0);
         }
-        word += 1;
-        loop {
-            let bits = *self.bits.get(word)?;
-            if bits != 0 {
-                return Some(word * BLOCK + bits.trailing_zeros() as usize);
+        let mut listed = 0;
+        let mut counts = u64::MAX << (at % BLOCK);
+        for (block, bits) in self.bits.get(at / BLOCK..)?.iter().take(REACH).enumerate() {
+            let bits = bits & counts;
+            counts = u64::MAX;
+            list_block(simd, block * BLOCK, bits, to.get_mut(listed..)?.first_chunk_mut()?)?;
+            listed += bits.count_ones() as usize;
+            if listed >= count {
+                return Some(());
             }
-            word += 1;
         }
+        None
     }
+}
+
+/// From bits to places: eight a step, or by pressing bytes together, as in the index.
+#[inline(always)]
+fn list_block<S: Simd>(simd: S, base: usize, mut bits: u64, to: &mut [u16; BLOCK]) -> Option<()> {
+    if presses(simd.level()) {
+        let places = u8x64::load_array_ref(simd, &LANES).compress(mask8x64::from_bitmask(simd, bits));
+        let base = u16x32::splat(simd, base as u16);
+        let (first, second) = places.widen();
+        (first + base).store_array(to.first_chunk_mut()?);
+        if bits.count_ones() as usize > HALF {
+            (second + base).store_array(to.last_chunk_mut()?);
+        }
+        return Some(());
+    }
+    let mut at = 0;
+    while bits != 0 {
+        for place in to.get_mut(at..)?.first_chunk_mut::<STEP>()? {
+            *place = (base + (bits | 1 << 63).trailing_zeros() as usize) as u16;
+            bits &= bits.wrapping_sub(1);
+        }
+        at += STEP;
+    }
+    Some(())
 }

@@ -78,7 +78,7 @@ fn next(state: u8, byte: u8) -> u8 {
 pub(super) fn walk<S: Simd>(
     tokens: &mut Tokens<'_, S>,
     text: &[u8],
-    keys: &mut Keys,
+    keys: &mut Keys<'_>,
     entries: &mut Vec<Entry>,
     stack: &mut [u8],
 ) -> Result<(), Fault> {
@@ -206,7 +206,7 @@ impl RowShape {
 
 /// The values of a row that has the tokens and the keys of the row before; None where it has not or is not sound.
 #[inline(always)]
-fn same_row<S: Simd>(tokens: &mut Tokens<'_, S>, text: &[u8], keys: &Keys, entries: &mut Vec<Entry>) -> Option<()> {
+fn same_row<S: Simd>(tokens: &mut Tokens<'_, S>, text: &[u8], keys: &Keys<'_>, entries: &mut Vec<Entry>) -> Option<()> {
     let row = &keys.row;
     if row.tokens.is_empty() || tokens.of_one_portion()? != row.tokens || tokens.bad.is_some() {
         return None;
