@@ -279,3 +279,22 @@ def test_laws_are_listed() -> None:
     assert rows["chinchilla"]["n_starts"] == 4500
     assert {law.name for law in LAWS} <= set(rows)
     assert all(rows[law.name]["source"] and rows[law.name]["question"] for law in LAWS)
+
+
+def test_a_flat_bottom_is_told() -> None:
+    """Two recipes at each size, one above the other: every curve between them has the same sum of absolute residuals."""
+    flops = np.geomspace(1e18, 1e21, 5)
+    curve = 1.0 - 9.0 * flops**-0.08
+    recipes = {"a": curve, "b": 0.9 * curve}
+    rows = [
+        {"run": f"{r}{i}", "flops": c, "acc": y}
+        for r, ys in recipes.items()
+        for i, (c, y) in enumerate(zip(flops, ys, strict=True))
+    ]
+    options = {"y": "acc", "interval": "none"}
+    both = sn.fit_scaling_law(pl.DataFrame(rows), "ladder_accuracy_flops", **options)  # type: ignore[arg-type]
+    assert "not_unique" in both["flags"][0]
+    squares = sn.fit_scaling_law(pl.DataFrame(rows), "ladder_accuracy_flops", objective="lsq", **options)  # type: ignore[arg-type]
+    assert "not_unique" not in squares["flags"][0]
+    one = sn.fit_scaling_law(pl.DataFrame(rows[:5]), "ladder_accuracy_flops", **options)  # type: ignore[arg-type]
+    assert "not_unique" not in one["flags"][0]

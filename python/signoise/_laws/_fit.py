@@ -69,6 +69,8 @@ class Fit:
     objective: float
     n_starts: int
     n_agree: int
+    other: Floats
+    """Inner parameters of another end that is as good as the best, the best itself where there is none."""
     settled: bool
 
     @property
@@ -167,6 +169,7 @@ def fit_groups(
             float(found["objective"][index]),
             len(starts[index]),
             int(found["n_agree"][index]),
+            found["others"][index],
             bool(found["settled"][index]),
         )
         for index, group in enumerate(groups)

@@ -28,6 +28,7 @@ FLAGS = (
     "collinear",
     "bits_and_nats",
     "one_start",
+    "not_unique",
     "few_clusters",
     "rung_effects",
     "unidentified_replicates",
@@ -45,6 +46,8 @@ _NEARLY, _FAR_BETTER = 0.35, 0.1
 _ROUNDS = 4
 #: Points below which two heaps of residuals say nothing.
 _TWO_HEAPS = 8
+#: Share of the residuals' root mean square by which curves that fit equally well must differ to be different ones.
+_DISTINCT = 0.1
 #: Starts of which only one came lowest that are many.
 _MANY_STARTS = 8
 
@@ -62,6 +65,8 @@ def status_of(fit: Fit, spread: Spread) -> tuple[str, tuple[str, ...]]:
         flags.add("collinear")
     if fit.n_agree <= 1 and fit.n_starts >= _MANY_STARTS:
         flags.add("one_start")
+    if fit.found and _not_unique(fit):
+        flags.add("not_unique")
     if n_places < fit.n_free:
         status = "too_few"
     elif not fit.found or not fit.settled:
@@ -107,6 +112,15 @@ def _two_units(fit: Fit) -> bool:
         above = np.log(y) - curve
         converted = np.where(above > 0.5 * _LOG_BITS_PER_NAT, y * math.log(2), y)
     return bool(np.sum(left**2) < _FAR_BETTER * np.sum(residuals**2))
+
+
+def _not_unique(fit: Fit) -> bool:
+    """Whether another curve fits as well: sums of absolute values (Huber's of small delta) may have a flat bottom."""
+    if np.array_equal(fit.other, fit.inner):
+        return False
+    curve = values(fit.law, fit.other[None], fit.points.variables, fit.points.n)[0]
+    scale = np.sqrt(np.mean((fit.points.y - fit.fitted) ** 2))
+    return bool(np.max(np.abs(curve - fit.fitted)) > _DISTINCT * scale)
 
 
 def _collinear(fit: Fit) -> bool:

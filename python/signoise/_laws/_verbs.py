@@ -120,6 +120,8 @@ def fit_scaling_law(
     at fewer distinct places than the law has parameters, plus one, or on fewer than three rungs. ``collinear``: params
     and tokens grow together, and their exponents stand for each other. ``rung_effects``: residuals differ between rungs
     beyond chance; intervals then take whole rungs. ``one_start``: no other start came as low as the best.
+    ``not_unique``: another start ends as low at another curve (two recipes at each size, one above the other, leave
+    every curve between them the same sum of absolute residuals; take an objective of squares, or fit them apart).
     ``bits_and_nats``: the residuals fall into two heaps as far apart as bits are from nats, and conversion of one makes
     the fit far better: some scores are probably in the other unit.
     Intervals take the form for granted: no interval knows that another law may be the true one.

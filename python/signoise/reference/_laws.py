@@ -9,12 +9,14 @@ import numpy as np
 from ._segments import Floats, Offsets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     Steps = tuple[NDArray[np.uint8], NDArray[np.uint32], NDArray[np.uint32], Floats]
 
+#: Sums that are above the best by at most this share of it are as good; ends farther apart than this are others.
+EQUAL, APART = 1e-6, 1e-2
 AGREEMENT = 1e-4
 """Starts whose sum is above the best by at most this share of it agree with it."""
 
@@ -131,7 +133,18 @@ def fit_laws(
         ),
         "settled": np.array([np.isfinite(end[0]) for end in best]),
         "parameters": np.stack([end[1] for end in best]),
+        "others": np.stack([_other(end, ends) for end, ends in zip(best, found, strict=True)]),
     }
+
+
+def _other(best: tuple[float, Floats], ends: Sequence[tuple[float, Floats]]) -> Floats:
+    """Parameters of the end as good as the best that lies farthest from it; the best where none is another."""
+    farthest, other = APART, best[1]
+    for objective, parameters in ends:
+        distance = float(np.max(np.abs(parameters - best[1]) / (1 + np.abs(best[1]))))
+        if objective <= best[0] + EQUAL * abs(best[0]) and distance > farthest:
+            farthest, other = distance, parameters
+    return other
 
 
 class _Objective:

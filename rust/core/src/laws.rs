@@ -7,6 +7,8 @@
 //! others    `quasi_newton`: BFGS; absolute residuals as Huber's with delta falling to 1e-9 of their median size
 //! best      the lowest of all starts, the first of equals; with `polish` searched again from there with more patience
 //! agree     starts whose sum is at most 1e-4 above the best (share of it)
+//! other     of the ends at most 1e-6 above the best, that whose parameters lie farthest, max |a - b| / (1 + |b|); the best
+//!           itself where none lies 1e-2 away
 //! A fit is made by one thread from its own numbers: the same bits for any number of threads.
 //! Cost: starts x steps x program x points. Twin: python/signoise/reference/_laws.py
 
@@ -32,6 +34,10 @@ use tape::{Tape, block_of};
 
 /// Starts whose sum is above the best by at most this share of it agree with it.
 const AGREEMENT: f64 = 1e-4;
+/// Ends whose sum is above the best by at most this share of it are as good as the best.
+const EQUAL: f64 = 1e-6;
+/// Ends that are nearer than this are one.
+const APART: f64 = 1e-2;
 /// The lowest starts are searched again with more patience.
 const POLISHED: usize = 3;
 
@@ -46,6 +52,8 @@ pub struct Fits {
     pub n_started: Vec<u64>,
     /// Starts that end as low as the best.
     pub n_agree: Vec<u64>,
+    /// Parameters of the end that is as good as the best and farthest from it: where it is another, the fit is not unique.
+    pub others: Vec<f64>,
     /// Whether the best search ended because nothing was left to gain.
     pub settled: Vec<bool>,
 }
@@ -133,6 +141,7 @@ pub fn fit_laws(task: Task<'_>, interrupt: &Interrupt) -> Result<Fits> {
         objective: best.iter().map(|best| best.found.objective).collect(),
         n_started: best.iter().map(|best| best.n_started).collect(),
         n_agree: best.iter().map(|best| best.n_agree).collect(),
+        others: best.iter().flat_map(|best| best.other.iter().copied()).collect(),
         settled: best.iter().map(|best| best.found.settled).collect(),
     })
 }
@@ -167,6 +176,7 @@ struct Best {
     found: Found,
     n_started: u64,
     n_agree: u64,
+    other: Vec<f64>,
 }
 
 impl Search<'_> {
@@ -236,12 +246,25 @@ fn best<'a>(task: &Task<'_>, searched: &[Found], search: impl FnOnce() -> Search
         settled: false,
     });
     let close = best.objective + AGREEMENT * best.objective.abs();
+    let equal = best.objective + EQUAL * best.objective.abs();
+    let other = lowest()
+        .filter(|end| end.objective <= equal)
+        .map(|end| (distance(&end.parameters, &best.parameters), &end.parameters))
+        .fold((APART, &best.parameters), |far, end| if end.0 > far.0 { end } else { far })
+        .1
+        .clone();
     Best {
         n_started: order.len() as u64,
         // The best search went on from one of them, which agrees even where it was still above.
         n_agree: order.iter().filter(|&&index| objective(index) <= close).count().max(order.len().min(1)) as u64,
+        other,
         found: best,
     }
+}
+
+/// How far parameters are from others, in shares of these or, near 0, in units.
+fn distance(parameters: &[f64], others: &[f64]) -> f64 {
+    parameters.iter().zip(others).map(|(a, b)| (a - b).abs() / (1.0 + b.abs())).fold(0.0, f64::max)
 }
 
 /// The lower of two points of one search.

@@ -121,6 +121,7 @@ fn fit_laws<'py>(
         .with("settled", found.settled)?
         .finish();
     result.set_item("parameters", found.parameters.into_pyarray(py).reshape([n, p])?)?;
+    result.set_item("others", found.others.into_pyarray(py).reshape([n, p])?)?;
     Ok(result)
 }
 
