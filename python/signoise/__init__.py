@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ._compare import compare
     from ._decisions import decision_accuracy
     from ._examples import example_scores
+    from ._interventions._anchor_items import anchor_items
     from ._interventions._averaging_gain import averaging_gain
     from ._interventions._benchmark_agreement import benchmark_agreement
     from ._interventions._benchmark_preferences import benchmark_preferences
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from ._interventions._compare_metrics import compare_metrics
     from ._interventions._correlate import correlate
     from ._interventions._filtering_gain import filtering_gain
+    from ._interventions._item_response import item_response
     from ._interventions._near_best import near_best
     from ._interventions._sample_size import sample_size
     from ._interventions._subtasks import filter_subtasks
@@ -96,6 +98,7 @@ __all__ = [
     "StoreError",
     "UnknownMetricError",
     "aggregate",
+    "anchor_items",
     "average_checkpoints",
     "averaging_gain",
     "benchmark_agreement",
@@ -115,6 +118,7 @@ __all__ = [
     "filtering_gain",
     "fit_scaling_law",
     "ingest",
+    "item_response",
     "item_statistics",
     "laws",
     "mixed_effects",
@@ -148,6 +152,7 @@ __all__ = [
 # A verb brings Polars and NumPy with it, so each is imported when it is first asked for: `import signoise` stays light.
 _HOMES = {
     "aggregate": "_aggregate",
+    "anchor_items": "_interventions._anchor_items",
     "average_checkpoints": "_checkpoints",
     "averaging_gain": "_interventions._averaging_gain",
     "benchmark_agreement": "_interventions._benchmark_agreement",
@@ -170,6 +175,7 @@ _HOMES = {
     "filtering_gain": "_interventions._filtering_gain",
     "fit_scaling_law": "_laws",
     "ingest": "_store",
+    "item_response": "_interventions._item_response",
     "item_statistics": "_item_statistics",
     "mixed_effects": "_mixed_effects",
     "laws": "_laws",
