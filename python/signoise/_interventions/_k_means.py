@@ -71,7 +71,7 @@ def _nearest(points: Floats, centres: Floats) -> tuple[Ints, Floats]:
     distance = np.empty(len(points))
     for start in range(0, len(points), rows):
         block = points[start : start + rows]
-        apart = sum(np.subtract.outer(block[:, i], centres[:, i]) ** 2 for i in range(points.shape[1]))
+        apart = ((block[:, None] - centres) ** 2).sum(axis=2)
         cluster[start : start + rows] = apart.argmin(axis=1)
         distance[start : start + rows] = apart.min(axis=1)
     return cluster, distance

@@ -253,7 +253,8 @@ def item_abilities(
     known = np.isfinite(discrimination) & np.isfinite(difficulty)
     there = unpacked(validity, rows, width)[:, known]
     right = unpacked(values, rows, width)[:, known] & there
-    x, step = np.linspace(-_REACH, _REACH, 4801, retstep=True)
+    x = np.linspace(-_REACH, _REACH, 4801)
+    step = x[1] - x[0]
     eta = discrimination[known][:, None] * (x - difficulty[known][:, None])
     log = right @ eta - there @ np.logaddexp(0, eta) - x**2 / 2
     top = log.max(axis=1)

@@ -74,8 +74,7 @@ fn posterior(answers: &[Answer]) -> [f64; 3] {
         for k in 1.. {
             let theta = mode + direction * f64::from(k) * STEP * sd;
             let fallen = log_posterior(answers, theta) - top;
-            // Written so that what is no number ends it too.
-            if !(fallen >= -TAIL) {
+            if fallen.is_nan() || fallen < -TAIL {
                 break;
             }
             cells.push((theta, exp(fallen)));
