@@ -12,6 +12,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -377,6 +378,32 @@ def bit_matrices(rng: np.random.Generator, n: int) -> Arguments:
     return values, validity, *(np.ascontiguousarray(shapes[:, i]).astype(np.uintp) for i in (0, 1))
 
 
+def answers(rng: np.random.Generator, n: int, *, gaps: bool = False) -> Arguments:
+    """Right and wrong of n subjects, with easy and hard items and some that all got right."""
+    rows, width = n, 2 * n
+    odds = rng.normal(size=(rows, 1)) * rng.uniform(0.5, 2.0, width) + rng.normal(0.0, 1.5, width)
+    right = rng.random((rows, width)) < 1 / (1 + np.exp(-odds))
+    right[:, 0] = True
+    validity = packed(rng, rows * width, 0.8) if gaps else None
+    return np.packbits(right, bitorder="little"), validity, rows, width
+
+
+def many_answers(rng: np.random.Generator, n: int) -> Arguments:
+    """So many subjects that 2PL items have a maximum of the likelihood without a prior, most of them."""
+    odds = rng.normal(size=(400, 1)) * rng.uniform(0.8, 1.5, n) + rng.normal(0.0, 0.5, n)
+    right = rng.random((400, n)) < 1 / (1 + np.exp(-odds))
+    return np.packbits(right, bitorder="little"), None, 400, n
+
+
+def known_items(rng: np.random.Generator, n: int) -> Arguments:
+    values, validity, rows, width = answers(rng, n, gaps=True)
+    slopes = np.where(rng.random(width) < 0.1, np.nan, rng.normal(1.0, 0.5, width))
+    return values, validity, rows, width, slopes, rng.normal(size=width)
+
+
+NO_PRIORS = {"discrimination_sd": np.inf, "difficulty_sd": np.inf}
+
+
 def few(n: int) -> int:
     """Number of rows for a twin that takes a fifth of a second a row."""
     return 1 + n // 6
@@ -599,6 +626,24 @@ CASES: list[Case] = [
     Case("bootstrap_t_interval", studentised, rtol=1e-10),
     Case("bit_matrix_counts", bit_matrices, rtol=0.0, atol=0.0),
     Case("bit_matrix_moments", bit_matrices),
+    *(
+        Case(
+            "fit_item_response",
+            make,
+            label=label,
+            options=options | {"tolerance": 1e-9},
+            rtol=1e-6,
+            atol=1e-7,
+        )
+        for label, make, options in (
+            ("2pl", answers, {}),
+            ("1pl", answers, {"common": True}),
+            ("2pl, gaps", partial(answers, gaps=True), {}),
+            ("1pl, no priors, gaps", partial(answers, gaps=True), {"common": True, **NO_PRIORS}),
+            ("2pl, no priors", many_answers, NO_PRIORS),
+        )
+    ),
+    Case("item_abilities", known_items, rtol=1e-8, atol=1e-9),
     Case("matrix_moments", matrices),
     Case("matrix_weighted_means", weighted_matrices),
     Case("segment_moments", ragged),

@@ -282,7 +282,7 @@ def test_laws_are_listed() -> None:
 
 
 def test_a_flat_bottom_is_told() -> None:
-    """Two recipes at each size, one above the other: every curve between them has the same sum of absolute residuals."""
+    """Two recipes at each size, one above the other: all curves between them have one sum of absolute residuals."""
     flops = np.geomspace(1e18, 1e21, 5)
     curve = 1.0 - 9.0 * flops**-0.08
     recipes = {"a": curve, "b": 0.9 * curve}

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ._decisions import decision_accuracy
     from ._examples import example_scores
     from ._interventions._advise import advise
+    from ._interventions._anchor_items import anchor_items
     from ._interventions._averaging_gain import averaging_gain
     from ._interventions._benchmark_agreement import benchmark_agreement
     from ._interventions._benchmark_preferences import benchmark_preferences
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from ._interventions._compare_metrics import compare_metrics
     from ._interventions._correlate import correlate
     from ._interventions._filtering_gain import filtering_gain
+    from ._interventions._item_response import item_response
     from ._interventions._label_errors import label_errors
     from ._interventions._near_best import near_best
     from ._interventions._prune_items import prune_items
@@ -103,6 +105,7 @@ __all__ = [
     "UnknownMetricError",
     "advise",
     "aggregate",
+    "anchor_items",
     "average_checkpoints",
     "averaging_gain",
     "benchmark_agreement",
@@ -123,6 +126,7 @@ __all__ = [
     "filtering_gain",
     "fit_scaling_law",
     "ingest",
+    "item_response",
     "item_statistics",
     "label_errors",
     "laws",
@@ -160,6 +164,7 @@ __all__ = [
 _HOMES = {
     "advise": "_interventions._advise",
     "aggregate": "_aggregate",
+    "anchor_items": "_interventions._anchor_items",
     "average_checkpoints": "_checkpoints",
     "averaging_gain": "_interventions._averaging_gain",
     "benchmark_agreement": "_interventions._benchmark_agreement",
@@ -183,6 +188,7 @@ _HOMES = {
     "filtering_gain": "_interventions._filtering_gain",
     "fit_scaling_law": "_laws",
     "ingest": "_store",
+    "item_response": "_interventions._item_response",
     "item_statistics": "_item_statistics",
     "label_errors": "_interventions._label_errors",
     "mixed_effects": "_mixed_effects",

@@ -369,6 +369,31 @@ def fit_laws(
     threads: int | None = None,
 ) -> dict[str, NDArray[Any]]: ...
 
+# item_response
+def fit_item_response(
+    values: _Bits,
+    validity: _Bits | None,
+    rows: int,
+    width: int,
+    *,
+    common: bool = False,
+    discrimination_sd: float = 0.5,
+    difficulty_sd: float = 2.0,
+    tolerance: float = 1e-5,
+    max_iterations: int = 500,
+    threads: int | None = None,
+) -> dict[str, Any]: ...
+def item_abilities(
+    values: _Bits,
+    validity: _Bits | None,
+    rows: int,
+    width: int,
+    discrimination: _Floats,
+    difficulty: _Floats,
+    *,
+    threads: int | None = None,
+) -> dict[str, _Floats]: ...
+
 # random
 def philox_uint64(
     rng_seed: int, purpose: int, replicate: int, unit: int, n: int, *, threads: int | None = None

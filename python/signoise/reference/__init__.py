@@ -59,6 +59,7 @@ from ._distributions import (
     t_cdf,
     t_quantile,
 )
+from ._item_response import fit_item_response, item_abilities
 from ._json import read_json_lines
 from ._laws import fit_laws, law_derivatives, law_values
 from ._matrix import bit_matrix_counts, bit_matrix_moments, matrix_moments, matrix_weighted_means
@@ -74,6 +75,7 @@ from ._subtasks import subtask_gain, subtask_order, union_agreement, union_score
 if TYPE_CHECKING:
     from ._verbs import (
         aggregate,
+        anchor_items,
         average_checkpoints,
         averaging_gain,
         benchmark_agreement,
@@ -87,6 +89,7 @@ if TYPE_CHECKING:
         decision_accuracy,
         filter_subtasks,
         filtering_gain,
+        item_response,
         item_statistics,
         label_errors,
         mixed_effects,
@@ -115,6 +118,7 @@ __all__ = [
     "agreement_decidable",
     "agreement_of",
     "agreement_weighted",
+    "anchor_items",
     "archive_names",
     "archive_read",
     "autocorrelation_factors",
@@ -154,9 +158,12 @@ __all__ = [
     "f_quantile",
     "filter_subtasks",
     "filtering_gain",
+    "fit_item_response",
     "fit_laws",
     "group_noise",
     "isotone",
+    "item_abilities",
+    "item_response",
     "item_statistics",
     "jackknife_interval",
     "kendall",
@@ -228,6 +235,7 @@ __all__ = [
 _VERBS = frozenset(
     {
         "aggregate",
+        "anchor_items",
         "average_checkpoints",
         "averaging_gain",
         "benchmark_agreement",
@@ -241,6 +249,8 @@ _VERBS = frozenset(
         "decision_accuracy",
         "filter_subtasks",
         "filtering_gain",
+        "item_abilities",
+        "item_response",
         "item_statistics",
         "label_errors",
         "mixed_effects",

@@ -16,7 +16,7 @@ Bits = NDArray[np.uint8]
 """Row-major bits without padding between rows, the first one in the lowest bit of byte 0."""
 
 
-def _unpacked(bits: Bits | None, rows: int, width: int, *, absent: bool = True) -> NDArray[np.bool_]:
+def unpacked(bits: Bits | None, rows: int, width: int, *, absent: bool = True) -> NDArray[np.bool_]:
     if bits is None:
         return np.full((rows, width), absent)
     check_length("bits", min(8 * len(bits), rows * width), rows * width)
@@ -32,7 +32,7 @@ def matrix_moments(
     counts: list[tuple[int, int]] = []
     rows: list[tuple[float, ...]] = []
     for matrix, bits in zip(matrices, validity, strict=True):
-        for values, there in zip(matrix.astype(np.float64), _unpacked(bits, *matrix.shape), strict=True):
+        for values, there in zip(matrix.astype(np.float64), unpacked(bits, *matrix.shape), strict=True):
             nan = there & np.isnan(values)
             n, *moments = moments_of(values[there & ~nan])
             counts.append((n, int(nan.sum())))
@@ -59,7 +59,7 @@ def matrix_weighted_means(
     check_length("validity", len(validity), len(matrices))
     rows: list[tuple[float, float]] = []
     for matrix, weight, bits in zip(matrices, weights, validity, strict=True):
-        for x, w, there in zip(matrix, weight, _unpacked(bits, *matrix.shape), strict=True):
+        for x, w, there in zip(matrix, weight, unpacked(bits, *matrix.shape), strict=True):
             usable = there & ~np.isnan(x)
             x, w = x[usable].astype(np.float64), w[usable].astype(np.float64)  # noqa: PLW2901 (the definition's letters)
             total = float(np.sum(w))
@@ -83,9 +83,9 @@ def bit_matrix_counts(
     n: list[int] = []
     ones: list[int] = []
     for values, bits, height, width in zip(matrices, validity, rows.tolist(), widths.tolist(), strict=True):
-        there = _unpacked(bits, height, width)
+        there = unpacked(bits, height, width)
         n += there.sum(axis=1).tolist()
-        ones += (there & _unpacked(values, height, width)).sum(axis=1).tolist()
+        ones += (there & unpacked(values, height, width)).sum(axis=1).tolist()
     return {"n": np.array(n, dtype=np.uint64), "ones": np.array(ones, dtype=np.uint64)}
 
 
@@ -103,8 +103,8 @@ def bit_matrix_moments(
         check_length(name, len(given), len(matrices))
     found: list[tuple[float, ...]] = []
     for values, bits, height, width in zip(matrices, validity, rows.tolist(), widths.tolist(), strict=True):
-        there = _unpacked(bits, height, width)
-        for row, usable in zip(_unpacked(values, height, width), there, strict=True):
+        there = unpacked(bits, height, width)
+        for row, usable in zip(unpacked(values, height, width), there, strict=True):
             n, mean, m2, low, high = moments_of(row[usable].astype(np.float64))
             found.append((n, mean, m2 / (n - 1) if n > 1 else np.nan, low, high))
     table = np.array(found, dtype=float).reshape(-1, 5)

@@ -11,6 +11,7 @@ from .._bootstrap import bootstrap as _bootstrap
 from .._checkpoints import average_checkpoints as _average_checkpoints
 from .._compare import compare as _compare
 from .._decisions import decision_accuracy as _decision_accuracy
+from .._interventions._anchor_items import anchor_items as _anchor_items
 from .._interventions._averaging_gain import averaging_gain as _averaging_gain
 from .._interventions._benchmark_agreement import benchmark_agreement as _benchmark_agreement
 from .._interventions._benchmark_preferences import benchmark_preferences as _benchmark_preferences
@@ -18,6 +19,7 @@ from .._interventions._choose_window import choose_window as _choose_window
 from .._interventions._compare_metrics import compare_metrics as _compare_metrics
 from .._interventions._correlate import correlate as _correlate
 from .._interventions._filtering_gain import filtering_gain as _filtering_gain
+from .._interventions._item_response import item_response as _item_response
 from .._interventions._label_errors import label_errors as _label_errors
 from .._interventions._near_best import near_best as _near_best
 from .._interventions._prune_items import prune_items as _prune_items
@@ -41,6 +43,7 @@ from .._subset_control import subset_control as _subset_control
 from .._variance import variance as _variance
 
 aggregate = with_twins(_aggregate, _twins)
+anchor_items = with_twins(_anchor_items, _twins)
 average_checkpoints = with_twins(_average_checkpoints, _twins)
 averaging_gain = with_twins(_averaging_gain, _twins)
 benchmark_agreement = with_twins(_benchmark_agreement, _twins)
@@ -54,6 +57,7 @@ correlate = with_twins(_correlate, _twins)
 decision_accuracy = with_twins(_decision_accuracy, _twins)
 filter_subtasks = with_twins(_filter_subtasks, _twins)
 filtering_gain = with_twins(_filtering_gain, _twins)
+item_response = with_twins(_item_response, _twins)
 item_statistics = with_twins(_item_statistics, _twins)
 label_errors = with_twins(_label_errors, _twins)
 mixed_effects = with_twins(_mixed_effects, _twins)

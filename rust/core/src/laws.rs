@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::parallel::{Interrupt, Segments, check_len, map_groups};
 
 mod dense;
-mod elementary;
+pub(crate) mod elementary;
 mod least_squares;
 mod objective;
 mod program;

@@ -11,6 +11,7 @@ pub mod decisions;
 pub mod dispersion;
 pub mod distributions;
 pub mod error;
+pub mod item_response;
 pub mod laws;
 pub mod matrix;
 pub mod moments;

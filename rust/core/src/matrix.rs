@@ -12,11 +12,11 @@ mod bits;
 mod rows;
 
 pub use bits::{BitCounts, BitMatrix, BitMoments, bit_matrix_counts, bit_matrix_moments};
+pub(crate) use bits::{Bits, check_bits};
 use fearless_simd::{Level, Simd, dispatch};
 
 use crate::error::{Error, Result};
 use crate::parallel::{Interrupt, check_len, for_each_group};
-use bits::{Bits, check_bits};
 use rows::{LANES, join};
 
 /// Cells that one task of the pool reads.

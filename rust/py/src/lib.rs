@@ -12,6 +12,7 @@ mod dense;
 mod dispersion;
 mod distributions;
 mod door;
+mod item_response;
 mod json;
 mod laws;
 mod matrix;
@@ -35,6 +36,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     dense::register(module)?;
     dispersion::register(module)?;
     distributions::register(module)?;
+    item_response::register(module)?;
     json::register(module)?;
     laws::register(module)?;
     matrix::register(module)?;

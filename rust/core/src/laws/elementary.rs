@@ -16,7 +16,7 @@ const HIGHEST: f64 = 709.7;
 
 /// e to the power `x`.
 #[inline(always)]
-pub(super) fn exp(x: f64) -> f64 {
+pub(crate) fn exp(x: f64) -> f64 {
     let rounded = x.clamp(LOWEST, HIGHEST) * std::f64::consts::LOG2_E + ROUNDING;
     let k = rounded - ROUNDING;
     let r = (x - k * LN_2_HIGH) - k * LN_2_LOW;
@@ -49,7 +49,7 @@ pub(super) fn exp(x: f64) -> f64 {
 
 /// Natural logarithm of `x`.
 #[inline(always)]
-pub(super) fn log(x: f64) -> f64 {
+pub(crate) fn log(x: f64) -> f64 {
     const MANTISSA: u64 = (1 << 52) - 1;
     const SQRT_HALF: u64 = 0x3fe6_a09e_667f_3bcd;
     /// 2^52 as a float holds small whole numbers in its low bits.
@@ -86,7 +86,7 @@ pub(super) fn log(x: f64) -> f64 {
 
 /// 1 / (1 + e^-x), without overflow.
 #[inline(always)]
-pub(super) fn sigmoid(x: f64) -> f64 {
+pub(crate) fn sigmoid(x: f64) -> f64 {
     let small = exp(-x.abs());
     let upper = 1.0 / (1.0 + small);
     if x >= 0.0 { upper } else { small * upper }
@@ -94,7 +94,7 @@ pub(super) fn sigmoid(x: f64) -> f64 {
 
 /// log(1 + e^x), without overflow; of what is far below 0 the exponential itself.
 #[inline(always)]
-pub(super) fn softplus(x: f64) -> f64 {
+pub(crate) fn softplus(x: f64) -> f64 {
     let small = exp(-x.abs());
     // log(1 + u) = 2 artanh(u / (2 + u)): nothing is lost for small u.
     let sum = 1.0 + small;

@@ -8,19 +8,19 @@ use crate::parallel::{Interrupt, for_each_group};
 
 /// Bits `start..end` of some bytes, lowest bit of a byte first; what lies beyond the bytes is 0.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bits<'a> {
+pub(crate) struct Bits<'a> {
     bytes: &'a [u8],
     start: usize,
     end: usize,
 }
 
 impl<'a> Bits<'a> {
-    pub(super) const fn new(bytes: &'a [u8], start: usize, end: usize) -> Self {
+    pub(crate) const fn new(bytes: &'a [u8], start: usize, end: usize) -> Self {
         Self { bytes, start, end }
     }
 
     /// The bit `i` places after the start.
-    pub(super) fn get(self, i: usize) -> bool {
+    pub(crate) fn get(self, i: usize) -> bool {
         let at = self.start + i;
         self.bytes.get(at / 8).is_some_and(|byte| (byte >> (at % 8)) & 1 == 1)
     }
@@ -118,7 +118,7 @@ pub struct BitMoments {
     pub max: Vec<f64>,
 }
 
-pub(super) fn check_bits(name: &'static str, bytes: Option<&[u8]>, rows: usize, width: usize) -> Result<()> {
+pub(crate) fn check_bits(name: &'static str, bytes: Option<&[u8]>, rows: usize, width: usize) -> Result<()> {
     let needed = cells(rows, width)?.div_ceil(8);
     match bytes {
         Some(bytes) if bytes.len() < needed => Err(Error::Length { name, found: bytes.len(), expected: needed }),
