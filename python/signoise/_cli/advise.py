@@ -36,7 +36,7 @@ from ._source import given_scores, split
     "--useful",
     type=float,
     metavar="X",
-    help="Accuracy that a benchmark must at least be able to have.  [0.9]",
+    help="Accuracy that a benchmark must at least be able to have.  [0.8]",
 )
 @click.option("--instances/--no-instances", default=None, help="Use instance rows.  [instances]")
 @click.option(

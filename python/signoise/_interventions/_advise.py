@@ -60,7 +60,7 @@ def advise(
     where: Filter = None,
     score: Literal["final", "mean"] = "final",
     window: int = 5,
-    useful: float = 0.9,
+    useful: float = 0.8,
     instances: bool = True,
     choices: bool = True,
     n_splits: int = 20,
@@ -155,7 +155,7 @@ def advise(
     Examples
     --------
     >>> import signoise as sn
-    >>> scores, _ = sn.simulate(tasks=2, recipes=12, signal=[0.05, 0.0], step_noise=0.005)
+    >>> scores, _ = sn.simulate(tasks=2, recipes=24, signal=[0.05, 0.0], step_noise=0.005)
     >>> sn.advise(scores).select("rank", "task", "action").rows()
     [(1, 'task-01', 'do_not_use'), (2, 'task-00', 'keep')]
     """
@@ -201,7 +201,7 @@ def make_advice(
     where: Filter = None,
     score: Literal["final", "mean"] = "final",
     window: int = 5,
-    useful: float = 0.9,
+    useful: float = 0.8,
     instances: bool = True,
     choices: bool = True,
     n_splits: int = 20,
