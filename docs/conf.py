@@ -25,12 +25,15 @@ autosummary_generate = False
 python_maximum_signature_line_length = 80
 napoleon_google_docstring = False
 napoleon_use_ivar = True
+napoleon_use_param = False
+napoleon_use_rtype = False
 napoleon_custom_sections = ["Undefined when"]
 
 html_theme = "furo"
 html_title = f"signoise {release}"
 html_copy_source = False
 html_show_sourcelink = False
+html_show_copyright = False
 
 
 def _inline(self: Any, node: nodes.math) -> None:
