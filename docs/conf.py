@@ -12,7 +12,7 @@ import signoise
 
 project = "signoise"
 release = version = signoise.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
@@ -21,7 +21,6 @@ myst_heading_anchors = 3
 default_role = "py:obj"
 autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
-autosummary_generate = False
 python_maximum_signature_line_length = 80
 napoleon_google_docstring = False
 napoleon_use_ivar = True
@@ -29,6 +28,7 @@ napoleon_use_param = False
 napoleon_use_rtype = False
 napoleon_custom_sections = ["Undefined when"]
 
+smartquotes = False
 html_theme = "furo"
 html_title = f"signoise {release}"
 html_copy_source = False

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import signoise as sn
 from signoise._cli import COMMANDS
+from signoise._laws import _ladder_rows
+from signoise._laws import _status as _law_status
+from signoise._status import FLAGS, STATUSES
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -27,6 +30,13 @@ def test_every_verb_and_command_has_its_question() -> None:
     named = set(re.findall(r"`([\w.-]+)[^`]*`", (DOCS / "questions.md").read_text()))
     verbs = {name for name in sn.__all__ if inspect.isfunction(getattr(sn, name))}
     assert (verbs | set(COMMANDS)) - named == set()
+
+
+def test_every_status_and_flag_is_explained() -> None:
+    explained = set(re.findall(r"`(\w+)`", (DOCS / "words.md").read_text()))
+    statuses = {*STATUSES, *_law_status.REMEDIES}
+    flags = {*FLAGS, *_law_status.FLAGS, *_ladder_rows.FLAGS}
+    assert (statuses | flags) - explained == set()
 
 
 def test_links_to_files_lead_somewhere() -> None:
