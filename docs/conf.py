@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from docutils import nodes
-from docutils.utils.math import latex2mathml
-from sphinx.application import Sphinx
+import sys
+from pathlib import Path
 
 import signoise
 
+sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
+
 project = "signoise"
 release = version = signoise.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "mathml", "command_help"]
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
@@ -34,19 +33,3 @@ html_title = f"signoise {release}"
 html_copy_source = False
 html_show_sourcelink = False
 html_show_copyright = False
-
-
-def _inline(self: Any, node: nodes.math) -> None:
-    self.body.append(latex2mathml.tex2mathml(node.astext()))
-    raise nodes.SkipNode
-
-
-def _display(self: Any, node: nodes.math_block) -> None:
-    self.body.append(latex2mathml.tex2mathml(node.astext(), as_block=True))
-    raise nodes.SkipNode
-
-
-def setup(app: Sphinx) -> None:
-    """Formulas become MathML, which browsers draw themselves: no script, no font from elsewhere."""
-    app.add_html_math_renderer("mathml", inline_renderers=(_inline, None), block_renderers=(_display, None))
-    app.config.html_math_renderer = "mathml"
