@@ -9,6 +9,9 @@ from sphinx.util.docutils import SphinxDirective
 
 from signoise._cli import COMMANDS, main
 
+#: Help is wrapped for a terminal; the page has one of its own.
+_WIDTH = {"COLUMNS": "92"}
+
 
 class CommandHelp(SphinxDirective):
     """No arguments, no options."""
@@ -18,8 +21,8 @@ class CommandHelp(SphinxDirective):
 
 
 def _section(name: str) -> nodes.section:
-    shown = CliRunner().invoke(main, [name, "--help"], prog_name="signoise", catch_exceptions=False).output
-    text = nodes.literal_block(shown, shown, language="none")
+    ran = CliRunner(env=_WIDTH).invoke(main, [name, "--help"], prog_name="signoise", catch_exceptions=False)
+    text = nodes.literal_block(ran.output, ran.output, language="none")
     return nodes.section("", nodes.title("", f"signoise {name}"), text, ids=[name], names=[name])
 
 
