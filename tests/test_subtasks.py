@@ -324,7 +324,9 @@ def test_halves_of_instances() -> None:
     values, weights = rng.random((3, 11)), rng.random((3, 11))
     clusters = np.array([0, 3, 4, 8, 10])
     logs = np.array([False, False, True])
-    found = halved(Cells(values, weights, clusters, logs), 4, 0, 77)
+    found = halved(
+        Cells(values, weights, clusters, logs, pl.Series([f"i{i}" for i in range(11)]), 0), 4, 0, 77
+    )
     cluster_of = np.searchsorted(clusters, np.arange(11), side="right") - 1
     for split, words in enumerate(reference.philox_uint64(0, SUBTASK_ITEMS, 0, 77, 20).reshape(4, 5)):
         first = np.isin(cluster_of, np.argsort(words)[:2])

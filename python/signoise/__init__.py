@@ -42,8 +42,11 @@ if TYPE_CHECKING:
     from ._interventions._compare_metrics import compare_metrics
     from ._interventions._correlate import correlate
     from ._interventions._filtering_gain import filtering_gain
+    from ._interventions._label_errors import label_errors
     from ._interventions._near_best import near_best
+    from ._interventions._prune_items import prune_items
     from ._interventions._sample_size import sample_size
+    from ._interventions._subset_gap import subset_gap
     from ._interventions._subtasks import filter_subtasks
     from ._interventions._thresholdout import thresholdout
     from ._interventions._transforms import transform_correlations
@@ -121,6 +124,7 @@ __all__ = [
     "fit_scaling_law",
     "ingest",
     "item_statistics",
+    "label_errors",
     "laws",
     "mixed_effects",
     "near_best",
@@ -131,6 +135,7 @@ __all__ = [
     "predict",
     "prediction_error",
     "prediction_powered",
+    "prune_items",
     "rank",
     "reference",
     "register_law",
@@ -144,6 +149,7 @@ __all__ = [
     "smoothness",
     "snr",
     "subset_control",
+    "subset_gap",
     "thresholdout",
     "transform_correlations",
     "validate_law",
@@ -178,6 +184,7 @@ _HOMES = {
     "fit_scaling_law": "_laws",
     "ingest": "_store",
     "item_statistics": "_item_statistics",
+    "label_errors": "_interventions._label_errors",
     "mixed_effects": "_mixed_effects",
     "laws": "_laws",
     "near_best": "_interventions._near_best",
@@ -188,6 +195,7 @@ _HOMES = {
     "prediction_powered": "_judged",
     "predict": "_laws",
     "prediction_error": "_laws",
+    "prune_items": "_interventions._prune_items",
     "rank": "_rank",
     "register_law": "_laws",
     "report": "_report",
@@ -200,6 +208,7 @@ _HOMES = {
     "smoothness": "_smoothness",
     "snr": "_snr",
     "subset_control": "_subset_control",
+    "subset_gap": "_interventions._subset_gap",
     "thresholdout": "_interventions._thresholdout",
     "transform_correlations": "_interventions._transforms",
     "validate_law": "_laws",

@@ -40,6 +40,10 @@ class Cells:
     """Where the columns of each cluster start; every column where instances are independent."""
     logs: NDArray[np.bool_]
     """Rows of a perplexity, whose score is exp of the mean of logarithms."""
+    items: pl.Series
+    """``instance_id`` of each column."""
+    n_unmatched: int
+    """Instances that some row has and another lacks, left out."""
 
     @property
     def finite(self) -> bool:
@@ -150,10 +154,13 @@ def _shared(items: pl.DataFrame, rows: int, logs: NDArray[np.bool_]) -> Cells | 
         held["weight"].to_numpy().reshape(rows, n),
         held.head(n).select("instance_id", "__cluster"),
         logs,
+        0 if held.height == items.height else items["instance_id"].n_unique() - n,
     )
 
 
-def _arranged(values: Floats, weights: Floats, labels: pl.DataFrame, logs: NDArray[np.bool_]) -> Cells:
+def _arranged(
+    values: Floats, weights: Floats, labels: pl.DataFrame, logs: NDArray[np.bool_], n_unmatched: int
+) -> Cells:
     """Columns by cluster and label, so that the draws do not depend on how they came."""
     order = labels.select(pl.arg_sort_by("__cluster", "instance_id")).to_series().to_numpy()
     clusters = labels["__cluster"][order]
@@ -165,6 +172,8 @@ def _arranged(values: Floats, weights: Floats, labels: pl.DataFrame, logs: NDArr
         np.ascontiguousarray(weights[:, order]),
         np.flatnonzero(new),
         logs,
+        labels["instance_id"][order],
+        n_unmatched,
     )
 
 
@@ -213,12 +222,16 @@ class _Stored:
         from ._store._cells import averaged_cells
 
         blocks: list[tuple[Ints, Floats, Floats, pl.DataFrame]] = []
+        seen: list[pl.Series] = []
         for score in dict.fromkeys(scores):
             rows = np.array([at for at, other in enumerate(scores) if other == score])
             group = self._groups[score]
             labels = self._store.instances(group.unit)
             values, weights = averaged_cells(group, checkpoints[rows], labels.height)
-            there = np.flatnonzero(~np.isnan(values).any(axis=0))
+            absent = np.isnan(values)
+            some: NDArray[np.bool_] = ~np.all(absent, axis=0)
+            there = np.flatnonzero(~absent.any(axis=0))
+            seen.append(labels["instance_id"].filter(pl.Series(some)))
             cluster = pl.col("cluster") if self._clustered else pl.lit(None, dtype=pl.String)
             blocks.append(
                 (
@@ -242,7 +255,8 @@ class _Stored:
             values[rows], weights[rows] = own[:, column], own_weights[:, column]
         with np.errstate(all="ignore"):
             values = np.where(logs[:, None], np.log(values), values)
-        return _arranged(values, weights, labels.select("instance_id", "__cluster"), logs)
+        n_unmatched = (seen[0] if len(seen) == 1 else pl.concat(seen).unique()).len() - labels.height
+        return _arranged(values, weights, labels.select("instance_id", "__cluster"), logs, n_unmatched)
 
 
 def _numbers(needed: pl.DataFrame, labels: pl.DataFrame, number: str) -> list[int | None] | None:

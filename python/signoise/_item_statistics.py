@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from ._scores import Filter, Scores
 from ._status import Statuses, check_strict, flag_lists, result_column
 
 Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 #: A correlation over fewer runs than this can be anything.
 FEW_RUNS = 10
@@ -95,15 +97,26 @@ def item_statistics(
     return result
 
 
-def _group(part: pl.DataFrame) -> pl.DataFrame:
-    """Statistics of the instances of one group; NaN where undefined."""
-    items, item = np.unique(part["instance_id"].to_numpy(), return_inverse=True)
-    runs, run = np.unique(part["side"].to_numpy(), return_inverse=True)
-    x = np.full((len(runs), len(items)), np.nan)
-    x[run, item] = part["value"].to_numpy()
+@dataclass(frozen=True)
+class ItemStatistics:
+    """Of each instance; NaN where undefined."""
+
+    n_runs: NDArray[np.int64]
+    difficulty: Floats
+    variance: Floats
+    discrimination: Floats
+    n_instances: NDArray[np.int64]
+    few: Mask
+    """Too few runs or instances for a discrimination."""
+    flat: Mask
+    """All runs score the instance, or the rest of the benchmark, the same."""
+
+
+def statistics_of_items(x: Floats) -> ItemStatistics:
+    """Statistics of the instances (columns) over runs (rows), NaN where a run has no score."""
     there = ~np.isnan(x)
     n = there.sum(axis=0)
-    complete = n == len(runs)
+    complete = n == len(x)
     count = int(complete.sum())
     with np.errstate(all="ignore"):
         mean = np.where(there, x, 0.0).sum(axis=0) / n
@@ -119,16 +132,34 @@ def _group(part: pl.DataFrame) -> pl.DataFrame:
         flat = (squares <= n * (_ROUNDING * mean) ** 2) | (rest_squares <= n * (_ROUNDING * rest_mean) ** 2)
         correlation = (apart * rest_apart).sum(axis=0) / np.sqrt(squares * rest_squares)
     few = (n < 3) | (others < 1)
+    return ItemStatistics(
+        n.astype(np.int64),
+        mean,
+        np.where(n >= 2, squares / np.maximum(n - 1, 1), np.nan),
+        np.where(few | flat, np.nan, np.clip(correlation, -1.0, 1.0)),
+        (others + 1).astype(np.int64),
+        few,
+        flat,
+    )
+
+
+def _group(part: pl.DataFrame) -> pl.DataFrame:
+    """Statistics of the instances of one group; NaN where undefined."""
+    items, item = np.unique(part["instance_id"].to_numpy(), return_inverse=True)
+    runs, run = np.unique(part["side"].to_numpy(), return_inverse=True)
+    x = np.full((len(runs), len(items)), np.nan)
+    x[run, item] = part["value"].to_numpy()
+    found = statistics_of_items(x)
     return pl.DataFrame(
         {
             "instance_id": items,
-            "n_runs": n.astype(np.int64),
-            "difficulty": mean,
-            "variance": np.where(n >= 2, squares / np.maximum(n - 1, 1), np.nan),
-            "discrimination": np.where(few | flat, np.nan, np.clip(correlation, -1.0, 1.0)),
-            "n_instances": (others + 1).astype(np.int64),
-            "__few": few,
-            "__flat": flat,
+            "n_runs": found.n_runs,
+            "difficulty": found.difficulty,
+            "variance": found.variance,
+            "discrimination": found.discrimination,
+            "n_instances": found.n_instances,
+            "__few": found.few,
+            "__flat": found.flat,
         },
         schema_overrides={"instance_id": pl.String},
     ).with_columns(pl.lit(part["group"][0]).alias("group"))

@@ -10,20 +10,19 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from .._decision_sides import columns_of_sides, load_sides
 from .._duplicates import Duplicates
-from .._encode import encode
 from .._errors import OptionError
-from .._instance_cells import Cells, Source, open_instances
+from .._instance_cells import Cells, Source
 from .._instance_intervals import FEW_INSTANCES, cells_by_group, instance_addresses
 from .._measure import FEW_MEMBERS, check_settings
 from .._options import as_columns, check_count, check_level, check_seed, signature
-from .._scores import Filter, Scores, load, note_key, warn_notes
+from .._scores import Filter, Scores
 from .._status import Statuses, check_strict, flag_lists, result_column
 from ._jackknife import t_margin
 from ._sample_question import Answers, Question
 from ._sample_sizes import crossing, log_spaced, subset_counts, subset_scores
 from ._smoothed import Study
+from ._with_instances import open_with_instances
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -173,7 +172,7 @@ def sample_size(
         noise_runs=None,
     )
     plan = _check_plan(sizes, n_subsets, keep, confidence_level, rng_seed, replacement=replacement)
-    study, frame, source = _open(
+    study, frame, source = open_with_instances(
         scores,
         small=small,
         target=target,
@@ -182,6 +181,7 @@ def sample_size(
         by=as_columns(by),
         where=where,
         order=order,
+        cluster=None,
         columns=columns,
         duplicates=duplicates,
         strict=strict,
@@ -236,63 +236,6 @@ def _check_plan(
         raise OptionError(f"keep must be a share such as 0.95, got {keep!r}")
     chosen = sizes if isinstance(sizes, int) else tuple(sizes)
     return _Plan(chosen, n_subsets, replacement, keep, level, rng_seed)
-
-
-def _open(
-    scores: Scores,
-    *,
-    small: Filter,
-    target: Filter,
-    match: str | Sequence[str] | None,
-    across: str | Sequence[str],
-    by: Sequence[str],
-    where: Filter,
-    order: str,
-    columns: Mapping[str, str] | None,
-    duplicates: Duplicates,
-    strict: bool,
-    threads: int | None,
-) -> tuple[Study, pl.DataFrame, Source]:
-    """Encoded scores, the rows behind them with the key of their instances, and the instances."""
-    sided = small is not None or target is not None
-    if match is not None and not sided:
-        raise OptionError("match joins small and target; without these, say across=... what a member is")
-    members = as_columns(across)
-    use: list[Any] = [*by, *members, order]
-    if sided:
-        use = columns_of_sides(by, match, order, {"small": small, "target": target})
-    scores, where, source = open_instances(
-        scores,
-        columns=columns,
-        where=where,
-        use=use,
-        cluster=None,
-        duplicates=duplicates,
-        strict=strict,
-        threads=threads,
-    )
-    if sided:
-        sides = load_sides(
-            scores,
-            small=small,
-            target=target,
-            match=match,
-            by=by,
-            where=where,
-            order=order,
-            groups=None,
-            columns=columns,
-            opened=True,
-            duplicates=duplicates,
-            strict=strict,
-            threads=threads,
-        )
-        return Study(sides.encoded, True, sides.members, sides.left), sides.frame, source
-    table = load(scores, where=where, use=use, duplicates=duplicates, strict=strict, threads=threads)
-    encoded = encode(table.frame, by=by, members=members, order=order, duplicates=duplicates)
-    warn_notes(table.notes)
-    note_key(encoded, by)
-    return Study(encoded, False, members, ()), table.frame, source
 
 
 def _rows(

@@ -18,8 +18,11 @@ from .._interventions._choose_window import choose_window as _choose_window
 from .._interventions._compare_metrics import compare_metrics as _compare_metrics
 from .._interventions._correlate import correlate as _correlate
 from .._interventions._filtering_gain import filtering_gain as _filtering_gain
+from .._interventions._label_errors import label_errors as _label_errors
 from .._interventions._near_best import near_best as _near_best
+from .._interventions._prune_items import prune_items as _prune_items
 from .._interventions._sample_size import sample_size as _sample_size
+from .._interventions._subset_gap import subset_gap as _subset_gap
 from .._interventions._subtasks import filter_subtasks as _filter_subtasks
 from .._interventions._transforms import transform_correlations as _transform_correlations
 from .._item_statistics import item_statistics as _item_statistics
@@ -52,11 +55,13 @@ decision_accuracy = with_twins(_decision_accuracy, _twins)
 filter_subtasks = with_twins(_filter_subtasks, _twins)
 filtering_gain = with_twins(_filtering_gain, _twins)
 item_statistics = with_twins(_item_statistics, _twins)
+label_errors = with_twins(_label_errors, _twins)
 mixed_effects = with_twins(_mixed_effects, _twins)
 near_best = with_twins(_near_best, _twins)
 noise = with_twins(_noise, _twins)
 permutation_test = with_twins(_permutation_test, _twins)
 prediction_powered = with_twins(_prediction_powered, _twins)
+prune_items = with_twins(_prune_items, _twins)
 rank = with_twins(_rank, _twins)
 roll_up = with_twins(_roll_up, _twins)
 sample_size = with_twins(_sample_size, _twins)
@@ -65,5 +70,6 @@ signal = with_twins(_signal, _twins)
 smoothness = with_twins(_smoothness, _twins)
 snr = with_twins(_snr, _twins)
 subset_control = with_twins(_subset_control, _twins)
+subset_gap = with_twins(_subset_gap, _twins)
 transform_correlations = with_twins(_transform_correlations, _twins)
 variance = with_twins(_variance, _twins)
