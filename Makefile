@@ -1,18 +1,19 @@
 # Two commands do everything from a clean clone, given Rust, Python >= 3.10 and make:
 #   make demo   build and run the main job on an embedded example
-#   make test   build, check formatting, lint, types and stubs, and run every test
+#   make test   build, check formatting, lint, types and stubs, run every test and build the documentation
+# and `make docs` builds the documentation alone, into target/docs.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 # Whatever environment the caller has activated stays out of it.
 unexport PYTHONPATH
 
-.PHONY: demo test build lint rust-test python-test wheel-test bench clean
+.PHONY: demo test build lint rust-test python-test wheel-test docs bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/signoise demo
 
-test: build lint rust-test python-test wheel-test
+test: build lint rust-test python-test wheel-test docs
 	@echo "all checks passed"
 
 # The package itself as a user would install it: compiled in release mode from the lock file.
@@ -35,8 +36,8 @@ build: $(VENV)/.dev
 lint: build
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	$(BIN)/ruff format --check python tests benches
-	$(BIN)/ruff check python tests benches
+	$(BIN)/ruff format --check python tests benches docs/conf.py docs/_extensions
+	$(BIN)/ruff check python tests benches docs/conf.py docs/_extensions
 	$(BIN)/python -m mypy
 	$(BIN)/python -m mypy.stubtest signoise._core
 
@@ -54,6 +55,11 @@ wheel-test: $(VENV)/.dev
 	$(PYTHON) -m venv target/empty
 	target/empty/bin/python -m pip install --quiet target/wheels/*.whl
 	cd target/empty && bin/signoise demo > demo.txt && tail -n 3 demo.txt
+
+# The documentation site; a warning is an error. What is built without a network is read without one, too.
+docs: build
+	$(BIN)/sphinx-build -q -W --keep-going -b html -d target/docs-trees docs target/docs
+	@echo "documentation: target/docs/index.html"
 
 bench: build
 	$(BIN)/python benches/bench_paper_table.py

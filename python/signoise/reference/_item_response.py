@@ -200,8 +200,8 @@ class _Model:
     def errors(self, weights: Floats) -> tuple[Floats, Floats]:
         """Standard errors of a and b from the observed information (Louis), as if other items were known."""
         g, i = self._likelihood(weights, self.a, self.d)
-        for item, (a, d) in enumerate(zip(self.a, self.d, strict=True)):
-            p = 1 / (1 + np.exp(-(a * self.x + d)))
+        for item, (slope, intercept) in enumerate(zip(self.a, self.d, strict=True)):
+            p = 1 / (1 + np.exp(-(slope * self.x + intercept)))
             score = (self.u[:, item, None] - p)[:, None] * np.stack([self.x, np.ones_like(self.x)])
             mean = (weights[:, None] * score).sum(axis=2)
             for at, (one, other) in enumerate(((0, 0), (0, 1), (1, 1))):
