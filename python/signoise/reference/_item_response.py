@@ -200,14 +200,14 @@ class _Model:
     def errors(self, weights: Floats) -> tuple[Floats, Floats]:
         """Standard errors of a and b from the observed information (Louis), as if other items were known."""
         g, i = self._likelihood(weights, self.a, self.d)
-        for item, (slope, intercept) in enumerate(zip(self.a, self.d, strict=True)):
-            p = 1 / (1 + np.exp(-(slope * self.x + intercept)))
+        a, d, b = self.a, self.d, -self.d / self.a
+        for item in range(len(a)):
+            p = 1 / (1 + np.exp(-(a[item] * self.x + d[item])))
             score = (self.u[:, item, None] - p)[:, None] * np.stack([self.x, np.ones_like(self.x)])
             mean = (weights[:, None] * score).sum(axis=2)
             for at, (one, other) in enumerate(((0, 0), (0, 1), (1, 1))):
                 square = (weights * score[:, one] * score[:, other]).sum(axis=1)
                 i[at, item] -= (self.v[:, item] * (square - mean[:, one] * mean[:, other])).sum()
-        a, d, b = self.a, self.d, -self.d / self.a
         with np.errstate(invalid="ignore", divide="ignore"):
             if self.common:
                 return np.full(len(a), np.nan), np.sqrt(1 / (i[2] + self.pb)) / a
