@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from ._altair import altair
-from ._frames import drawable, frame_of, inline, labelled, shorten
+from ._frames import drawable, frame_of, inline, labelled, short_names
 from ._theme import ACCENT, CATEGORIES, MUTED, SMALL_HEIGHT, SMALL_WIDTH, axis, finish, legend, panels, title
 
 if TYPE_CHECKING:
@@ -75,14 +75,15 @@ def averaging_gain(
         for label, ratio, window in ratios.select("label", "noise_ratio", "window").iter_rows()
     )
     kept = kept.filter(pl.col("label").is_in(names[:most]))
+    short = short_names(names[:most])
     chart = _panel().properties(width=width, height=height)
-    grid = panels(chart, inline(_rows(kept)), [shorten(name) for name in names[:most]], columns=columns)
+    grid = panels(chart, inline(_rows(kept, short)), list(short.values()), columns=columns)
     return finish(grid, title("Averaging checkpoints", said), f"{text}.", width=None, height=None)
 
 
-def _rows(kept: pl.DataFrame) -> pl.DataFrame:
+def _rows(kept: pl.DataFrame, short: dict[str, str]) -> pl.DataFrame:
     """A row for each point of each line, and one for each interval."""
-    kept = kept.with_columns(panel=pl.col("label").map_elements(shorten, return_dtype=pl.String))
+    kept = kept.with_columns(panel=pl.col("label").replace_strict(short, return_dtype=pl.String))
     lines = [kept.select("panel", "window", ratio=column, line=pl.lit(word)) for column, word, _ in _LINES]
     if {"noise_ratio_low", "noise_ratio_high"} <= set(kept.columns):
         lines.append(
@@ -111,7 +112,7 @@ def _panel() -> Any:
     return alt.layer(
         base.transform_filter("isValid(datum.high)")
         .mark_rule(color=ACCENT, strokeWidth=1.4, opacity=0.6)
-        .encode(x=x, y="low:Q", y2="high"),
+        .encode(x=x, y=alt.Y("low:Q"), y2=alt.Y2("high")),
         base.transform_filter("isValid(datum.ratio)")
         .mark_line(strokeWidth=1.8)
         .encode(x=x, y=y, color=colour),

@@ -8,7 +8,7 @@ import polars as pl
 
 from .._errors import OptionError
 from ._altair import altair
-from ._frames import drawable, ends, frame_of, inline, one_group, printable, shorten
+from ._frames import drawable, ends, frame_of, inline, one_group, short_names
 from ._theme import BAND, DIVERGING, INK, PAPER, TEXT, axis, finish, legend, title
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def comparison_matrix(table: pl.DataFrame, *, level: float = 0.05, cell: int = 3
         shown=pl.col("p_adjusted").is_not_null() & (pl.col("p_adjusted") < level),
         sign=pl.when(pl.col("difference") > 0).then(pl.lit("+")).otherwise(pl.lit("−")),
     )
-    short = {run: shorten(printable(run), 26) for run in order}
+    short = short_names(order, 26)
     pairs = pairs.with_columns(pl.col("row", "column").replace(short))
     names = [short[run] for run in order]
     most = max(ends(pairs, "difference")[1], 1e-12)  # each pair is there both ways
@@ -91,7 +91,7 @@ def comparison_matrix(table: pl.DataFrame, *, level: float = 0.05, cell: int = 3
         base.transform_filter("datum.shown")
         .mark_text(fontSize=TEXT + 4, fontWeight="bold")
         .encode(
-            text="sign:N",
+            text=alt.Text("sign:N"),
             color=alt.condition(f"abs(datum.difference) > {most / 2!r}", alt.value(PAPER), alt.value(INK)),
         ),
     ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from ._altair import altair
-from ._frames import drawable, frame_of, inline, one_group, printable, shorten
+from ._frames import drawable, frame_of, inline, one_group, short_names
 from ._theme import ACCENT, INK, MUTED, WIDTH, axis, finish, title
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def critical_difference(
     name = one_group(every, figure)
     kept = drawable(every, figure, ("rank",)).sort("rank", "run")
     runs = kept["run"].to_list()
-    names = [shorten(printable(run), 30) for run in runs]
+    names = list(short_names(runs, 30).values())
     kept = kept.with_columns(
         pl.Series("name", names),
         said=pl.format("{}", pl.col("mean").round_sig_figs(4)),
@@ -77,11 +77,20 @@ def critical_difference(
     layers = [
         base.transform_filter("isValid(datum.rank_low) && isValid(datum.rank_high)")
         .mark_rule(color=ACCENT, strokeWidth=5, opacity=0.35, strokeCap="round")
-        .encode(x=alt.X("rank_low:Q"), x2="rank_high"),
+        .encode(x=alt.X("rank_low:Q"), x2=alt.X2("rank_high")),
         base.mark_point(filled=True, color=ACCENT, size=70, opacity=1).encode(
-            x=x, tooltip=["run:N", "rank:Q", "rank_low:Q", "rank_high:Q", "mean:Q"]
+            x=x,
+            tooltip=[
+                alt.Tooltip("run:N"),
+                alt.Tooltip("rank:Q"),
+                alt.Tooltip("rank_low:Q"),
+                alt.Tooltip("rank_high:Q"),
+                alt.Tooltip("mean:Q"),
+            ],
         ),
-        base.mark_text(align="left", color=MUTED, fontSize=10).encode(x=alt.value(width + 6), text="said:N"),
+        base.mark_text(align="left", color=MUTED, fontSize=10).encode(
+            x=alt.value(width + 6), text=alt.Text("said:N")
+        ),
     ]
     said = ["bars: ranks that each run may truly have; right: mean score"]
     cliques = _cliques(comparisons, runs, level) if comparisons is not None else []

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from ._altair import altair
-from ._frames import drawable, ends, frame_of, inline, labelled, number, shorten, undrawn
+from ._frames import drawable, ends, frame_of, inline, labelled, number, short_names, undrawn
 from ._theme import CATEGORIES, HEIGHT, MUTED, WIDTH, axis, categories, finish, legend, quantity_axis, title
 
 if TYPE_CHECKING:
     import altair as alt
+
+
+#: Limits of more benchmarks than this hide each other.
+MOST_LIMITS = 3
 
 
 def decision_curve(
@@ -25,7 +29,7 @@ def decision_curve(
     table : DataFrame
         Results of `decision_accuracy` for several small scales under each other, each with a column `x` that says what
         its small scale costs; or a result of `averaging_gain` with ``at``. Limits are drawn where the table has
-        ``low, high``.
+        ``low, high`` for at most three benchmarks.
     x : str
         The column of the cost. All of it positive: a logarithmic axis, except for shares (``at``).
     width, height : int
@@ -49,7 +53,8 @@ def decision_curve(
     every = labelled(frame_of(table, figure, "decision_accuracy", ("decision_accuracy", x)))
     kept = drawable(every, figure, ("decision_accuracy", x)).sort("label", x)
     names = kept["label"].unique().sort().to_list()
-    kept = kept.with_columns(name=pl.col("label").map_elements(shorten, return_dtype=pl.String))
+    short = short_names(names)
+    kept = kept.with_columns(name=pl.col("label").replace_strict(short, return_dtype=pl.String))
     few = len(names) <= len(CATEGORIES)
     logarithmic = x != "at" and ends(kept, x)[0] > 0
     alt = altair()
@@ -59,7 +64,7 @@ def decision_curve(
         axis=quantity_axis(x, tickCount=6, **({} if x == "at" else {"title": f"{x} of a small run"})),
     )
     colour = (
-        alt.Color("name:N", scale=categories([shorten(n) for n in names]), legend=legend(None))
+        alt.Color("name:N", scale=categories(list(short.values())), legend=legend(None))
         if few
         else alt.value(MUTED)
     )
@@ -67,7 +72,7 @@ def decision_curve(
         title="decision accuracy (share of pairs ordered as at the target)", format=".0%", tickCount=6
     )
     base = alt.Chart(inline(_dodged(kept, names, x, logarithmic))).encode(
-        x=across, color=colour, detail="label:N"
+        x=across, color=colour, detail=alt.Detail("label:N")
     )
     y = alt.Y("decision_accuracy:Q", scale=alt.Scale(domain=[0, 1], nice=False), axis=percent)
     layers = [
@@ -75,14 +80,16 @@ def decision_curve(
         .mark_rule(color=MUTED, strokeDash=[4, 3])
         .encode(y=alt.Y("coin:Q"))
     ]
-    limits = few and {"low", "high"} <= set(kept.columns)
+    limits = len(names) <= MOST_LIMITS and {"low", "high"} <= set(kept.columns)
     if limits:
         band = base.transform_filter("isValid(datum.low) && isValid(datum.high)")
-        layers.append(band.mark_rule(opacity=0.45, strokeWidth=1.5).encode(y="low:Q", y2="high"))
+        layers.append(
+            band.mark_rule(opacity=0.45, strokeWidth=1.5).encode(y=alt.Y("low:Q"), y2=alt.Y2("high"))
+        )
     layers += [
         base.mark_line(strokeWidth=1.8, opacity=0.9 if few else 0.5).encode(y=y),
         base.mark_point(filled=True, size=45, opacity=0.95).encode(
-            y=y, tooltip=[alt.Tooltip("label:N"), f"{x}:Q", "decision_accuracy:Q"]
+            y=y, tooltip=[alt.Tooltip("label:N"), alt.Tooltip(f"{x}:Q"), alt.Tooltip("decision_accuracy:Q")]
         ),
     ]
     least, most = ends(kept.sort(x).group_by("label").last(), "decision_accuracy")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import polars as pl
+import polars.selectors as cs
 
 from .._errors import InsufficientDataError, SchemaError
 from .._schema import SCORE_IDENTITY, did_you_mean
@@ -88,8 +89,7 @@ def labelled(table: pl.DataFrame, *, more: Sequence[str] = (), without: Sequence
             break
         if name not in used and distinct.select(*used, name).n_unique() > distinct.select(used).n_unique():
             used.append(name)
-    parts = [_words(name).fill_null("-") for name in used]
-    label = parts[0] if len(parts) == 1 else parts[0] + " · " + pl.concat_str(parts[1:], separator=" · ")
+    label = pl.concat_str([_words(name) for name in used], separator=" · ", ignore_nulls=True)
     return table.with_columns(label.map_elements(printable, return_dtype=pl.String).alias("label"))
 
 
@@ -114,6 +114,27 @@ def shorten(text: str, longest: int = LONGEST) -> str:
     return f"{text[: longest - 2 - tail]}..{text[-tail:]}"
 
 
+def short_names(names: Sequence[str], longest: int = LONGEST) -> dict[str, str]:
+    """Each name shortened; two that would become one are numbered.
+
+    Examples
+    --------
+    >>> short_names(["abcdefgh", "abcxxfgh", "b"], 6)
+    {'abcdefgh': 'ab..gh', 'abcxxfgh': 'ab..gh (2)', 'b': 'b'}
+    """
+    found: dict[str, str] = {}
+    used: set[str] = set()
+    for name in dict.fromkeys(names):
+        short = first = shorten(printable(name), longest)
+        count = 1
+        while short in used:
+            count += 1
+            short = f"{first} ({count})"
+        used.add(short)
+        found[name] = short
+    return found
+
+
 def one_group(table: pl.DataFrame, figure: str, *, without: Sequence[str] = ()) -> str:
     """The name of the only benchmark of a table; an error where there are several."""
     names = (
@@ -131,20 +152,18 @@ def one_group(table: pl.DataFrame, figure: str, *, without: Sequence[str] = ()) 
 
 
 def inline(table: pl.DataFrame) -> Any:
-    """Rows inside the chart: no limit on their number, numbers that JSON cannot hold as null, lists as text."""
+    """Rows inside the chart, as text: no limit on their number, and Altair need not walk through them.
+
+    Numbers that JSON does not have are null, lists are text.
+    """
     flat = table.drop("signature", strict=False).with_columns(
         pl.col(name).cast(pl.List(pl.String)).list.join(";")
         for name, dtype in table.schema.items()
         if isinstance(dtype, pl.List)
     )
-    rows = [
-        {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in row.items()
-        }
-        for row in flat.iter_rows(named=True)
-    ]
-    return altair().InlineData(values=rows)
+    flat = flat.with_columns(pl.when(cs.float().is_finite()).then(cs.float()))
+    alt = altair()
+    return alt.InlineData(values=flat.write_json(), format=alt.JsonDataFormat(type="json"))
 
 
 def ends(table: pl.DataFrame, column: str) -> tuple[float, float]:

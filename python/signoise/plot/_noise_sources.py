@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from ._altair import altair
-from ._frames import drawable, ends, frame_of, inline, labelled, number, shorten, undrawn
+from ._frames import drawable, ends, frame_of, inline, labelled, number, short_names, undrawn
 from ._theme import BAND, CATEGORIES, WIDTH, axis, finish, legend, title
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def noise_sources(
     drawn = drawable(every, figure, ("share_members", "share_step"))
     kept = drawn.sort(["share_members", "label"], descending=[True, False]).head(most)
     left = drawn.height - kept.height
-    names = [shorten(label) for label in kept["label"]]
+    names = list(short_names(kept["label"].to_list()).values())
     kept = kept.with_columns(pl.Series("name", names))
     long = kept.unpivot(shares, index="name", variable_name="source", value_name="share").drop_nulls("share")
     words = {name: word for name, word, _ in _SOURCES}
@@ -80,8 +80,8 @@ def noise_sources(
                 scale=alt.Scale(domain=[w for w, _ in present], range=[c for _, c in present]),
                 legend=legend("Source", orient="top"),
             ),
-            order="order:Q",
-            tooltip=["name:N", "source:N", alt.Tooltip("share:Q", format=".1%")],
+            order=alt.Order("order:Q"),
+            tooltip=[alt.Tooltip("name:N"), alt.Tooltip("source:N"), alt.Tooltip("share:Q", format=".1%")],
         )
     )
     no_seed = every["share_seed"].is_null().all()

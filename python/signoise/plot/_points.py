@@ -88,8 +88,11 @@ def name_layers(
     lines = rows.filter("line")
     if lines.height:
         rule = alt.Chart(inline(lines)).mark_rule(color=MUTED, strokeWidth=0.6)
-        layers.append(encode(rule, "point_x", "point_y").encode(x2="line_x", y2="name_y"))
+        layers.append(encode(rule, "point_x", "point_y").encode(x2=alt.X2("line_x"), y2=alt.Y2("name_y")))
     style = {"align": "left", "baseline": "middle", "fontSize": TEXT}
     halo = alt.Chart(inline(rows)).mark_text(**style, color=PAPER, stroke=PAPER, strokeWidth=3)
     text = alt.Chart(inline(rows)).mark_text(**style, color=INK)
-    return [*layers, *(encode(layer, "name_x", "name_y").encode(text="label:N") for layer in (halo, text))]
+    return [
+        *layers,
+        *(encode(layer, "name_x", "name_y").encode(text=alt.Text("label:N")) for layer in (halo, text)),
+    ]

@@ -58,7 +58,7 @@ def sample_size(
     layers = [
         alt.Chart(inline(kept.drop_nulls(["sd_low", "sd_high"])))
         .mark_area(color=ACCENT, opacity=0.22)
-        .encode(x=x, y="sd_low:Q", y2="sd_high"),
+        .encode(x=x, y=alt.Y("sd_low:Q"), y2=alt.Y2("sd_high")),
         alt.Chart(inline(kept))
         .mark_line(color=ACCENT, strokeWidth=2, point={"size": 30, "filled": True})
         .encode(x=x, y=up),
@@ -75,7 +75,7 @@ def sample_size(
                 )
             )
             words = f" ({number(first['enough_low'])} to {number(first['enough_high'])})"
-        layers.append(enough.mark_rule(color=CATEGORIES[1], strokeWidth=1.6).encode(x="enough:Q"))
+        layers.append(enough.mark_rule(color=CATEGORIES[1], strokeWidth=1.6).encode(x=alt.X("enough:Q")))
         words = f"{first['enough']} instances are enough{words}"
         said.append(f"vertical line: {words}, limits over members")
     ends = kept[y][0], kept[y][-1]

@@ -81,7 +81,7 @@ def scaling_law(
     bands = [band for band in _BANDS if band[0] in line.columns and line[band[0]].count() > 1]
     for low, high, opacity in bands:
         area = alt.Chart(inline(line.drop_nulls([low, high]))).mark_area(color=ACCENT, opacity=opacity)
-        layers.append(area.encode(x=across, y=up(low), y2=high))
+        layers.append(area.encode(x=across, y=up(low), y2=alt.Y2(high)))
     layers.append(
         alt.Chart(inline(line)).mark_line(color=ACCENT, strokeWidth=2).encode(x=across, y=up("predicted"))
     )

@@ -8,12 +8,13 @@ import polars as pl
 
 from ._altair import altair
 from ._frames import drawable, ends, frame_of, inline, labelled, log_domain, number, undrawn
-from ._points import Scale, name_layers
+from ._points import MOST_NAMES, Scale, name_layers
 from ._theme import ACCENT, BAND, HEIGHT, MUTED, SEQUENTIAL, TEXT, WIDTH, axis, finish, legend, title
 
 if TYPE_CHECKING:
     import altair as alt
 
+_NUMBERS = ("snr", "snr_low", "snr_high", "signal", "noise", "decision_accuracy")
 _RATIOS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 
 
@@ -41,7 +42,8 @@ def signal_noise_plane(table: pl.DataFrame, *, width: int = WIDTH, height: int =
     figure = "signal_noise_plane"
     every = labelled(frame_of(table, figure, "report or snr", ("signal", "noise")))
     kept = drawable(every, figure, ("signal", "noise"), positive=("signal", "noise"))
-    kept = kept.with_columns(_near_chance(kept))
+    numbers = [name for name in _NUMBERS if name in kept.columns]
+    kept = kept.with_columns(_near_chance(kept)).select("label", "chance", *numbers)
     x = Scale(*log_domain(*ends(kept, "noise")), width, log=True)
     y = Scale(*log_domain(*ends(kept, "signal")), height, log=True, down=True)
 
@@ -67,21 +69,26 @@ def signal_noise_plane(table: pl.DataFrame, *, width: int = WIDTH, height: int =
         )
 
     alt = altair()
+    few = kept.height <= MOST_NAMES
     lines, names = _iso_lines(x, y, kept)
     layers = [
         placed(
             alt.Chart(inline(lines)).mark_line(color=BAND, strokeWidth=1.2, strokeDash=[5, 3]), "x", "y"
-        ).encode(detail="snr:N"),
+        ).encode(detail=alt.Detail("snr:N")),
         placed(
             alt.Chart(inline(names)).mark_text(
                 color=MUTED, fontSize=TEXT - 1, align="right", baseline="top", dx=-4, dy=3
             ),
             "x",
             "y",
-        ).encode(text="text:N"),
+        ).encode(text=alt.Text("text:N")),
         *(
             placed(
-                alt.Chart(inline(part)).mark_point(size=70, strokeWidth=1.6, opacity=1), "noise", "signal"
+                alt.Chart(inline(part)).mark_point(
+                    size=70 if few else 24, strokeWidth=1.6 if few else 1, opacity=1
+                ),
+                "noise",
+                "signal",
             ).encode(**_encodings(part))
             for part in _by_knowledge(kept)
         ),
@@ -130,7 +137,7 @@ def _encodings(kept: pl.DataFrame) -> dict[str, Any]:
     alt = altair()
     encodings: dict[str, Any] = {"color": _colour(kept, shown=True), "tooltip": _tooltips(kept)}
     encodings["fill"] = _colour(kept, shown=False)
-    if _near_chance(kept).any():
+    if kept["chance"].any():
         encodings["fillOpacity"] = alt.condition(alt.datum.chance, alt.value(0), alt.value(0.85))
     return encodings
 
@@ -164,10 +171,9 @@ def _near_chance(table: pl.DataFrame) -> pl.Series:
 
 def _tooltips(kept: pl.DataFrame) -> list[Any]:
     alt = altair()
-    numbers = ("snr", "snr_low", "snr_high", "signal", "noise", "decision_accuracy")
     return [
         alt.Tooltip("label:N", title="benchmark"),
-        *(alt.Tooltip(f"{name}:Q", format=".3~g") for name in numbers if name in kept.columns),
+        *(alt.Tooltip(f"{name}:Q", format=".3~g") for name in _NUMBERS if name in kept.columns),
     ]
 
 

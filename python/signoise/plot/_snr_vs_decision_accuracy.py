@@ -9,7 +9,7 @@ import polars as pl
 
 from ._altair import altair
 from ._frames import drawable, ends, frame_of, inline, labelled, log_domain, number, undrawn
-from ._points import Scale, name_layers
+from ._points import MOST_NAMES, Scale, name_layers
 from ._theme import ACCENT, CATEGORIES, HEIGHT, WIDTH, axis, finish, title
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def snr_vs_decision_accuracy(
     figure = "snr_vs_decision_accuracy"
     every = labelled(frame_of(table, figure, "report", (snr, "decision_accuracy")))
     kept = drawable(every, figure, (snr, "decision_accuracy"), positive=(snr,))
+    kept = kept.select("label", snr, "decision_accuracy")
     low, high = log_domain(*ends(kept, snr))
     x = Scale(low, high, width, log=True)
     floor = min(0.4, math.floor(ends(kept, "decision_accuracy")[0] * 10) / 10)
@@ -61,10 +62,12 @@ def snr_vs_decision_accuracy(
 
     alt = altair()
     line, said = _fit(kept, snr, low, high)
-    points = alt.Chart(inline(kept)).mark_point(filled=True, size=60, color=ACCENT, opacity=0.85)
+    points = alt.Chart(inline(kept)).mark_point(
+        filled=True, size=60 if kept.height <= MOST_NAMES else 20, color=ACCENT, opacity=0.85
+    )
     layers = [
         placed(points, snr, "decision_accuracy").encode(
-            tooltip=["label:N", f"{snr}:Q", "decision_accuracy:Q"]
+            tooltip=[alt.Tooltip("label:N"), alt.Tooltip(f"{snr}:Q"), alt.Tooltip("decision_accuracy:Q")]
         ),
         *name_layers(kept, snr, "decision_accuracy", x, y, placed),
     ]
@@ -85,7 +88,9 @@ def _fit(kept: pl.DataFrame, snr: str, low: float, high: float) -> tuple[pl.Data
     """The line at both ends of the axis, and the correlation in words."""
     from .._interventions._correlate import correlate
 
-    found = correlate(kept, snr, "decision_accuracy", log10=snr).filter(measure="pearson")
+    found = correlate(kept.rename({"label": "task"}), snr, "decision_accuracy", log10=snr).filter(
+        measure="pearson"
+    )
     r, least, most = found.select("value", "low", "high").row(0)
     if r is None:
         return None, "too few benchmarks, or values that do not vary, for a correlation"

@@ -64,7 +64,9 @@ def subtask_curves(
         x=x, color=alt.Color("rule_name:N", scale=categories(rules), legend=legend("Order"))
     )
     layers = [
-        alt.Chart(inline(random)).mark_area(color=BAND, opacity=0.5).encode(x=x, y=f"{low}:Q", y2=high),
+        alt.Chart(inline(random))
+        .mark_area(color=BAND, opacity=0.5)
+        .encode(x=x, y=f"{low}:Q", y2=alt.Y2(high)),
         alt.Chart(inline(random))
         .mark_line(color=MUTED, strokeDash=[4, 3], strokeWidth=1.4)
         .encode(x=x, y=f"{control}:Q"),
@@ -132,10 +134,10 @@ def subtask_gains(table: pl.DataFrame, *, width: int = WIDTH, height: int | None
     layers = [
         alt.Chart(inline(pl.DataFrame({"one": [1.0]})))
         .mark_rule(color=MUTED, strokeDash=[4, 3])
-        .encode(x="one:Q"),
+        .encode(x=alt.X("one:Q")),
         alt.Chart(inline(limits))
         .mark_rule(color=INK, strokeWidth=1.6)
-        .encode(y=y, x="low_factor:Q", x2="high_factor"),
+        .encode(y=y, x=alt.X("low_factor:Q"), x2=alt.X2("high_factor")),
         alt.Chart(inline(long))
         .mark_point(filled=True, size=80, opacity=1)
         .encode(

@@ -12,7 +12,7 @@ from .._errors import InsufficientDataError, SchemaError, SignoiseWarning
 from .._options import as_columns
 from .._schema import SCORE_IDENTITY
 from ._altair import altair
-from ._frames import inline, labelled, shorten, size
+from ._frames import inline, labelled, short_names, size
 from ._theme import (
     ACCENT,
     CATEGORIES,
@@ -91,11 +91,12 @@ def training_curves(
         raise InsufficientDataError("training_curves: no run has two checkpoints with a score")
     ends = ends.join(points.select(*keys, "label").unique(), on=keys, nulls_equal=True)
     names = panels_of[:most]
+    short = short_names(names)
     points = points.filter(pl.col("label").is_in(names))
     rows = pl.concat(
         [_lines(points, along), _bands(points, ends, along, window), _shades(points, along, window)],
         how="diagonal_relaxed",
-    ).with_columns(panel=pl.col("label").map_elements(shorten, return_dtype=pl.String))
+    ).with_columns(panel=pl.col("label").replace_strict(short, return_dtype=pl.String))
     said = [
         f"shaded: the last {window} checkpoints; bands: their mean ± sd, the noise",
         f"{len(panels_of) - most} more benchmarks are not drawn" if len(panels_of) > most else "",
@@ -107,7 +108,7 @@ def training_curves(
     metrics = points["metric"].unique().to_list()
     chart = _panel(_Colours(points), along, f"score ({metrics[0]})" if len(metrics) == 1 else "score")
     chart = chart.properties(width=width, height=height)
-    grid = panels(chart, inline(rows), [shorten(name) for name in names], columns=columns)
+    grid = panels(chart, inline(rows), list(short.values()), columns=columns)
     return finish(grid, title("Training curves", said), text, width=None, height=None)
 
 
@@ -153,13 +154,15 @@ def _panel(colour: _Colours, along: str, unit: str) -> Any:
     return alt.layer(
         base.transform_filter("datum.kind == 'window'")
         .mark_rect(color=GRID, opacity=0.6)
-        .encode(x="from:Q", x2="to"),
+        .encode(x=alt.X("from:Q"), x2=alt.X2("to")),
         base.transform_filter("datum.kind == 'noise'")
         .mark_rect(opacity=0.3)
-        .encode(x="from:Q", x2="to", y="low:Q", y2="high", color=colour.encoding),
+        .encode(
+            x=alt.X("from:Q"), x2=alt.X2("to"), y=alt.Y("low:Q"), y2=alt.Y2("high"), color=colour.encoding
+        ),
         base.transform_filter("datum.kind == 'score'")
         .mark_line(strokeWidth=1.2, opacity=colour.opacity)
-        .encode(x=x, y=y, color=colour.encoding, detail="run:N"),
+        .encode(x=x, y=y, color=colour.encoding, detail=alt.Detail("run:N")),
     )
 
 
