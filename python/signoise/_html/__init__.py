@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from importlib import import_module
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from .._whole_file import write_whole
@@ -26,7 +28,11 @@ def write_page(
     process that draws starts first: it warms up while the report is computed.
     """
     with Renderer() as renderer:
+        # Most of a report is computed outside the interpreter, which can import Altair meanwhile.
+        importing = Thread(target=import_module, args=("altair",), daemon=True)
+        importing.start()
         report = make()
+        importing.join()
         from ._page import page
 
         text = page(report, renderer, command=command, advice=advice(report) if advice is not None else ())

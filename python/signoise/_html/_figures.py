@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import polars as pl
@@ -48,7 +49,7 @@ class NotHere(Exception):
 
 def figures(report: Report, hand_over: Callable[[Figure], None]) -> list[Figure | Absent]:
     """All figures in the order of the page; each is handed over as soon as it is there."""
-    chosen = choose(report)
+    chosen, compared = choose(report), _Compared(report)
     makers: list[tuple[str, Callable[[], Figure]]] = [
         ("Signal and noise", lambda: _plane(report)),
         ("SNR and decision accuracy", lambda: _correlation(report)),
@@ -57,8 +58,8 @@ def figures(report: Report, hand_over: Callable[[Figure], None]) -> list[Figure 
         ("Law of scale", lambda: _law(report)),
         ("Subtasks", lambda: _subtasks(report)),
         ("Sources of noise", lambda: _sources(report, chosen)),
-        ("Comparison of models", lambda: _comparison(report)),
-        ("Ranks of models", lambda: _ranks(report)),
+        ("Comparison of models", compared.matrix),
+        ("Ranks of models", compared.ranks),
     ]
     found: list[Figure | Absent] = []
     for name, make in makers:
@@ -291,31 +292,42 @@ def _without_strict(shared: Any) -> dict[str, Any]:
     return {name: value for name, value in shared.items() if name != "strict"}
 
 
-def _comparison(report: Report) -> Figure:
-    from .._compare import compare
+class _Compared:
+    """One benchmark's comparisons, which two figures draw."""
 
-    scores, options, name = _one_benchmark(report)
-    table = compare(scores, **options)
-    return Figure(
-        "Comparison of models",
-        plot.comparison_matrix(table),
-        f"Last checkpoints on {name}; significance adjusted for the number of pairs (Holm).",
-        table.drop("signature", "flags"),
-    )
+    def __init__(self, report: Report) -> None:
+        self.report = report
 
+    @cached_property
+    def scores(self) -> tuple[Any, dict[str, Any], str]:
+        return _one_benchmark(self.report)
 
-def _ranks(report: Report) -> Figure:
-    from .._compare import compare
-    from .._rank import rank
+    @cached_property
+    def pairs(self) -> pl.DataFrame:
+        from .._compare import compare
 
-    scores, options, name = _one_benchmark(report)
-    table = rank(scores, direction=report.basis.direction, **options)
-    return Figure(
-        "Ranks of models",
-        plot.critical_difference(table, comparisons=compare(scores, **options)),
-        f"Last checkpoints on {name}. What another seed or checkpoint would give is not in these intervals.",
-        table.drop("signature", "flags"),
-    )
+        scores, options, _ = self.scores
+        return compare(scores, **options)
+
+    def matrix(self) -> Figure:
+        return Figure(
+            "Comparison of models",
+            plot.comparison_matrix(self.pairs),
+            f"Last checkpoints on {self.scores[2]}; significance adjusted for the number of pairs (Holm).",
+            self.pairs.drop("signature", "flags"),
+        )
+
+    def ranks(self) -> Figure:
+        from .._rank import rank
+
+        scores, options, name = self.scores
+        table = rank(scores, direction=self.report.basis.direction, **options)
+        return Figure(
+            "Ranks of models",
+            plot.critical_difference(table, comparisons=self.pairs),
+            f"Last checkpoints on {name}. What another seed or checkpoint would give is not in these intervals.",
+            table.drop("signature", "flags"),
+        )
 
 
 def _one_benchmark(report: Report) -> tuple[Any, dict[str, Any], str]:

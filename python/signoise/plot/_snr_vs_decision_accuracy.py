@@ -88,9 +88,9 @@ def _fit(kept: pl.DataFrame, snr: str, low: float, high: float) -> tuple[pl.Data
     """The line at both ends of the axis, and the correlation in words."""
     from .._interventions._correlate import correlate
 
-    found = correlate(kept.rename({"label": "task"}), snr, "decision_accuracy", log10=snr).filter(
-        measure="pearson"
-    )
+    found = correlate(
+        kept.rename({"label": "task"}), snr, "decision_accuracy", log10=snr, n_resamples=1
+    ).filter(measure="pearson")
     r, least, most = found.select("value", "low", "high").row(0)
     if r is None:
         return None, "too few benchmarks, or values that do not vary, for a correlation"
