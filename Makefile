@@ -35,8 +35,8 @@ build: $(VENV)/.dev
 lint: build
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	$(BIN)/ruff format --check python tests benches
-	$(BIN)/ruff check python tests benches
+	$(BIN)/ruff format --check python tests benches docs/figures
+	$(BIN)/ruff check python tests benches docs/figures
 	$(BIN)/python -m mypy
 	$(BIN)/python -m mypy.stubtest signoise._core
 
