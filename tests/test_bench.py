@@ -81,7 +81,7 @@ def test_scores_that_a_verb_refuses_say_so() -> None:
 
 
 def test_stages_of_training_make_sides() -> None:
-    table = bench(sn.example_scores().filter(params=150_000_000), repeats=1)
+    table = bench(sn.simulate(tasks=1, recipes=4, params=1e9, checkpoints=6)[0], repeats=1)
     assert table["same_answer"].all()
 
 

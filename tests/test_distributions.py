@@ -106,13 +106,14 @@ def test_chi_square_of_large_df_has_the_right_probability(df: float) -> None:
         assert stats.norm.cdf(z) == pytest.approx(p, rel=1e-5)
 
 
-@pytest.mark.parametrize("members", [2, 3, 8, 25, 200])
-@pytest.mark.parametrize("df", [1, 2.5, 10, 60.5, 1000])
+@pytest.mark.parametrize("members", [2, 8, 200])
+@pytest.mark.parametrize("df", [1, 10.5, 1000])
 def test_studentised_range_equals_scipy(members: int, df: float) -> None:
-    p = np.array([0.0005, 0.025, 0.5, 0.9, 0.975, 0.9995])
-    q = core.studentised_range_quantile(p, np.full(6, float(members)), np.full(6, float(df)))
+    # SciPy takes seconds for a few quantiles; finer grids stand against quadrature below.
+    p = np.array([0.0005, 0.5, 0.975])
+    q = core.studentised_range_quantile(p, np.full(3, float(members)), np.full(3, float(df)))
     np.testing.assert_allclose(q, stats.studentized_range.ppf(p, members, df), rtol=1e-8)
-    found = core.studentised_range_cdf(q, np.full(6, float(members)), np.full(6, float(df)))
+    found = core.studentised_range_cdf(q, np.full(3, float(members)), np.full(3, float(df)))
     np.testing.assert_allclose(found, p, rtol=1e-11)
 
 

@@ -375,6 +375,42 @@ def test_incomplete_checkpoints_are_left_out_aloud() -> None:
     assert found["snr"][-1] == pytest.approx(expected["snr"][0], rel=1e-12)
 
 
+def test_prediction_errors_of_unions() -> None:
+    sizes = [1e8, 2e8, 4e8, 8e8, 1.6e9, 6.4e9]
+    scores, _ = sn.simulate(tasks=5, recipes=1, params=sizes, checkpoints=6, rng_seed=3)
+    scores = scores.with_columns(value=pl.col("value") + 0.05 * pl.col("tokens").log10() - 0.4)
+    sides = {"ladder_train": "params < 5e9", "ladder_target": "params > 5e9"}
+    plain = {
+        "train": sides["ladder_train"],
+        "target": sides["ladder_target"],
+        "interval": "none",
+        "n_resamples": 0,
+    }
+    options: dict[str, Any] = {"groups": {"suite": "task-*"}, "rules": "snr", "n_random": 3}
+    found = sn.filter_subtasks(scores, **options, **sides)
+
+    def error(tasks: list[str], rows: pl.DataFrame) -> float:
+        whole = sn.prediction_error(rows, groups={"union": tasks}, **plain)
+        return whole.filter(task="union")["prediction_error"].mean()  # type: ignore[return-value]
+
+    chosen = found["subtask"].to_list()
+    for k in (1, 3, 5):
+        assert found["prediction_error"][k - 1] == pytest.approx(error(chosen[:k], scores), rel=1e-6)
+    assert found["prediction_control"][-1] == pytest.approx(found["prediction_error"][-1], rel=1e-9)
+    assert (found["prediction_control_low"] <= found["prediction_control_high"]).all()
+    # The SNR is what it is without a ladder; a run that lacks a subtask is none of its rungs.
+    assert found["snr"].equals(sn.filter_subtasks(scores, **options)["snr"])
+    lacking = (pl.col("run") == scores["run"][0]) & (pl.col("task") == chosen[0])
+    with pytest.warns(sn.DroppedRowsWarning, match="lack some of the 5 subtasks"):
+        fewer = sn.filter_subtasks(scores.filter(~lacking), **options, **sides)
+    rest = scores.filter(pl.col("run") != scores["run"][0])
+    assert fewer["prediction_error"][-1] == pytest.approx(error(chosen, rest), rel=1e-6)
+    few = sn.filter_subtasks(scores.filter(pl.col("params").is_in([10**8, 64 * 10**8])), **options, **sides)
+    assert few["prediction_error"].null_count() == few.height
+    with pytest.raises(sn.OptionError, match="both needed"):
+        sn.filter_subtasks(scores, **options, ladder_train="params < 5e9")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -31,10 +32,12 @@ if TYPE_CHECKING:
     from ._compare import compare
     from ._decisions import decision_accuracy
     from ._examples import example_scores
+    from ._interventions._advise import advise
     from ._interventions._averaging_gain import averaging_gain
     from ._interventions._benchmark_agreement import benchmark_agreement
     from ._interventions._benchmark_preferences import benchmark_preferences
     from ._interventions._choice_metrics import choice_metrics
+    from ._interventions._choose_metric import choose_metric
     from ._interventions._choose_window import choose_window
     from ._interventions._compare_metrics import compare_metrics
     from ._interventions._correlate import correlate
@@ -95,6 +98,7 @@ __all__ = [
     "SignoiseWarning",
     "StoreError",
     "UnknownMetricError",
+    "advise",
     "aggregate",
     "average_checkpoints",
     "averaging_gain",
@@ -102,6 +106,7 @@ __all__ = [
     "benchmark_preferences",
     "bootstrap",
     "choice_metrics",
+    "choose_metric",
     "choose_window",
     "compare",
     "compare_metrics",
@@ -148,12 +153,14 @@ __all__ = [
 
 # A verb brings Polars and NumPy with it, so each is imported when it is first asked for: `import signoise` stays light.
 _HOMES = {
+    "advise": "_interventions._advise",
     "aggregate": "_aggregate",
     "average_checkpoints": "_checkpoints",
     "averaging_gain": "_interventions._averaging_gain",
     "benchmark_agreement": "_interventions._benchmark_agreement",
     "benchmark_preferences": "_interventions._benchmark_preferences",
     "bootstrap": "_bootstrap",
+    "choose_metric": "_interventions._choose_metric",
     "choose_window": "_interventions._choose_window",
     "choice_metrics": "_interventions._choice_metrics",
     "compare": "_compare",
@@ -204,6 +211,7 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+        _register()
     elif name in ("plot", "reference"):
         value = import_module(f".{name}", __name__)
     elif name == "__version__":
@@ -216,3 +224,18 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+def _register() -> None:
+    """Frames get the attribute ``signoise``, once, as soon as there is a Polars to have them."""
+    global _registered  # noqa: PLW0603 (a namespace is of the process)
+    if not _registered:
+        _registered = True
+        from ._namespace import register
+
+        register()
+
+
+_registered = False
+if "polars" in sys.modules:
+    _register()

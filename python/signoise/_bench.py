@@ -96,7 +96,8 @@ def bench(source: Scores | None = None, *, repeats: int = 3, threads: int | None
     --------
     >>> import signoise as sn
     >>> from signoise._bench import bench
-    >>> bench(sn.example_scores(), repeats=1)["same_answer"].all()
+    >>> scores, _ = sn.simulate(tasks=1, recipes=4, checkpoints=4)
+    >>> bench(scores, repeats=1)["same_answer"].all()
     True
     """
     check_count("repeats", repeats)

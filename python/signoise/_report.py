@@ -373,10 +373,10 @@ def _given_sides(small: Filter, target: Filter) -> Sides:
 
 def default_sides(frame: pl.DataFrame) -> Sides | None:
     """Two sides of a decision accuracy that these scores allow: two scales, else two stages of training."""
-    return _scale_sides(frame) or _stage_sides(frame)
+    return scale_sides(frame) or _stage_sides(frame)
 
 
-def _scale_sides(frame: pl.DataFrame) -> Sides | None:
+def scale_sides(frame: pl.DataFrame) -> Sides | None:
     """The largest size and one well below it that share recipes."""
     if not {"recipe", "params"} <= set(frame.columns):
         return None

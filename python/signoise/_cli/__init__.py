@@ -33,6 +33,7 @@ COMMANDS = {
     "laws": "fit",
     "subtasks": "subtasks",
     "metrics": "metrics",
+    "advise": "advise",
     "simulate": "simulate",
     "demo": "demo",
     "bench": "bench",

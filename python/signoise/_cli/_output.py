@@ -116,6 +116,8 @@ class Result:
     """Sentences above the table, where a person reads it."""
     lines: Sequence[str] = ()
     """Sentences below the table; messages where the table goes to a program."""
+    said: tuple[str, ...] = ()
+    """Columns that `opening` spells out: they are in files, and not shown again to a person."""
 
 
 def emit(session: Session, result: Result, *, output: Path | None, as_json: bool) -> None:
@@ -334,7 +336,7 @@ def _without_signature(table: pl.DataFrame) -> tuple[pl.DataFrame, str | None]:
 
 def _print_plain(result: Result) -> None:
     """All rows and columns, aligned by spaces; no colour, no lines."""
-    shown, signature = _without_signature(result.table)
+    shown, signature = _without_signature(result.table.drop(result.said))
     cells = _Cells(shown, nothing=NOTHING)
     rows = [tuple(_printable(name) for name in shown.columns), *cells.rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -366,7 +368,7 @@ def _print_terminal(result: Result) -> None:
     from rich.text import Text
 
     console = Console(highlight=False, markup=False, emoji=False)
-    shown, signature = _without_signature(result.table)
+    shown, signature = _without_signature(result.table.drop(result.said))
     notes = []
     empty = [name for name in shown.columns if shown.height and shown[name].null_count() == shown.height]
     empty = [name for name in empty if name not in result.by]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import click
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import polars as pl
 
@@ -88,6 +91,16 @@ def split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict
     return reading, writing, {name: value for name, value in options.items() if value is not None}
 
 
+def check_known(verb: str, options: Mapping[str, Any], mode: str) -> None:
+    """Options of a command with several verbs: one that this verb does not know is wrong usage, not passed over."""
+    import signoise
+
+    known = {*inspect.signature(getattr(signoise, verb)).parameters, "sources", "format", "output", "as_json"}
+    strange = [name for name, value in options.items() if value is not None and name not in known]
+    if strange:
+        raise click.UsageError(f"--{strange[0].replace('_', '-')} has no meaning {mode}")
+
+
 def run_verb(
     session: Session,
     name: str,
@@ -105,32 +118,47 @@ def run_verb(
     """
     import signoise
 
-    from .._store._verbs import as_store
     from ._output import Result, emit
 
     reading, writing, given = split(options)
-    store = as_store(list(reading["sources"]))
-    with contextlib.ExitStack() as closing:
-        if store is not None:
-            scores: Any = store
-        elif whole:
-            opened = open_sources(session, **reading, strict=given.get("strict"))
-            if opened.columns is not None:
-                given["columns"] = opened.columns
-            scores = opened.frame
-        else:
-            from .._readers import Spool
-
-            spool = Spool(given.get("by", ()), given.get("where")) if spooled else None
-            if spool is not None:
-                closing.enter_context(spool)
-            scores = open_dumps(session, **reading, strict=given.get("strict"), spool=spool)
-            scores.row_progress = session.progress.rows
-            session.progress.rows(0, scores.report.rows)
-            if scores.tables and reading["columns"]:
-                given["columns"] = reading["columns"]
+    with given_scores(session, reading, given, whole=whole, spooled=spooled) as scores:
         table = getattr(signoise, name)(scores, **given)
-        if not whole and store is None:
-            tell_checks(session, scores.report)
     said = () if lines is None else lines(table)
     emit(session, Result(table, by=tuple(given.get("by", ())) or by, lines=said), **writing)
+
+
+@contextlib.contextmanager
+def given_scores(
+    session: Session,
+    reading: Mapping[str, Any],
+    given: dict[str, Any],
+    *,
+    whole: bool,
+    spooled: bool,
+) -> Iterator[Any]:
+    """What a verb gets of the sources; column names that it has to hear of go to `given`."""
+    from .._store._verbs import as_store
+
+    strict = given.get("strict")
+    if (store := as_store(list(reading["sources"]))) is not None:
+        yield store
+        return
+    if whole:
+        opened = open_sources(session, **reading, strict=strict)
+        if opened.columns is not None:
+            given["columns"] = opened.columns
+        yield opened.frame
+        return
+    from .._readers import Spool
+
+    with contextlib.ExitStack() as closing:
+        spool = Spool(given.get("by", ()), given.get("where")) if spooled else None
+        if spool is not None:
+            closing.enter_context(spool)
+        dumps = open_dumps(session, **reading, strict=strict, spool=spool)
+        dumps.row_progress = session.progress.rows
+        session.progress.rows(0, dumps.report.rows)
+        if dumps.tables and reading["columns"]:
+            given["columns"] = reading["columns"]
+        yield dumps
+        tell_checks(session, dumps.report)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import click
 
 from . import _options as option
 from ._run import Command, Session
-from ._source import run_verb
+from ._source import check_known, run_verb
 
 
 def _numbers(kind: type[int] | type[float]) -> Any:
@@ -109,7 +108,8 @@ def average(session: Session, *, gain: bool, choose: bool, **options: Any) -> No
     if gain and choose:
         raise click.UsageError("--gain and --choose make different tables; give one of them")
     verb = "averaging_gain" if gain else "choose_window" if choose else "average_checkpoints"
-    _check(verb, options)
+    mode = "with --gain" if gain else "with --choose" if choose else "without --gain or --choose"
+    check_known(verb, options, mode)
     if choose:
         for name in ("side", "at"):
             if options[name] is not None:
@@ -117,16 +117,3 @@ def average(session: Session, *, gain: bool, choose: bool, **options: Any) -> No
                     raise click.UsageError(f"--choose takes one --{name}, got {len(options[name])}")
                 options[name] = options[name][0]
     run_verb(session, verb, options)
-
-
-def _check(verb: str, options: dict[str, Any]) -> None:
-    """Options that the verb does not know are wrong usage, not something to pass over."""
-    import signoise
-
-    known = {*inspect.signature(getattr(signoise, verb)).parameters, "sources", "format", "output", "as_json"}
-    strange = [name for name, value in options.items() if value is not None and name not in known]
-    if strange:
-        mode = {"averaging_gain": "with --gain", "choose_window": "with --choose"}.get(
-            verb, "without --gain or --choose"
-        )
-        raise click.UsageError(f"--{strange[0].replace('_', '-')} has no meaning {mode}")

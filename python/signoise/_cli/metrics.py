@@ -8,7 +8,7 @@ import click
 
 from . import _options as option
 from ._run import Command, Session
-from ._source import run_verb
+from ._source import check_known, run_verb
 
 
 @click.command(
@@ -17,9 +17,13 @@ from ._source import run_verb
         "signoise metrics results/ --by task --window 10",
         'signoise metrics results/ --small "params = 150000000" --target "params = 1e9" --primary acc_norm '
         "-o metrics.csv",
+        'signoise metrics results/ --choose --small "params = 150000000" --target "params = 1e9"',
     ),
 )
 @option.sources
+@click.option(
+    "--choose", is_flag=True, help="The best metric of each task, and its gain on runs it was not chosen on."
+)
 @click.option(
     "--metric", "metrics", multiple=True, metavar="NAMES", callback=option.words, help="To compare.  [all]"
 )
@@ -49,19 +53,26 @@ from ._source import run_verb
     default=None,
     help="Compute metrics from the log-likelihoods of choices in dumps.  [choices]",
 )
+@click.option(
+    "--n-splits", type=click.IntRange(min=1), metavar="N", help="Random halves, for --choose.  [20]"
+)
 @option.direction
 @option.order
 @option.confidence_level
+@option.rng_seed
 @option.groups
 @option.duplicates
 @option.writing
 @option.running
 @click.pass_obj
-def metrics(session: Session, **options: Any) -> None:
+def metrics(session: Session, *, choose: bool, **options: Any) -> None:
     """Which metric of a task separates models, wobbles least and decides best?
 
     decision_accuracy is that of a metric at small scale for the primary metric at the target, difference what
     that is above the primary metric's own; snr_gain the logarithm of the ratio of the SNRs; both with limits
-    over members. best_in_sample is selected on these data: it looks better than it is.
+    over members. best_in_sample is selected on these data: it looks better than it is. With --choose a row for
+    each task: the metric that half of the members choose, and its gain on the other half.
     """
-    run_verb(session, "compare_metrics", options, by=("task", "metric"), whole=False, spooled=False)
+    verb = "choose_metric" if choose else "compare_metrics"
+    check_known(verb, options, "with --choose" if choose else "without --choose")
+    run_verb(session, verb, options, by=("task", "metric"), whole=False, spooled=False)

@@ -11,7 +11,7 @@ from ._run import Command, Session
 from ._source import open_sources, split
 
 #: Options of one of the two verbs alone.
-_OF_CURVES = ("small", "target", "match", "decision_score", "direction")
+_OF_CURVES = ("small", "target", "match", "decision_score", "ladder_train", "ladder_target", "direction")
 _OF_GAINS = ("sizes", "n_splits", "gap", "split_checkpoints", "split_instances", "cluster")
 _BY = ("task", "metric", "rule", "size", "against", "n_subtasks")
 
@@ -57,6 +57,10 @@ decisions = option.together(
         type=click.Choice(["final", "mean"]),
         help="Last checkpoint, or mean of the window.  [final]",
     ),
+    option.filter_option(
+        "--ladder-train", "Runs to learn a law of scale from; --curves show prediction errors."
+    ),
+    option.filter_option("--ladder-target", "Runs to predict by it."),
     option.direction,
 )
 

@@ -20,7 +20,7 @@ from .._options import check_choice, check_count, check_level, check_seed, signa
 from .._scores import Filter, Groups, Scores
 from .._status import Statuses, check_strict, flag_lists, result_column
 from ._averages import HOWS
-from ._jackknife import jackknife_stderr, t_margin
+from ._jackknife import jackknife_stderr, t_margin, t_p_value
 from ._member_halves import Values, agreement_values, cross_fitted, log_snr_values, random_halves
 from ._smoothed import (
     SIDES,
@@ -124,7 +124,8 @@ def choose_window(
         ``candidates`` (windows for which there are enough checkpoints); ``window``, the best one for all members in
         that block, and ``window_share``, the share of the halves that chose it; ``gain_in_sample`` (of the window that
         is best on the very half it is evaluated on), ``gain`` (of the one that the other half chose) with ``gain_low,
-        gain_high``, ``optimism`` (their difference); ``status, flags, signature``.
+        gain_high`` and the two-sided ``p_value`` of no gain, ``optimism`` (their difference); ``status, flags,
+        signature``.
 
     Undefined when
         Fewer than 4 members, or checkpoints for no window but 1 (``too_few``); an SNR that is not finite on some half
@@ -418,7 +419,8 @@ def _table(
     encoded = study.encoded
     n_groups = len(encoded.groups)
     n = columns["n_members"]
-    margin = t_margin(columns.pop("stderr"), n, level)
+    stderr = columns.pop("stderr")
+    margin = t_margin(stderr, n, level)
     gain, in_sample = columns["gain"], columns["gain_in_sample"]
     statuses = Statuses(n_groups)
     statuses.set("too_few", (n < _LEAST_MEMBERS) | (usable.sum(axis=1) < 2))
@@ -443,6 +445,7 @@ def _table(
         result_column("gain", gain),
         result_column("gain_low", gain - margin),
         result_column("gain_high", gain + margin),
+        result_column("p_value", t_p_value(gain, stderr, n)),
         result_column("optimism", in_sample - gain),
         statuses.column(),
         flag_lists(flags, n_groups),

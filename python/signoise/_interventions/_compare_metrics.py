@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from .._decision_sides import encode_sides
-from .._decisions import FEW_MEMBERS, TIES, side_scores
+from .._decisions import FEW_MEMBERS, TIES
 from .._duplicates import Duplicates
-from .._encode import Encoded, encode
-from .._errors import OptionError, SchemaError, SignoiseWarning
+from .._encode import Encoded
+from .._errors import OptionError
 from .._laws import prediction_error
-from .._measure import check_settings, measure, member_scores
-from .._metrics import direction as direction_of
-from .._metrics import is_accuracy
-from .._options import as_columns, check_choice, check_count, check_level, signature
-from .._schema import as_expression, did_you_mean
-from .._scores import Filter, Groups, Scores, load, note_key, warn_notes
+from .._measure import check_settings, measure
+from .._options import check_choice, check_count, check_level, signature
+from .._schema import as_expression
+from .._scores import Filter, Groups, Scores
 from .._status import FLAGS, check_strict, flag_lists
-from ._choice_metrics import DEFAULT
-from ._metric_differences import SignalRows, agreement, agreement_difference, snr_gain
-from ._with_choices import with_choices
+from ._metric_differences import agreement, agreement_difference, snr_gain
+from ._metric_table import MetricTable, Pairs, open_metrics, primary_in_words
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
-
-#: What a task is usually judged by, in order: the first that it has is its primary metric.
-PRIMARY = (
-    *("primary_score", "acc_norm", "acc_per_char", "acc", "acc_raw", "accuracy", "exact_match"),
-    *("pass@1", "pass_at_1"),
-)
 
 
 def compare_metrics(
@@ -162,76 +151,41 @@ def compare_metrics(
     check_choice("ties", ties, TIES)
     check_level(confidence_level)
     check_count("window", window)
-    if target is not None and small is None:
-        raise OptionError('target needs small, e.g. small="params = 150000000", target="params = 1e9"')
     if (ladder_train is None) != (ladder_target is None):
         raise OptionError("ladder_train and ladder_target are both needed, or neither")
-    by = tuple(name for name in as_columns(by) if name != "metric")
-    sides = {name: side for name, side in (("small", small), ("target", target)) if side is not None}
-    expressions = {name: as_expression(side, name) for name, side in sides.items()}
-    for name, expression in expressions.items():
-        if "metric" in expression.meta.root_names():
-            raise OptionError(f"{name} names the metric, which is what is compared; use metrics and primary")
-    named = [primary] if isinstance(primary, str) else list((primary or {}).values())
-    wanted = None if metrics is None else [*as_columns(metrics), *named]
-    # What may turn out to be primary is needed, whatever is shown.
-    needed = None if wanted is None else [*wanted, *(PRIMARY if primary is None else ())]
-    if choices:
-        computed = DEFAULT if needed is None else [name for name in DEFAULT if name in needed]
-        scores, columns = with_choices(scores, computed, columns=columns, strict=strict, threads=threads)
     ladder = [as_expression(side, name) for name, side in _ladder(ladder_train, ladder_target).items()]
-    table = load(
+    table = open_metrics(
         scores,
-        columns=columns,
+        metrics=metrics,
+        primary=primary,
+        small=small,
+        target=target,
+        match=match,
+        by=by,
         where=where,
+        use=[*(("params", "tokens", "flops") if ladder else ()), *ladder],
+        choices=choices,
+        direction=direction,
+        order=order,
         groups=groups,
-        use=[
-            *by,
-            *(as_columns(match) if match else ("recipe", "run")),
-            *(("params", "tokens", "flops") if ladder else ()),
-            order,
-            *expressions.values(),
-            *ladder,
-        ],
+        columns=columns,
         duplicates=duplicates,
         strict=strict,
         threads=threads,
     )
-    warn_notes(table.notes)
-    frame = _of_metrics(table.frame, needed, wanted or named, direction)
-    key = [*by, "metric"]
-    if sides:
-        placed = encode_sides(
-            frame,
-            sides,
-            by=key,
-            match=match if match or target is not None else "run",
-            order=order,
-            columns=columns,
-            duplicates=duplicates,
-        )
-        encoded, members, left = placed.encoded, placed.members, placed.left
-    else:
-        members, left = (as_columns(match) if match else ("run",)), []
-        encoded = encode(frame, by=key, members=members, order=order, duplicates=duplicates)
-    note_key(encoded, [name for name in key if name not in left])
-
-    pairs = _paired(encoded, primary)
-    measured = _measured(encoded, members, small=small, window=window, order=order, level=confidence_level)
-    columns_of = _signal_columns(encoded, measured, pairs, small, window, confidence_level, threads)
+    encoded, pairs = table.encoded, table.pairs
+    measured = _measured(table, window=window, order=order, level=confidence_level)
+    columns_of = _signal_columns(table, measured, window, confidence_level, threads)
     if target is not None:
-        a, b = (
-            _dense(encoded, side_scores(encoded, name, score, window, left, direction, 0.0, threads))
-            for name in sides
-        )
+        a, b = table.decision_scores(score, window, direction, threads)
         columns_of |= _decision_columns(a, b, pairs, ties, confidence_level, threads)
     text = signature(
         "compare_metrics",
-        metrics=wanted,
-        primary=_words(primary),
+        metrics=table.wanted,
+        primary=primary_in_words(primary),
         small=small,
         target=target,
-        match=members,
+        match=table.members,
         score=score if target is not None else None,
         window=window,
         ties=ties if target is not None else None,
@@ -241,10 +195,10 @@ def compare_metrics(
         interval="delete_one_member",
         level=confidence_level,
     )
-    result = _result(encoded, measured, pairs, columns_of, wanted, text)
+    result = _result(encoded, measured, pairs, columns_of, table.wanted, text)
     if ladder_train is not None and ladder_target is not None:
         errors = _ladder_errors(
-            frame, result, ladder_train, ladder_target, encoded.by, direction, order, threads
+            table.frame, result, ladder_train, ladder_target, encoded.by, direction, order, threads
         )
         at = result.columns.index("best_in_sample")
         result = result.insert_column(at, errors)
@@ -253,106 +207,17 @@ def compare_metrics(
     return result
 
 
-def _words(primary: str | Mapping[str, str] | None) -> str | Sequence[str] | None:
-    """As a signature has it."""
-    return [f"{task}={name}" for task, name in primary.items()] if isinstance(primary, Mapping) else primary
-
-
 def _ladder(train: Filter, target: Filter) -> dict[str, pl.Expr | str]:
     sides = {"ladder_train": train, "ladder_target": target}
     return {name: side for name, side in sides.items() if side is not None}
 
 
-def _of_metrics(
-    frame: pl.DataFrame,
-    needed: Sequence[str] | None,
-    named: Sequence[str],
-    direction: Mapping[str, str] | None,
-) -> pl.DataFrame:
-    """Rows of the metrics that are needed, those of a known direction if nothing says which."""
-    known = frame["metric"].unique().drop_nulls().sort().to_list()
-    for name in named:
-        if name not in known:
-            raise SchemaError(
-                f"metrics, primary: there are no scores of metric {name!r}{did_you_mean(name, known)} (there are "
-                f"{', '.join(known)})"
-            )
-    if needed is not None:
-        return frame.filter(pl.col("metric").is_in(needed))
-    unknown = [name for name in known if direction_of(name, direction) is None and name not in named]
-    if unknown and len(unknown) < len(known):
-        warnings.warn(
-            f"metrics of no known direction are left out: {', '.join(unknown)}; declare it with "
-            f'direction={{"{unknown[0]}": "higher"}} or --direction {unknown[0]}=higher, or name them in metrics',
-            SignoiseWarning,
-            stacklevel=3,
-        )
-        return frame.filter(~pl.col("metric").is_in(unknown))
-    return frame
-
-
-# --- which metric is compared with which
-
-
-@dataclass(frozen=True)
-class _Pairs:
-    """The primary metric of each group of one metric."""
-
-    primary: Ints
-    """Group of the primary metric of the same task; -1 without one."""
-
-    @property
-    def known(self) -> NDArray[np.bool_]:
-        """Groups with another metric to be compared with."""
-        return (self.primary >= 0) & (self.primary != np.arange(len(self.primary)))
-
-    @property
-    def partner(self) -> Ints:
-        """The primary metric's group, or the group itself."""
-        return np.where(self.primary >= 0, self.primary, np.arange(len(self.primary)))
-
-
-def _paired(encoded: Encoded, primary: str | Mapping[str, str] | None) -> _Pairs:
-    rest = [name for name in encoded.by if name != "metric"]
-    groups = encoded.groups.select(*rest, "metric").with_row_index("__group")
-    out = np.full(groups.height, -1, dtype=np.intp)
-    for _, part in groups.group_by(rest, maintain_order=True) if rest else [((), groups)]:
-        found = dict(zip(part["metric"].to_list(), part["__group"].to_list(), strict=True))
-        name = _primary_of(part, found, primary)
-        if name is not None:
-            out[part["__group"].to_numpy()] = found[name]
-    if (out < 0).all():
-        names = groups["metric"].unique().drop_nulls().sort().to_list()
-        raise OptionError(
-            f"which metric counts is not known (there are {', '.join(names)}): name it, e.g. "
-            f'primary="{names[0]}" or --primary {names[0]}'
-        )
-    return _Pairs(out)
-
-
-def _primary_of(
-    part: pl.DataFrame, found: Mapping[str, int], primary: str | Mapping[str, str] | None
-) -> str | None:
-    """The primary metric among those that one task has."""
-    if isinstance(primary, str):
-        return primary if primary in found else None
-    task = part["task"][0] if "task" in part.columns else None
-    if primary is not None and task is not None and task in primary:
-        return primary[task] if primary[task] in found else None
-    listed = next((name for name in PRIMARY if name in found), None)
-    accuracies = sorted(name for name in found if is_accuracy(name))
-    if listed is not None or accuracies or len(found) == 1:
-        return listed or (accuracies or list(found))[0]
-    return None
-
-
 # --- signal and noise
 
 
-def _measured(
-    encoded: Encoded, members: Sequence[str], *, small: Filter, window: int, order: str, level: float
-) -> dict[bool, pl.DataFrame]:
+def _measured(table: MetricTable, *, window: int, order: str, level: float) -> dict[bool, pl.DataFrame]:
     """What `snr` says of each group, relative and absolute."""
+    encoded, small = table.encoded, table.sides.get("small")
     if small is not None:
         masks = dict.fromkeys(("population", "noise_runs"), encoded.masks["small"])
         encoded = replace(encoded, masks=masks)
@@ -366,7 +231,7 @@ def _measured(
         relative=True,
         confidence_level=level,
         autocorrelation="pooled",
-        across=members,
+        across=table.members,
         order=order,
         population=small,
         noise_runs=small,
@@ -377,26 +242,13 @@ def _measured(
 
 
 def _signal_columns(
-    encoded: Encoded,
+    table: MetricTable,
     measured: Mapping[bool, pl.DataFrame],
-    pairs: _Pairs,
-    small: Filter,
     window: int,
     level: float,
     threads: int | None,
 ) -> dict[str, Any]:
-    series = encoded.series(window, None if small is None else "small", threads)
-    shape = (len(encoded.groups), len(encoded.members))
-    scores, group, member, _, _ = member_scores(series, "mean", shape[0], threads)
-    dense = np.full(shape, np.nan)
-    dense[group, member] = scores
-    n = series.columns["n"].astype(float)
-    with np.errstate(all="ignore"):
-        variance = np.where(n >= 2, series.columns["m2"] / (n - 1), 0.0)
-    sums, runs = np.zeros(shape), np.zeros(shape)
-    np.add.at(sums, (series.group, series.member), variance)
-    np.add.at(runs, (series.group, series.member), n >= 2)
-    rows = SignalRows(np.where(np.isfinite(dense), dense, np.nan), sums, runs)
+    pairs, rows = table.pairs, table.signal_rows(window, threads)
     other = rows.rows(pairs.partner)
     common = ~np.isnan(rows.scores) & ~np.isnan(other.scores)
     gain, low, high = snr_gain(rows, other, common, level)
@@ -416,17 +268,8 @@ def _only(values: Floats, where: NDArray[np.bool_]) -> Floats:
 # --- decisions
 
 
-def _dense(encoded: Encoded, side: Any) -> Floats:
-    """Scores of one side, ``(n_groups, n_members)``; NaN where there is none, or no name to match."""
-    out = np.full((len(encoded.groups), len(encoded.members)), np.nan)
-    out[side.group, side.member] = side.scores
-    named = encoded.members.select(pl.all_horizontal(pl.all().is_not_null())).to_series().to_numpy()
-    out[:, ~named] = np.nan
-    return out
-
-
 def _decision_columns(
-    small: Floats, target: Floats, pairs: _Pairs, ties: str, level: float, threads: int | None
+    small: Floats, target: Floats, pairs: Pairs, ties: str, level: float, threads: int | None
 ) -> dict[str, Any]:
     wanted = np.where((pairs.primary >= 0)[:, None], target[pairs.partner], np.nan)
     other = small[pairs.partner]
@@ -459,7 +302,7 @@ def _decision_columns(
 def _result(
     encoded: Encoded,
     measured: Mapping[bool, pl.DataFrame],
-    pairs: _Pairs,
+    pairs: Pairs,
     columns: dict[str, Any],
     wanted: Sequence[str] | None,
     text: str,

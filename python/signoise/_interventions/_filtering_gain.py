@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from .._duplicates import Duplicates
 from .._errors import OptionError
-from .._intervals import quantile_at
-from .._kernels import kernels
 from .._measure import FEW_MEMBERS
 from .._options import check_count, check_level, signature
 from .._scores import Filter, Groups, Scores
@@ -21,6 +19,7 @@ from ._cross_fit import Gains, cross_fit
 from ._cube import Cube
 from ._halves import Plan, Recipe
 from ._items import Items, items_of
+from ._jackknife import t_margin, t_p_value
 from ._study import Study, check_settings, open_study
 
 Floats = NDArray[np.float64]
@@ -314,11 +313,11 @@ def _estimate(gains: Gains, against: int, members: int, level: float) -> tuple[d
     gain = float(np.nanmean(values))
     out |= {"gain": gain, "gain_factor": float(np.exp(gain)), "optimism": in_sample - gain}
     if (stderr := standard_error(values)) is not None:
-        df = np.array([members - 1.0])
-        margin = float(quantile_at("t_quantile", (1 + level) / 2, df)[0]) * stderr
+        n, error = np.array([members], dtype=np.intp), np.array([stderr])
+        margin = float(t_margin(error, n, level)[0])
         out |= {"low": gain - margin, "high": gain + margin}
         if stderr > 0:
-            out["p_value"] = min(1.0, 2 * float(kernels().t_cdf(np.array([-abs(gain) / stderr]), df)[0]))
+            out["p_value"] = float(t_p_value(np.array([gain]), error, n)[0])
     return out, n_halves
 
 

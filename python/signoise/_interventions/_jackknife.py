@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._intervals import quantile_at
+from .._kernels import kernels
 
 Floats = NDArray[np.float64]
 
@@ -29,3 +30,11 @@ def t_margin(stderr: Floats, n_members: NDArray[np.intp], level: float) -> Float
     """Half the width of an interval: t quantile of J - 1 degrees of freedom times the standard error."""
     freedom = np.maximum(n_members - 1, 1).astype(float)
     return quantile_at("t_quantile", (1 + level) / 2, freedom) * stderr
+
+
+def t_p_value(estimate: Floats, stderr: Floats, n_members: NDArray[np.intp]) -> Floats:
+    """Two-sided probability of an estimate so far from 0 or farther, by t with J - 1 degrees of freedom."""
+    freedom = np.maximum(n_members - 1, 1).astype(float)
+    with np.errstate(all="ignore"):
+        ratio = -np.abs(estimate) / stderr
+    return np.minimum(1.0, 2 * kernels().t_cdf(ratio, freedom))

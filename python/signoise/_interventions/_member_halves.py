@@ -60,8 +60,9 @@ def cross_fitted(choose: Values, evaluate: Values, halves: Mask) -> CrossFit:
         gains.append((values[option, columns] - values[0]).reshape(n_splits, -1))
         in_sample.append((values[_best(values), columns] - values[0]).reshape(n_splits, -1)[:, 0])
         chosen.append(option.reshape(n_splits, -1)[:, 0])
-    mean = np.mean(gains, axis=(0, 1))
-    return CrossFit(float(mean[0]), float(np.mean(in_sample)), mean[1:], np.stack(chosen, axis=1))
+    # Both means add in one order: where the halves agree, the two gains are one number.
+    gain, found = (float(np.ascontiguousarray(part).mean()) for part in (np.array(gains)[..., 0], in_sample))
+    return CrossFit(gain, found, np.mean(gains, axis=(0, 1))[1:], np.stack(chosen, axis=1))
 
 
 def _best(values: Floats) -> Ints:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ from .._scores import Filter, Groups, Scores, warn_notes
 from .._status import Statuses, check_strict, flag_lists, result_column
 from ._cube import Cube
 from ._decision_curves import Pairs, matched_pairs
+from ._ladder_curves import Ladder, ladder_of
 from ._selection import RULES, RandomUnions, nested_weights
 from ._study import Study, check_settings, open_study
 from ._union import Measured, Samples
@@ -42,6 +44,8 @@ def filter_subtasks(
     target: Filter = None,
     match: str | Sequence[str] | None = None,
     decision_score: Literal["final", "mean"] = "final",
+    ladder_train: Filter = None,
+    ladder_target: Filter = None,
     direction: Mapping[str, str] | None = None,
     across: str | Sequence[str] = "run",
     order: str = "tokens",
@@ -83,6 +87,9 @@ def filter_subtasks(
         As in `decision_accuracy`.
     decision_score
         Its ``score``; members that lack a subtask on some side are left out.
+    ladder_train, ladder_target
+        Filters: runs to learn a law of scale from and runs to predict, as in `prediction_error` (one step, its
+        defaults), for the prediction error of each union. Runs that lack a subtask are left out.
     ddof
         Divisor n - ddof of variances.
     n_random
@@ -101,12 +108,14 @@ def filter_subtasks(
         that joined at this size; ``snr_alone``, its own SNR; ``mean, signal, noise, snr`` of the union; ``control,
         control_low, control_high``: mean and quantiles of the SNR of random unions of this size; with `small` and
         `target` also ``decision_accuracy`` of the union (ties one half), ``decision_control, decision_control_low,
-        decision_control_high`` and ``n_members`` on both sides; ``best``, whether the SNR is the largest of the rule;
-        ``n_runs`` (members), ``n_checkpoints`` (smallest number used), ``status, flags, signature``.
+        decision_control_high`` and ``n_members`` on both sides; with a ladder ``prediction_error`` (mean over targets
+        of the relative errors' sizes) and ``prediction_control, prediction_control_low, prediction_control_high``;
+        ``best``, whether the SNR is the largest of the rule; ``n_runs`` (members), ``n_checkpoints`` (smallest number
+        used), ``status, flags, signature``.
 
     Undefined when
         As in `snr`, for a union: ``too_few``, ``constant``, ``zero_mean``, ``zero_noise``; undefined numbers are null.
-        Decision accuracies are null below 2 members on both sides.
+        Decision accuracies are null below 2 members on both sides, prediction errors where the law has none.
 
     Notes
     -----
@@ -149,15 +158,21 @@ def filter_subtasks(
         population=population,
         noise_runs=noise_runs,
     )
-    sides = [
-        as_expression(side, name) for name, side in (("small", small), ("target", target)) if side is not None
-    ]
+    if (ladder_train is None) != (ladder_target is None):
+        raise OptionError("ladder_train and ladder_target are both needed, or neither")
+    sides = _given(small=small, target=target)
+    ladder = _given(ladder_train=ladder_train, ladder_target=ladder_target)
     study = open_study(
         scores,
         settings,
         by=by,
         where=where,
-        use=[*sides, *(as_columns(match) if match else ("recipe", "run") if sides else ())],
+        use=[
+            *sides,
+            *(as_columns(match) if match else ("recipe", "run") if sides else ()),
+            *ladder,
+            *(("params", "tokens", "flops") if ladder else ()),
+        ],
         groups=groups,
         columns=columns,
         duplicates=duplicates,
@@ -195,19 +210,55 @@ def filter_subtasks(
         target=target,
         match=match,
         decision_score=decision_score if sides else None,
+        ladder_train=ladder_train,
+        ladder_target=ladder_target,
         level=confidence_level,
     )
-    parts = [
-        _curves(study, cube, pair, unit, confidence_level, decisions=bool(sides))
-        for cube, pair, unit in zip(study.cubes, pairs, study.units(), strict=True)
-    ]
+    parts = []
+    for cube, pair, unit in zip(study.cubes, pairs, study.units(), strict=True):
+        rungs = None
+        if ladder:
+            rungs = ladder_of(
+                study.table,
+                cube,
+                train=ladder[0],
+                target=ladder[1],
+                window=window,
+                direction=direction,
+                order=order,
+                threads=threads,
+            )
+        shown = {"decision_": bool(sides), "prediction_": bool(ladder)}
+        parts.append(_curves(study, cube, _Beside(pair, rungs), unit, confidence_level, shown))
     result = pl.concat(parts).with_columns(pl.lit(text).alias("signature"))
     check_strict(result, [*study.by, "rule", "n_subtasks"], strict=strict)
     return result
 
 
+def _given(**filters: Filter) -> list[pl.Expr]:
+    """Filters that are given, as expressions."""
+    return [as_expression(value, name) for name, value in filters.items() if value is not None]
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """What unions are worth beside their SNR, where it is asked for."""
+
+    pairs: Pairs | None
+    ladder: Ladder | None
+
+    def measures(self) -> dict[str, Callable[[Floats], Floats]]:
+        """Start of the names of columns -> the measure of unions given by their weights."""
+        found: dict[str, Callable[[Floats], Floats]] = {}
+        if self.pairs is not None:
+            found["decision_"] = self.pairs.agreement
+        if self.ladder is not None:
+            found["prediction_"] = self.ladder.errors
+        return found
+
+
 def _curves(
-    study: Study, cube: Cube, pairs: Pairs | None, unit: int, level: float, *, decisions: bool
+    study: Study, cube: Cube, beside: _Beside, unit: int, level: float, shown: Mapping[str, bool]
 ) -> pl.DataFrame:
     """Rows of one benchmark."""
     recipe, weights, size = study.recipe(cube), study.weights(cube), len(cube.subtasks)
@@ -218,14 +269,21 @@ def _curves(
     if recipe.n_members and len(recipe.noise.member):
         with np.errstate(all="ignore"):
             numbers, reasons = _measured(
-                study, cube, recipe.whole(), weights, pairs, (study.settings.rng_seed, unit), level
+                study,
+                cube,
+                recipe.whole(),
+                weights,
+                beside.measures(),
+                (study.settings.rng_seed, unit),
+                level,
             )
     else:
         numbers, reasons = _nothing(cube, rules), {"too_few": np.ones(len(rules) * size, dtype=bool)}
-    if decisions:
-        numbers["n_members"] = np.full(len(rules) * size, 0 if pairs is None else len(pairs.small))
-    else:
-        numbers = {name: values for name, values in numbers.items() if not name.startswith("decision_")}
+    if shown["decision_"]:
+        n_members = 0 if beside.pairs is None else len(beside.pairs.small)
+        numbers["n_members"] = np.full(len(rules) * size, n_members)
+    hidden = tuple(start for start, up in shown.items() if not up)
+    numbers = {name: values for name, values in numbers.items() if not name.startswith(hidden)}
     numbers |= {"n_runs": np.full(len(rules) * size, recipe.n_members)}
     numbers |= {"n_checkpoints": np.full(len(rules) * size, counts.min(initial=counts.max(initial=0)))}
     statuses = Statuses(len(rules) * size)
@@ -268,7 +326,13 @@ _NUMBERS = (
     "decision_control",
     "decision_control_low",
     "decision_control_high",
+    "prediction_error",
+    "prediction_control",
+    "prediction_control_low",
+    "prediction_control_high",
 )
+#: Columns of what is measured beside the SNR.
+_BESIDE = {"decision_": "decision_accuracy", "prediction_": "prediction_error"}
 
 
 def _measured(
@@ -276,7 +340,7 @@ def _measured(
     cube: Cube,
     whole: Samples,
     weights: Floats,
-    pairs: Pairs | None,
+    measures: Mapping[str, Callable[[Floats], Floats]],
     key: tuple[int, int],
     level: float,
 ) -> tuple[dict[str, Any], dict[str, NDArray[np.bool_]]]:
@@ -288,10 +352,8 @@ def _measured(
     by_chance = RandomUnions(weights, settings.n_random, key)
     random = np.concatenate([by_chance.of(k) for k in range(1, size + 1)])
     controls = {"": whole.measure(random).snr[0]}
-    decided = np.full(len(nested), np.nan)
-    controls["decision_"] = np.full(len(random), np.nan)
-    if pairs is not None:
-        decided, controls["decision_"] = pairs.agreement(nested), pairs.agreement(random)
+    nothing = {**dict.fromkeys(_BESIDE, lambda unions: np.full(len(unions), np.nan)), **measures}
+    controls |= {start: measure(random) for start, measure in nothing.items()}
     summaries = {name: _summary(values.reshape(size, -1), level) for name, values in controls.items()}
     snr = unions.snr[0].reshape(len(orders), size)
     best = np.zeros_like(snr, dtype=bool)
@@ -308,11 +370,11 @@ def _measured(
         "snr": unions.snr[0],
     }
     numbers |= {f"control{end}": np.tile(values, len(orders)) for end, values in summaries[""].items()}
-    numbers["decision_accuracy"] = decided
-    numbers |= {
-        f"decision_control{end}": np.tile(values, len(orders))
-        for end, values in summaries["decision_"].items()
-    }
+    for start, column in _BESIDE.items():
+        numbers[column] = nothing[start](nested)
+        numbers |= {
+            f"{start}control{end}": np.tile(values, len(orders)) for end, values in summaries[start].items()
+        }
     numbers["best"] = best.ravel()
     return numbers, _reasons(whole, unions, relative=settings.relative)
 
