@@ -79,12 +79,23 @@ def report(session: Session, **options: Any) -> None:
     if html is None or writing["output"] is not None or writing["as_json"]:
         emit(session, Result(made.table, lines=[in_options(line) for line in lines]), **writing)
     else:
-        for line in lines[:1]:
-            click.echo(line)
+        click.echo(in_options(made.headline))
 
 
 def _write(html: Path, make: Callable[[], Report]) -> Report:
     """The page, with the command that makes it again."""
     from .._html import write_page
 
-    return write_page(html, make, command=shlex.join(["signoise", *sys.argv[1:]]))
+    return write_page(html, make, command=" ".join(["signoise", *map(_quoted, sys.argv[1:])]))
+
+
+def _quoted(word: str) -> str:
+    """A word for a shell: in double quotes where these change nothing, as predicates hold single ones.
+
+    Examples
+    --------
+    >>> print(_quoted("metric = 'acc'"), _quoted("$HOME"), _quoted("--where"))
+    "metric = 'acc'" '$HOME' --where
+    """
+    plain = shlex.quote(word)
+    return plain if plain == word or set(word) & set('"$`\\!') else f'"{word}"'

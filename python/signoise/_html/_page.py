@@ -26,9 +26,10 @@ _HERE = Path(__file__).parent
 
 def page(report: Report, renderer: Renderer, *, command: str = "", advice: Sequence[str] = ()) -> str:
     """The whole page. `advice` are sentences on what to do, `command` is what makes it again."""
+    # Figures first: they are drawn elsewhere while the rest is written here.
+    made = figures(report, lambda figure: renderer.send(figure.specification()))
     judged = verdicts(report)
     names = labelled(judged.table)["label"]
-    made = figures(report, lambda figure: renderer.send(figure.specification()))
     answer = sentences(report, judged, names)
     body = join(
         _header(answer),

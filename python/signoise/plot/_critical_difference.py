@@ -65,13 +65,11 @@ def critical_difference(
     alt = altair()
     last = len(runs)
     y = alt.Y("name:N", sort=names, scale=alt.Scale(domain=names), axis=axis(title=None, grid=False))
-    ticks = list(range(1, last + 1)) if last <= 12 else None
+    ticks = list(range(1, last + 1, 1 + last // 20))
     x = alt.X(
         "rank:Q",
         scale=alt.Scale(domain=[0.5, last + 0.5], nice=False),
-        axis=axis(
-            title="rank (1 is best)", format="d", **({"values": ticks} if ticks else {"tickMinStep": 1})
-        ),
+        axis=axis(title="rank (1 is best)", format="d", values=ticks),
     )
     base = alt.Chart(inline(kept)).encode(y=y)
     layers = [
