@@ -19,7 +19,7 @@ from ._markup import Markup, data_block, join, tag
 from ._render import Renderer
 from ._svg import inline_svg
 from ._table import table_section
-from ._verdicts import Verdicts, sentences, verdicts
+from ._verdicts import sentences, verdicts
 
 _HERE = Path(__file__).parent
 
@@ -158,6 +158,3 @@ def _csv(name: str, table: pl.DataFrame) -> Markup:
     out = io.StringIO()
     flat.write_csv(out)
     return data_block(out.getvalue(), id_=f"csv-{name}", kind="text/csv")
-
-
-__all__ = ["Verdicts", "page"]
