@@ -25,7 +25,7 @@ from ._errors import (
 )
 
 if TYPE_CHECKING:
-    from . import reference
+    from . import plot, reference
     from ._aggregate import aggregate, roll_up
     from ._bootstrap import bootstrap
     from ._checkpoints import average_checkpoints
@@ -135,6 +135,7 @@ __all__ = [
     "noise",
     "open_store",
     "permutation_test",
+    "plot",
     "power",
     "predict",
     "prediction_error",
@@ -226,8 +227,8 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
         _register()
-    elif name == "reference":
-        value = import_module(".reference", __name__)
+    elif name in ("plot", "reference"):
+        value = import_module(f".{name}", __name__)
     elif name == "__version__":
         value = import_module("._core", __name__).__version__
     else:

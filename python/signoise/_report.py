@@ -5,10 +5,12 @@ Nothing is estimated here. Each column comes from a verb; this module chooses po
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from inspect import signature
+from typing import Any, Literal
 
 import polars as pl
 
@@ -30,6 +32,43 @@ _LEAST_RUNGS = 4
 
 
 @dataclass(frozen=True)
+class Sides:
+    """What decides for what."""
+
+    small: str | pl.Expr
+    target: str | pl.Expr
+    match: str | None
+    where: pl.Expr | None
+    words: str
+    kind: Literal["given", "scales", "stages"] = "given"
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What a report was made of: for those who show more of it than its table."""
+
+    scores: pl.DataFrame
+    """The score table, filtered and checked."""
+    known: pl.DataFrame
+    """Those of its rows whose metric has a direction."""
+    by: list[str]
+    sides: Sides | None
+    """Of the decision accuracy."""
+    predictions: pl.DataFrame | None
+    """A row for each score of the largest runs that was foretold."""
+    window: int
+    direction: Mapping[str, str] | None
+    chance: Mapping[str, float] | None
+    confidence_level: float
+    source: Scores
+    """What was given, with how it is read: where single instances are wanted."""
+    where: Filter
+    columns: Mapping[str, str] | None
+    shared: Mapping[str, Any]
+    """Options that every verb was called with."""
+
+
+@dataclass(frozen=True)
 class Report:
     """The table and what has to be said beside it."""
 
@@ -42,20 +81,13 @@ class Report:
     """What was read, dropped and settled."""
     warnings: list[Warning]
     """What the verbs warned of, each once."""
+    basis: Basis
+    """What the table was made of."""
 
     @property
     def lines(self) -> list[str]:
         """Everything beside the table, in reading order."""
         return [self.headline, *self.populations, *self.reading]
-
-
-@dataclass(frozen=True)
-class _Sides:
-    small: str | pl.Expr
-    target: str | pl.Expr
-    match: str | None
-    where: pl.Expr | None
-    words: str
 
 
 def report(
@@ -70,6 +102,7 @@ def report(
     chance: Mapping[str, float] | None = None,
     direction: Mapping[str, str] | None = None,
     confidence_level: float = 0.95,
+    html: str | os.PathLike[str] | None = None,
     strict: bool = False,
     threads: int | None = None,
 ) -> pl.DataFrame:
@@ -84,6 +117,9 @@ def report(
         the largest, the smaller at most a quarter of it), else early against late training.
     direction
         ``{"metric": "higher" | "lower"}`` for metrics that are not known.
+    html : path, optional
+        Also write a page with the answer, the table, figures and all settings: one file that needs no network. Needs
+        ``pip install 'signoise[report]'``.
 
     Returns
     -------
@@ -112,23 +148,36 @@ def report(
     >>> table["task"][0], table["status"].value_counts().height
     ('sim_arc', 2)
     """
-    made = make_report(
-        scores,
-        where=where,
-        window=window,
-        small=small,
-        target=target,
-        groups=groups,
-        columns=columns,
-        chance=chance,
-        direction=direction,
-        confidence_level=confidence_level,
-        strict=strict,
-        threads=threads,
-    )
+    options: dict[str, Any] = {
+        "where": where,
+        "window": window,
+        "small": small,
+        "target": target,
+        "groups": groups,
+        "columns": columns,
+        "chance": chance,
+        "direction": direction,
+        "confidence_level": confidence_level,
+        "strict": strict,
+        "threads": threads,
+    }
+    if html is None:
+        made = make_report(scores, **options)
+    else:
+        from ._html import write_page
+
+        made = write_page(html, lambda: make_report(scores, **options), command=_call(html, options))
     for warning in made.warnings:
         warnings.warn(warning, stacklevel=2)
     return made.table
+
+
+def _call(html: str | os.PathLike[str], options: Mapping[str, Any]) -> str:
+    """The call, with the options that are not as they come."""
+    usual = signature(report).parameters
+    given = {name: value for name, value in options.items() if value is not usual[name].default}
+    written = "".join(f"{name}={value!r}, " for name, value in given.items())
+    return f"signoise.report(scores, {written}html={os.fspath(html)!r})"
 
 
 def make_report(
@@ -201,7 +250,10 @@ def make_report(
         out, more = _decided(known, out, by, sides, direction, confidence_level, shared)
         populations += more
         say("prediction error")
-        out, more = _foretold(known, out, by, direction, shared)
+        predictions, more = _foretold(known, by, direction, shared)
+        if predictions is not None:
+            mean = predictions.group_by(by).agg(pl.col("predicted", "prediction_error").sort().mean())
+            out = out.join(mean, on=by, how="left", nulls_equal=True)
         populations += more
         say("monotonicity")
         out = _monotone(known, out, by, direction, shared)
@@ -229,7 +281,22 @@ def make_report(
     reading += table.notes
     reading += [f"{frame.height} scores went into {out.height} rows"]
     _raise_if_strict(out, by, strict=strict)
-    return Report(out, _headline(out), populations, reading, list(told.values()))
+    basis = Basis(
+        scores=frame,
+        known=known,
+        by=by,
+        sides=sides,
+        predictions=predictions,
+        window=window,
+        direction=direction,
+        chance=chance,
+        confidence_level=confidence_level,
+        source=scores,
+        where=where,
+        columns=columns,
+        shared=shared,
+    )
+    return Report(out, _headline(out), populations, reading, list(told.values()), basis)
 
 
 def _raise_if_strict(out: pl.DataFrame, by: list[str], *, strict: bool) -> None:
@@ -300,16 +367,16 @@ def known_directions(
     return (frame.filter(~pl.col("metric").is_in(unknown)) if unknown else frame), unknown
 
 
-def _given_sides(small: Filter, target: Filter) -> _Sides:
-    return _Sides(small, target, None, None, f"small = {small!s}, target = {target!s}")  # type: ignore[arg-type]
+def _given_sides(small: Filter, target: Filter) -> Sides:
+    return Sides(small, target, None, None, f"small = {small!s}, target = {target!s}")  # type: ignore[arg-type]
 
 
-def default_sides(frame: pl.DataFrame) -> _Sides | None:
+def default_sides(frame: pl.DataFrame) -> Sides | None:
     """Two sides of a decision accuracy that these scores allow: two scales, else two stages of training."""
     return scale_sides(frame) or _stage_sides(frame)
 
 
-def scale_sides(frame: pl.DataFrame) -> _Sides | None:
+def scale_sides(frame: pl.DataFrame) -> Sides | None:
     """The largest size and one well below it that share recipes."""
     if not {"recipe", "params"} <= set(frame.columns):
         return None
@@ -320,18 +387,19 @@ def scale_sides(frame: pl.DataFrame) -> _Sides | None:
         if smaller:
             well_below = [s for s in smaller if s <= _SMALL_SHARE * target]
             small = max(well_below) if well_below else min(smaller)
-            return _Sides(
+            return Sides(
                 f"params = {small}",
                 f"params = {target}",
                 "recipe",
                 None,
                 f"does the order of the recipes at {_size(small)} hold at {_size(target)}? Last checkpoints, matched "
                 "on recipe",
+                "scales",
             )
     return None
 
 
-def _stage_sides(frame: pl.DataFrame) -> _Sides | None:
+def _stage_sides(frame: pl.DataFrame) -> Sides | None:
     """The first half of training against the rest."""
     for along in ("tokens", "step"):
         if along not in frame.columns:
@@ -348,13 +416,14 @@ def _stage_sides(frame: pl.DataFrame) -> _Sides | None:
         early = frame.filter(pl.col(along) <= half)
         if not early.height or early["run"].n_unique() < 2:
             continue
-        return _Sides(
+        return Sides(
             f"{along} <= {half!r}",
             f"{along} > {half!r}",
             "run",
             pl.col(along).is_not_null(),
             f"does the order of the runs after the first half of training ({along} <= {half:.4g}) hold at the end? "
             "Last checkpoints, matched on run",
+            "stages",
         )
     return None
 
@@ -363,7 +432,7 @@ def _decided(
     frame: pl.DataFrame,
     out: pl.DataFrame,
     by: list[str],
-    sides: _Sides | None,
+    sides: Sides | None,
     direction: Mapping[str, str] | None,
     level: float,
     shared: Mapping[str, Any],
@@ -397,18 +466,17 @@ def _decided(
 
 def _foretold(
     frame: pl.DataFrame,
-    out: pl.DataFrame,
     by: list[str],
     direction: Mapping[str, str] | None,
     shared: Mapping[str, Any],
-) -> tuple[pl.DataFrame, list[str]]:
+) -> tuple[pl.DataFrame | None, list[str]]:
     """How far the scores of the largest runs lie from what a law of scale makes of all others."""
     if not {"params", "tokens"} <= set(frame.columns):
-        return out, []
+        return None, []
     rows = frame.filter(pl.col("params").is_not_null() & pl.col("tokens").is_not_null())
     sizes = rows["params"].unique().sort()
     if len(sizes) <= _LEAST_RUNGS:
-        return out, []
+        return None, []
     largest = sizes[-1]
     try:
         table = prediction_error(
@@ -423,11 +491,10 @@ def _foretold(
             **shared,
         )
     except InsufficientDataError:
-        return out, []
-    mean = table.group_by(by).agg(pl.col("predicted", "prediction_error").sort().mean())
+        return None, []
     laws = ", ".join(table["law"].unique().sort())
     largest_runs = _count(rows.filter(pl.col("params") == largest), "run")
-    return out.join(mean, on=by, how="left", nulls_equal=True), [
+    return table, [
         f"prediction_error: can the scores at {_size(largest)} parameters be foretold from the {len(sizes) - 1} "
         f"smaller sizes? Laws of scale ({laws}) of last checkpoints; |predicted - actual| / |actual|, mean over the "
         f"{largest_runs} largest runs"
@@ -443,7 +510,8 @@ def _monotone(
 ) -> pl.DataFrame:
     if not frame.height:
         return out
-    curves = smoothness(frame, by=by, direction=direction or "metric", **shared)
+    # Kendall's tau alone is shown: its test by resampling is not paid for.
+    curves = smoothness(frame, by=by, direction=direction or "metric", n_resamples=1, **shared)
     curves = curves.filter(pl.col("n_checkpoints") >= 3)
     mean = curves.group_by(by).agg(pl.col("monotonicity_tau").sort().mean().alias("monotonicity"))
     return out.join(mean, on=by, how="left", nulls_equal=True)

@@ -149,14 +149,21 @@ def _known_format(_: click.Context, __: click.Parameter, value: str) -> str:
 
 def output_path(_: click.Context, __: click.Parameter, value: str | None) -> Path | None:
     """A file that can be written, found out before the work is done."""
-    if value is None:
-        return None
+    return None if value is None else _writable(value, list(EXTENSIONS), "table.csv")
+
+
+def page_path(_: click.Context, __: click.Parameter, value: str | None) -> Path | None:
+    """The same for a page."""
+    return None if value is None else _writable(value, [".html", ".htm"], "report.html")
+
+
+def _writable(value: str, extensions: Sequence[str], example: str) -> Path:
     path = Path(value).expanduser()
     if path.is_dir():
-        raise click.BadParameter(f"{value!r} is a directory; give a file in it, e.g. {path / 'table.csv'}")
-    if path.suffix.lower() not in EXTENSIONS:
+        raise click.BadParameter(f"{value!r} is a directory; give a file in it, e.g. {path / example}")
+    if path.suffix.lower() not in extensions:
         raise click.BadParameter(
-            f"{value!r} has no known extension; the known ones are {', '.join(EXTENSIONS)}"
+            f"{value!r} has no known extension; the known ones are {', '.join(extensions)}"
         )
     if path.exists() and not path.is_file():
         raise click.BadParameter(f"{value!r} is not a regular file")
@@ -300,6 +307,12 @@ instances = together(
     cluster,
     rng_seed,
     n_resamples,
+)
+page = click.option(
+    "--html",
+    metavar="FILE",
+    callback=page_path,
+    help="Write a page with the answer, the table and figures, instead of printing the table.",
 )
 threads = click.option(
     "--threads", type=click.IntRange(min=1), metavar="N", help="Number of threads; does not change a result."

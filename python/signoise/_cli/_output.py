@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
-import shutil
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
+
+from .._whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -147,22 +146,8 @@ def emit(session: Session, result: Result, *, output: Path | None, as_json: bool
 
 def write(table: pl.DataFrame, path: Path) -> None:
     """Write a table by the extension of its file: whole or not at all."""
-    target = Path(os.path.realpath(path))  # through a link, to the file it names
     writer = EXTENSIONS[path.suffix.lower()]
-    handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=".part", dir=target.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            writer(table, file)
-        if target.exists():
-            shutil.copymode(target, name)
-        else:
-            mask = os.umask(0)
-            os.umask(mask)
-            os.chmod(name, 0o666 & ~mask)
-        os.replace(name, target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_whole(path, lambda file: writer(table, file))
 
 
 def write_json(table: pl.DataFrame, file: IO[bytes]) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,11 +15,15 @@ from . import _options as option
 from ._run import Command, Session
 from ._source import open_sources, split
 
+if TYPE_CHECKING:
+    from .._report import Report
+
 
 @click.command(
     cls=Command,
     examples=(
         "signoise report results/",
+        "signoise report results/ --html report.html",
         "signoise report scores.parquet --where \"metric = 'acc'\" --group mmlu='mmlu_*' -o report.md",
     ),
 )
@@ -26,6 +35,7 @@ from ._source import open_sources, split
 @option.confidence_level
 @option.groups
 @option.chance
+@option.page
 @option.writing
 @option.running
 @click.pass_obj
@@ -35,13 +45,15 @@ def report(session: Session, **options: Any) -> None:
     snr is over all runs, snr_within_scale among runs of equal size; decision_accuracy is the share of pairs
     that a small scale orders as the target does; prediction_error how far the largest size lies from what a law
     of scale makes of the smaller ones; monotonicity that of the learning curves. The sentences below the table
-    say which rows each number uses, and what was read and left out.
+    say which rows each number uses, and what was read and left out. --html writes all that with figures into one
+    file that needs no network (pip install 'signoise[report]').
     """
     from .._errors import DroppedRowsWarning
     from .._report import make_report
     from ._output import Result, emit
     from ._run import in_options
 
+    html = options.pop("html")
     reading, writing, given = split(options)
     if ("small" in given) != ("target" in given):
         raise click.UsageError("--small and --target go together: give both, or neither")
@@ -49,12 +61,41 @@ def report(session: Session, **options: Any) -> None:
     opened = open_sources(session, **reading, strict=strict, warn=strict)
     if opened.columns is not None:
         given["columns"] = opened.columns
-    made = make_report(opened.frame, **given, progress=session.progress.say)
+
+    def make() -> Report:
+        made = make_report(opened.frame, **given, progress=session.progress.say)
+        # Files were read here, so the report knows of rows alone; a store it knows itself.
+        read = dict.fromkeys((*opened.report.summary(), *made.reading))
+        return replace(made, reading=[in_options(line) for line in read])
+
+    made = make() if html is None else _write(html, make)
     for warning in made.warnings:
         if strict and isinstance(warning, DroppedRowsWarning):
             raise warning
         session.warn(str(warning))
-    # Files were read here, so the report knows of rows alone; a store it knows itself.
-    read = dict.fromkeys((*opened.report.summary(), *made.reading))
-    lines = [made.headline, *made.populations, *read]
-    emit(session, Result(made.table, lines=[in_options(line) for line in lines]), **writing)
+    lines = [made.headline, *made.populations, *made.reading]
+    if html is not None:
+        session.note(f"wrote the report to {html}")
+    if html is None or writing["output"] is not None or writing["as_json"]:
+        emit(session, Result(made.table, lines=[in_options(line) for line in lines]), **writing)
+    else:
+        click.echo(in_options(made.headline))
+
+
+def _write(html: Path, make: Callable[[], Report]) -> Report:
+    """The page, with the command that makes it again."""
+    from .._html import write_page
+
+    return write_page(html, make, command=" ".join(["signoise", *map(_quoted, sys.argv[1:])]))
+
+
+def _quoted(word: str) -> str:
+    """A word for a shell: in double quotes where these change nothing, as predicates hold single ones.
+
+    Examples
+    --------
+    >>> print(_quoted("metric = 'acc'"), _quoted("$HOME"), _quoted("--where"))
+    "metric = 'acc'" '$HOME' --where
+    """
+    plain = shlex.quote(word)
+    return plain if plain == word or set(word) & set('"$`\\!') else f'"{word}"'
