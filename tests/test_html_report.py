@@ -186,16 +186,14 @@ def test_instances_are_compared(tmp_path: Path, undrawn: None) -> None:
     assert "<h2>Ranks of models</h2>" in content
 
 
-def test_advice_has_its_place(tmp_path: Path, undrawn: None) -> None:
-    from signoise._html import write_page
-
-    write_page(
-        tmp_path / "x.html",
-        lambda: make_report(sn.example_scores()),
-        advice=lambda _: ["Drop <b>sim_copa</b>."],
-    )
-    content = (tmp_path / "x.html").read_text(encoding="utf-8")
-    assert "<h2>What to do</h2><ul><li>Drop &lt;b&gt;sim_copa&lt;/b&gt;.</li></ul>" in content
+def test_what_to_do_is_what_advise_says(tmp_path: Path, undrawn: None) -> None:
+    scores, _ = sn.simulate(tasks=["good", "l<b>k"], recipes=24, signal=[0.05, 0.0], step_noise=0.005)
+    content = written(tmp_path / "advice.html", scores)
+    said = sn.advise(scores)["advice"].to_list()
+    assert "<h2>What to do</h2>" in content
+    assert f"<li>1. {said[0].replace('<', '&lt;').replace('>', '&gt;')}</li>" in content
+    unknown = scores.with_columns(metric=pl.lit("vibes"))
+    assert "<li>No advice: no direction is known for vibes" in written(tmp_path / "vibes.html", unknown)
 
 
 # --- how it is made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib import import_module
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -20,12 +20,10 @@ def write_page(
     make: Callable[[], Report],
     *,
     command: str = "",
-    advice: Callable[[Report], Sequence[str]] | None = None,
 ) -> Report:
-    """Make a report and write its page, whole or not at all.
+    """Make a report and write its page, whole or not at all; `command` is what makes the page again.
 
-    `advice` turns the report into sentences for the section "What to do"; `command` is what makes the page again. The
-    process that draws starts first: it warms up while the report is computed.
+    The process that draws starts first: it warms up while the report is computed.
     """
     with Renderer() as renderer:
         # Most of a report is computed outside the interpreter, which can import Altair meanwhile.
@@ -35,7 +33,7 @@ def write_page(
         importing.join()
         from ._page import page
 
-        text = page(report, renderer, command=command, advice=advice(report) if advice is not None else ())
+        text = page(report, renderer, command=command)
     write_whole(path, lambda file: file.write(text.encode()))
     return report
 

@@ -14,6 +14,7 @@ import polars as pl
 from .._options import version
 from .._report import Report
 from ..plot._frames import labelled, printable
+from ._advice import advice
 from ._figures import Absent, Figure, figures
 from ._markup import Markup, data_block, join, tag
 from ._render import Renderer
@@ -24,8 +25,8 @@ from ._verdicts import sentences, verdicts
 _HERE = Path(__file__).parent
 
 
-def page(report: Report, renderer: Renderer, *, command: str = "", advice: Sequence[str] = ()) -> str:
-    """The whole page. `advice` are sentences on what to do, `command` is what makes it again."""
+def page(report: Report, renderer: Renderer, *, command: str = "") -> str:
+    """The whole page; `command` is what makes it again."""
     # Figures first: they are drawn elsewhere while the rest is written here.
     made = figures(report, lambda figure: renderer.send(figure.specification()))
     judged = verdicts(report)
@@ -36,9 +37,7 @@ def page(report: Report, renderer: Renderer, *, command: str = "", advice: Seque
         tag(
             "main",
             _section("benchmarks-section", "Benchmarks", table_section(judged, names)),
-            _section("advice", "What to do", tag("ul", *(tag("li", line) for line in advice)))
-            if advice
-            else None,
+            _section("advice", "What to do", tag("ul", *(tag("li", line) for line in advice(report)))),
             *_figure_sections(made, renderer),
             _missing(made),
             _section(

@@ -230,16 +230,18 @@ def _tasks(table: MetricTable) -> list[_Task]:
         pl.int_range(pl.len()).alias("__group"),
         pl.Series("__other", table.pairs.primary != np.arange(len(table.pairs.primary))),
     )
+    # Primary metrics first, then by name; groups without metric in the order in which they came.
+    groups = groups.with_columns(__place=pl.col("__group").min().over(rest) if rest else pl.lit(0))
+    groups = groups.sort("__place", "__other", "metric")
     parts = groups.group_by(rest, maintain_order=True) if rest else [((), groups)]
     out = []
     for values, part in parts:
-        ordered = part.sort("__other", "metric")
         out.append(
             _Task(
                 dict(zip(rest, values, strict=True)),
-                ordered["metric"].to_list(),
-                ordered["__group"].to_numpy().astype(np.intp),
-                not bool(ordered["__other"][0]),
+                part["metric"].to_list(),
+                part["__group"].to_numpy().astype(np.intp),
+                not bool(part["__other"][0]),
             )
         )
     return out

@@ -342,8 +342,9 @@ def _choices(
     }
     window: list[int | None] = [None] * n_groups
     constant = np.zeros(n_groups, dtype=bool)
+    named = encoded.members.select(pl.all_horizontal(pl.all().is_not_null())).to_series().to_numpy()
     for group in range(n_groups):
-        common = _common_members(choosing, evaluating, group, encoded.members)
+        common = _common_members(choosing, evaluating, group, named)
         n = len(common)
         columns["n_members"][group] = n
         options = np.flatnonzero(usable[group])
@@ -374,7 +375,7 @@ def _choices(
     return _table(study, columns, window, usable, sizes, deciding=deciding, level=level)
 
 
-def _common_members(choosing: _Block, evaluating: _Block, group: int, labels: pl.DataFrame) -> Ints:
+def _common_members(choosing: _Block, evaluating: _Block, group: int, named: Mask) -> Ints:
     """Members of a group with a score in every block and on every side, and a key that is not null."""
     sides = [block.first[0] for block in (choosing, evaluating)]
     sides += [block.second[0] for block in (choosing, evaluating) if block.second]
@@ -384,8 +385,7 @@ def _common_members(choosing: _Block, evaluating: _Block, group: int, labels: pl
         there = side.member[places][~np.isnan(side.scores[places])]
         common = there if common is None else np.intersect1d(common, there)
     found = np.zeros(0, dtype=np.intp) if common is None else common
-    keyed = labels[found].select(pl.all_horizontal(pl.all().is_not_null())).to_series().to_numpy()
-    return found[keyed]
+    return found[named[found]]
 
 
 def _values(block: _Block, group: int, common: Ints, options: Ints, *, deciding: bool) -> Values:
