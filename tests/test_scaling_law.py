@@ -281,6 +281,7 @@ def test_laws_are_listed() -> None:
     assert all(rows[law.name]["source"] and rows[law.name]["question"] for law in LAWS)
 
 
+@pytest.mark.filterwarnings("ignore::signoise.DroppedRowsWarning")
 def test_a_flat_bottom_is_told() -> None:
     """Two recipes at each size, one above the other: all curves between them have one sum of absolute residuals."""
     flops = np.geomspace(1e18, 1e21, 5)
