@@ -5,9 +5,6 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-# Tests run on a build that takes half the time of a release; see Cargo.toml.
-PROFILE := release
-test rust-test: PROFILE := quick
 # Whatever environment the caller has activated stays out of it.
 unexport PYTHONPATH
 
@@ -33,7 +30,7 @@ $(VENV)/.dev: pyproject.toml
 	touch $@
 
 build: $(VENV)/.dev
-	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --profile $(PROFILE) --locked --quiet
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --release --locked --quiet
 	rm -f $(VENV)/.installed
 
 lint: build
@@ -45,7 +42,7 @@ lint: build
 	$(BIN)/python -m mypy.stubtest signoise._core
 
 rust-test:
-	cargo test --profile $(PROFILE) --locked --quiet -p signoise-core -p signoise-scan
+	cargo test --locked --quiet -p signoise-core -p signoise-scan
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --quiet --no-deps -p signoise-core -p signoise-scan
 
 python-test: build
@@ -54,7 +51,7 @@ python-test: build
 # The wheel in an empty environment, away from the source tree.
 wheel-test: $(VENV)/.dev
 	rm -rf target/wheels target/empty
-	$(BIN)/maturin build --profile $(PROFILE) --locked --quiet --out target/wheels
+	$(BIN)/maturin build --release --locked --quiet --out target/wheels
 	$(PYTHON) -m venv target/empty
 	target/empty/bin/python -m pip install --quiet target/wheels/*.whl
 	cd target/empty && bin/signoise demo > demo.txt && tail -n 3 demo.txt
