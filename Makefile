@@ -13,7 +13,10 @@ unexport PYTHONPATH
 demo: $(VENV)/.installed
 	$(BIN)/signoise demo
 
-test: build lint rust-test python-test wheel-test docs
+# Rust tests are compiled beside the package: large crates leave one of two cores idle.
+test:
+	$(MAKE) --jobs=2 --output-sync=target build rust-test
+	$(MAKE) lint python-test wheel-test docs
 	@echo "all checks passed"
 
 # The package itself as a user would install it: compiled in release mode from the lock file.
@@ -21,6 +24,7 @@ $(VENV)/.installed: Cargo.lock pyproject.toml $(shell find rust python -name '*.
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet .
+	rm -f $(VENV)/.built
 	touch $@
 
 $(VENV)/.dev: pyproject.toml
@@ -29,9 +33,13 @@ $(VENV)/.dev: pyproject.toml
 	$(BIN)/python -m pip install --quiet --group dev
 	touch $@
 
-build: $(VENV)/.dev
+build: $(VENV)/.built
+
+# Python code is read where it stands; only Rust is compiled.
+$(VENV)/.built: $(VENV)/.dev Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name '*.toml')
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --release --locked --quiet
 	rm -f $(VENV)/.installed
+	touch $@
 
 lint: build
 	cargo fmt --all --check
