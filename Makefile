@@ -13,10 +13,7 @@ unexport PYTHONPATH
 demo: $(VENV)/.installed
 	$(BIN)/signoise demo
 
-# Rust tests are compiled beside the package: large crates leave one of two cores idle.
-test:
-	$(MAKE) --jobs=2 --output-sync=target build rust-test
-	$(MAKE) lint python-test wheel-test docs
+test: build lint rust-test python-test wheel-test docs
 	@echo "all checks passed"
 
 # The package itself as a user would install it: compiled in release mode from the lock file.
@@ -24,22 +21,17 @@ $(VENV)/.installed: Cargo.lock pyproject.toml $(shell find rust python -name '*.
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet .
-	rm -f $(VENV)/.built
 	touch $@
 
 $(VENV)/.dev: pyproject.toml
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --group dev
+	$(BIN)/python -m pip install --quiet --no-compile --group dev
 	touch $@
 
-build: $(VENV)/.built
-
-# Python code is read where it stands; only Rust is compiled.
-$(VENV)/.built: $(VENV)/.dev Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name '*.toml')
+build: $(VENV)/.dev
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --release --locked --quiet
 	rm -f $(VENV)/.installed
-	touch $@
 
 lint: build
 	cargo fmt --all --check
@@ -50,7 +42,7 @@ lint: build
 	$(BIN)/python -m mypy.stubtest signoise._core
 
 rust-test:
-	cargo test --locked --quiet -p signoise-core -p signoise-scan
+	PROPTEST_CASES=64 cargo test --locked --quiet -p signoise-core -p signoise-scan
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --quiet --no-deps -p signoise-core -p signoise-scan
 
 python-test: build
@@ -61,7 +53,7 @@ wheel-test: $(VENV)/.dev
 	rm -rf target/wheels target/empty
 	$(BIN)/maturin build --release --locked --quiet --out target/wheels
 	$(PYTHON) -m venv target/empty
-	target/empty/bin/python -m pip install --quiet target/wheels/*.whl
+	target/empty/bin/python -m pip install --quiet --no-compile target/wheels/*.whl
 	cd target/empty && bin/signoise demo > demo.txt && tail -n 3 demo.txt
 
 # The documentation site; a warning is an error. What is built without a network is read without one, too.
