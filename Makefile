@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 # Whatever environment the caller has activated stays out of it.
 unexport PYTHONPATH
 
-.PHONY: demo test build lint rust-test python-test wheel-test docs bench clean
+.PHONY: demo test build lint rust-test rust-docs python-test wheel-test docs bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/signoise demo
@@ -43,6 +43,9 @@ lint: build
 
 rust-test:
 	PROPTEST_CASES=64 cargo test --locked --quiet -p signoise-core -p signoise-scan
+
+# What rustdoc says of the crates, without a warning.
+rust-docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --quiet --no-deps -p signoise-core -p signoise-scan
 
 python-test: build

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 # The same examples in every run, and no verdict by the clock of a busy machine.
 settings.register_profile(
     "signoise",
-    max_examples=25,
+    max_examples=20,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
