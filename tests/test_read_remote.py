@@ -27,7 +27,9 @@ ODD = "runs/a|b:c=d,é ü/long.csv"
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
     pytest.importorskip("obstore", reason="obstore is not installed (pip install 'signoise[remote]')")
-    server_of = pytest.importorskip("moto.server", reason="moto and flask are not installed").ThreadedMotoServer
+    server_of = pytest.importorskip(
+        "moto.server", reason="moto and flask are not installed"
+    ).ThreadedMotoServer
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = server_of(ip_address="127.0.0.1", port=0)
     server.start()
