@@ -421,8 +421,14 @@ def test_the_table_sorts_by_keyboard_and_filters(browser: Any, example: Path) ->
 
 def test_downloads_hold_the_numbers(browser: Any, full: Path) -> None:
     show(browser, full)
-    buttons = browser.find_elements("css selector", "button.download")
-    assert len(buttons) == 10
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    def found(driver: Any) -> Any:
+        return driver.find_elements("css selector", "button.download")
+
+    # A busy machine still builds the page when the driver says that it is loaded.
+    WebDriverWait(browser, 20).until(lambda driver: len(found(driver)) == 10)
+    buttons = found(browser)
     files = {button.get_attribute("data-file") for button in buttons}
     assert len(files) == 10
     for button in buttons:
