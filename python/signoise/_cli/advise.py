@@ -60,25 +60,24 @@ def advise(session: Session, **options: Any) -> None:
     Ranked sentences, each with the effect where it was not chosen, its interval and what it costs. There is
     no advice where the interval includes no effect; --per question shows everything that was asked.
     """
-    from .._interventions._advice_words import in_words
-    from .._interventions._advise import make_advice
+    import signoise
+
+    from .._interventions._advice_words import headline, in_words, questions, scales
     from ._output import Result, emit
     from ._run import in_options
 
     reading, writing, given = split(options)
     if ("small" in given) != ("target" in given):
         raise click.UsageError("--small and --target go together: give both, or neither")
+    per = given.pop("per", "advice")
     with given_scores(session, reading, given, whole=False, spooled=False) as scores:
-        made = make_advice(scores, **given, progress=session.progress.say)
-    for warning in made.warnings:
-        session.warn(str(warning))
-    said = [made.headline, *in_words(made.table)]
-    lines = [made.words, *made.notes]
+        session.progress.say("asking")
+        table = signoise.advise(scores, per="question", **given)
     result = Result(
-        made.table,
+        table if per == "question" else table.filter(table["rank"].is_not_null()),
         by=("task", "action", "choice"),
-        opening=said,
-        lines=[in_options(line) for line in lines],
+        opening=[headline(table), *in_words(table)],
+        lines=[in_options(line) for line in (scales(table), *questions(table))],
         said=("advice", "evidence"),
     )
     emit(session, result, **writing)

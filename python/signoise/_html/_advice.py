@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
-from .._errors import SignoiseError
-from .._interventions._advice_words import in_words
-from .._interventions._advise import make_advice
+from .._errors import SignoiseError, SignoiseWarning
+from .._interventions._advice_words import headline, in_words, scales
+from .._interventions._advise import advise
 from .._report import Report
 
 
@@ -19,20 +20,20 @@ def advice(report: Report) -> list[str]:
     if sides is not None and sides.kind != "stages":
         decided = {"small": sides.small, "target": sides.target, "match": sides.match}
     try:
-        made = make_advice(
-            basis.scores,
-            **decided,
-            window=basis.window,
-            instances=False,
-            choices=False,
-            direction=basis.direction,
-            confidence_level=basis.confidence_level,
-            threads=basis.shared["threads"],
-        )
+        with warnings.catch_warnings():
+            # The report has said what there is to say of these rows.
+            warnings.simplefilter("ignore", SignoiseWarning)
+            table = advise(
+                basis.scores,
+                per="question",
+                **decided,
+                window=basis.window,
+                instances=False,
+                choices=False,
+                direction=basis.direction,
+                confidence_level=basis.confidence_level,
+                threads=basis.shared["threads"],
+            )
     except SignoiseError as error:
         return [f"No advice: {error}"]
-    return [
-        made.headline,
-        *in_words(made.table),
-        f"Asked: {made.words}. More, with instances: signoise advise.",
-    ]
+    return [headline(table), *in_words(table), f"{scales(table)} More, with instances: signoise advise."]

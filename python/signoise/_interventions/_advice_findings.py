@@ -82,13 +82,9 @@ class Settings:
         }
 
 
-def findings(suite: Suite, settings: Settings, say: Callable[[str], None]) -> list[Finding]:
+def findings(suite: Suite, settings: Settings) -> list[Finding]:
     """All questions that these scores can answer."""
-    out: list[Finding] = []
-    for words, ask in QUESTIONS.items():
-        say(words)
-        out += ask(suite, settings)
-    return out
+    return [found for ask in QUESTIONS for found in ask(suite, settings)]
 
 
 def _label(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -454,12 +450,12 @@ def _sizes(suite: Suite, part: pl.DataFrame, row: Mapping[str, Any]) -> Iterator
         )
 
 
-QUESTIONS: dict[str, Callable[[Suite, Settings], Iterator[Finding]]] = {
-    "what the benchmarks decide": _use,
-    "other metrics": _metric,
-    "fewer subtasks": _subtasks,
-    "fewer tasks": _drop,
-    "averages of checkpoints": _averaging,
-    "training seeds": _seeds,
-    "numbers of instances": _instances,
-}
+QUESTIONS: tuple[Callable[[Suite, Settings], Iterator[Finding]], ...] = (
+    _use,
+    _metric,
+    _subtasks,
+    _drop,
+    _averaging,
+    _seeds,
+    _instances,
+)

@@ -37,8 +37,6 @@ class Suite:
     """Primary metric of each task that has one."""
     sides: Mapping[str, Any]
     """Keywords ``small, target, match`` of the verbs; empty without sides."""
-    words: str
-    """What the sides are, in a sentence."""
     instances: Scores | None
     """What holds instances, already filtered but for stores; None where there are none."""
     where: Filter
@@ -145,8 +143,8 @@ def open_suite(
     if "subtask" in parts.columns:
         below = parts.filter(pl.col("subtask").is_not_null() & is_primary(named))
         below = below if below.height else None
-    sides, words = _sides(known, small, target, match)
-    return Suite(known, below, named, sides, words, held, left, _compute(known), notes)
+    sides = _sides(known, small, target, match)
+    return Suite(known, below, named, sides, held, left, _compute(known), notes)
 
 
 def _with_subtasks(frame: pl.DataFrame, groups: Groups) -> pl.DataFrame:
@@ -176,17 +174,12 @@ def _primary(frame: pl.DataFrame, primary: str | Mapping[str, str] | None) -> di
 
 def _sides(
     frame: pl.DataFrame, small: Filter, target: Filter, match: str | Sequence[str] | None
-) -> tuple[dict[str, Any], str]:
-    """Keywords of the two sides, and what they are."""
+) -> dict[str, Any]:
+    """Keywords of the two sides; empty where all is of one scale."""
     if small is not None:
-        words = f"small = {small!s}, target = {target!s}"
-        return {"small": small, "target": target, "match": match}, words
+        return {"small": small, "target": target, "match": match}
     found = scale_sides(frame)
-    if found is None:
-        sizes = frame["params"].drop_nulls().n_unique() if "params" in frame.columns else 0
-        spread = f" (of {sizes} sizes: filter one with where to ask about choices at it)" if sizes > 1 else ""
-        return {}, f"one scale, all runs together{spread}: no two sizes share recipes; see small and target"
-    return {"small": found.small, "target": found.target, "match": found.match}, found.words
+    return {} if found is None else {"small": found.small, "target": found.target, "match": found.match}
 
 
 def _compute(frame: pl.DataFrame) -> dict[str, float]:

@@ -8,6 +8,18 @@ import polars as pl
 
 from ._advice_findings import SUITE, Finding
 
+#: What is said first: what not to rely on, what costs nothing or saves, what costs, what may stay.
+ORDER = (
+    "do_not_use",
+    "switch_metric",
+    "filter_subtasks",
+    "drop",
+    "fewer_instances",
+    "average_checkpoints",
+    "add_instances",
+    "add_seeds",
+    "keep",
+)
 #: Names spelt out in a sentence, and sentences of one kind, before the rest are counted.
 _NAMED, _TOLD = 6, 8
 
@@ -137,3 +149,48 @@ def in_words(table: pl.DataFrame) -> list[str]:
         if part.height > _TOLD:
             lines.append(f"   and {part.height - _TOLD} more of {action}")
     return lines
+
+
+def headline(table: pl.DataFrame) -> str:
+    """How many benchmarks may be used, may not, or cannot be told."""
+    asked = table.filter(action="keep")
+    kept = asked.filter(pl.col("rank").is_not_null()).height
+    refused = table.filter(pl.col("rank").is_not_null(), action="do_not_use").height
+    parts = [
+        f"{count} {words}"
+        for count, words in (
+            (kept, "orders members better than a coin" if kept == 1 else "order members better than a coin"),
+            (refused, "should not be used at this scale"),
+            (asked.height - kept - refused, "cannot be told either way"),
+        )
+        if count
+    ]
+    return (
+        f"Of {asked.height} benchmark{'s' * (asked.height != 1)}, {', '.join(parts) or 'none can be judged'}."
+    )
+
+
+def scales(table: pl.DataFrame) -> str:
+    """What was asked of the benchmarks: whether an order holds, or whether there is one."""
+    if (table["measure"] == "decision_accuracy").any():
+        return (
+            "Asked: does the order at the small scale hold at the target? The signature says which they are."
+        )
+    return "Asked at one scale, of all runs together; for a small scale and its target give small and target."
+
+
+def questions(table: pl.DataFrame) -> list[str]:
+    """How many questions of each kind were asked, and how many could not be answered."""
+    asked = table.group_by("action").agg(
+        pl.len().alias("asked"),
+        pl.col("rank").is_not_null().sum().alias("advised"),
+        (pl.col("low").is_null()).sum().alias("open"),
+    )
+    counts = {row["action"]: row for row in asked.iter_rows(named=True)}
+    out = []
+    for action in ORDER:
+        if action in counts and action not in ("keep", "do_not_use"):
+            row = counts[action]
+            text = f"{action}: asked {row['asked']} times, advised {row['advised']} times"
+            out.append(text + (f", without an answer {row['open']} times" if row["open"] else ""))
+    return out

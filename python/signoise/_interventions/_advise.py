@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -12,40 +10,15 @@ import polars as pl
 
 from .._adjust import adjusted
 from .._duplicates import Duplicates
-from .._errors import DroppedRowsWarning, OptionError, SignoiseWarning
+from .._errors import OptionError
 from .._options import as_columns, check_choice, check_count, check_level, check_seed, signature
-from .._scores import Filter, Groups, Scores
+from .._scores import Filter, Groups, Scores, warn_notes
 from .._status import check_strict
+from .._told import Told
 from ._advice_findings import Finding, Settings, findings
 from ._advice_source import LABELS, Suite, open_suite
-from ._advice_words import sentence
+from ._advice_words import ORDER, sentence
 from ._metric_table import primary_in_words
-
-#: What is said first: what not to rely on, what costs nothing or saves, what costs, what may stay.
-ORDER = (
-    "do_not_use",
-    "switch_metric",
-    "filter_subtasks",
-    "drop",
-    "fewer_instances",
-    "average_checkpoints",
-    "add_instances",
-    "add_seeds",
-    "keep",
-)
-
-
-@dataclass(frozen=True)
-class Advice:
-    """The table, and what has to be said beside it."""
-
-    table: pl.DataFrame
-    """A row a question."""
-    headline: str
-    words: str
-    """What the two sides are."""
-    notes: list[str]
-    warnings: list[Warning]
 
 
 def advise(
@@ -159,65 +132,6 @@ def advise(
     >>> sn.advise(scores).select("rank", "task", "action").rows()
     [(1, 'task-01', 'do_not_use'), (2, 'task-00', 'keep')]
     """
-    made = make_advice(
-        scores,
-        primary=primary,
-        small=small,
-        target=target,
-        match=match,
-        across=across,
-        where=where,
-        score=score,
-        window=window,
-        useful=useful,
-        instances=instances,
-        choices=choices,
-        n_splits=n_splits,
-        direction=direction,
-        order=order,
-        confidence_level=confidence_level,
-        rng_seed=rng_seed,
-        groups=groups,
-        columns=columns,
-        duplicates=duplicates,
-        strict=strict,
-        threads=threads,
-        per=per,
-    )
-    for warning in made.warnings:
-        warnings.warn(warning, stacklevel=2)
-    return made.table
-
-
-def make_advice(
-    scores: Scores,
-    *,
-    per: Literal["advice", "question"] = "advice",
-    primary: str | Mapping[str, str] | None = None,
-    small: Filter = None,
-    target: Filter = None,
-    match: str | Sequence[str] | None = None,
-    across: str | Sequence[str] = "run",
-    where: Filter = None,
-    score: Literal["final", "mean"] = "final",
-    window: int = 5,
-    useful: float = 0.8,
-    instances: bool = True,
-    choices: bool = True,
-    n_splits: int = 20,
-    direction: Mapping[str, str] | None = None,
-    order: str = "tokens",
-    confidence_level: float = 0.95,
-    rng_seed: int = 0,
-    groups: Groups = None,
-    columns: Mapping[str, str] | None = None,
-    duplicates: Duplicates = "raise",
-    strict: bool = False,
-    threads: int | None = None,
-    progress: Callable[[str], None] | None = None,
-) -> Advice:
-    """Advice with what has to be said beside it; `progress` hears what is being asked."""
-    say = progress or (lambda _: None)
     check_choice("per", per, ("advice", "question"))
     check_choice("score", score, ("final", "mean"))
     check_count("window", window)
@@ -239,9 +153,9 @@ def make_advice(
         duplicates=duplicates,
         threads=threads,
     )
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", SignoiseWarning)
-        say("reading")
+    # Many verbs look at the same table, and would say the same of it.
+    told = Told()
+    with told.listen():
         suite = open_suite(
             scores,
             primary=primary,
@@ -260,7 +174,9 @@ def make_advice(
             strict=strict,
             threads=threads,
         )
-        found = findings(suite, settings, say)
+        warn_notes(suite.notes)
+        found = findings(suite, settings)
+    told.repeat()
     text = signature(
         "advise",
         primary=primary_in_words(primary),
@@ -279,14 +195,7 @@ def make_advice(
     )
     table = _table(found, suite, 1 - confidence_level).with_columns(pl.lit(text).alias("signature"))
     check_strict(table, ["task", "action"], strict=strict)
-    told: dict[str, Warning] = {}
-    for item in caught:
-        if isinstance(item.message, SignoiseWarning):
-            told.setdefault(str(item.message), item.message)
-    for note in suite.notes:
-        told.setdefault(note, DroppedRowsWarning(note))
-    shown = table.filter(pl.col("rank").is_not_null()) if per == "advice" else table
-    return Advice(shown, _headline(table), suite.words, _notes(table), list(told.values()))
+    return table.filter(pl.col("rank").is_not_null()) if per == "advice" else table
 
 
 def _table(found: Sequence[Finding], suite: Suite, alpha: float) -> pl.DataFrame:
@@ -369,39 +278,3 @@ def _distance(finding: Finding) -> float:
         return 0.0
     upwards = finding.action not in ("do_not_use", "fewer_instances")
     return finding.low - finding.excludes if upwards else finding.excludes - finding.high
-
-
-def _headline(table: pl.DataFrame) -> str:
-    """How many benchmarks may be used, may not, or cannot be told."""
-    asked = table.filter(action="keep")
-    kept = asked.filter(pl.col("rank").is_not_null()).height
-    refused = table.filter(pl.col("rank").is_not_null(), action="do_not_use").height
-    parts = [
-        f"{count} {words}"
-        for count, words in (
-            (kept, "orders members better than a coin" if kept == 1 else "order members better than a coin"),
-            (refused, "should not be used at this scale"),
-            (asked.height - kept - refused, "cannot be told either way"),
-        )
-        if count
-    ]
-    return (
-        f"Of {asked.height} benchmark{'s' * (asked.height != 1)}, {', '.join(parts) or 'none can be judged'}."
-    )
-
-
-def _notes(table: pl.DataFrame) -> list[str]:
-    """How many questions were asked, and how many could not be answered."""
-    asked = table.group_by("action").agg(
-        pl.len().alias("asked"),
-        pl.col("rank").is_not_null().sum().alias("advised"),
-        (pl.col("low").is_null()).sum().alias("open"),
-    )
-    counts = {row["action"]: row for row in asked.iter_rows(named=True)}
-    out = []
-    for action in ORDER:
-        if action in counts and action not in ("keep", "do_not_use"):
-            row = counts[action]
-            text = f"{action}: asked {row['asked']} times, advised {row['advised']} times"
-            out.append(text + (f", without an answer {row['open']} times" if row["open"] else ""))
-    return out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -16,16 +16,19 @@ from .._duplicates import Duplicates
 from .._measure import FEW_MEMBERS
 from .._options import check_choice, check_count, check_level, check_seed, signature
 from .._scores import Filter, Groups, Scores
-from .._status import Statuses, check_strict, flag_lists, result_column
-from ._jackknife import jackknife_stderr, t_margin, t_p_value
-from ._member_halves import Values, agreement_values, cross_fitted, log_snr_values, random_halves
+from .._status import Statuses, check_strict, flag_lists
+from ._member_halves import (
+    LEAST_MEMBERS,
+    Choices,
+    Values,
+    agreement_values,
+    log_snr_values,
+    random_halves,
+)
 from ._metric_table import MetricTable, open_metrics, primary_in_words
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
-
-#: Fewer members than this leave a half without a pair.
-_LEAST_MEMBERS = 4
 
 
 @dataclass(frozen=True)
@@ -257,7 +260,7 @@ def _choices(table: MetricTable, data: _Data, options: _Options) -> pl.DataFrame
     )
     units = group_addresses(labels) if rest else np.zeros(1, dtype=np.uint64)
     n_tasks = len(tasks)
-    numbers = {name: np.full(n_tasks, np.nan) for name in ("share", "in_sample", "gain", "stderr")}
+    choices = Choices(n_tasks)
     members = np.zeros(n_tasks, dtype=np.intp)
     metric: list[str | None] = [None] * n_tasks
     candidates: list[list[str]] = []
@@ -267,31 +270,22 @@ def _choices(table: MetricTable, data: _Data, options: _Options) -> pl.DataFrame
         candidates.append([task.metrics[option] for option in chosen])
         unmatched[place] = task.known and len(chosen) < len(task.rows)
         n = members[place] = len(common)
-        too_few[place] = n < _LEAST_MEMBERS or len(chosen) < 2
+        too_few[place] = n < LEAST_MEMBERS or len(chosen) < 2
         if too_few[place] or values is None:
             continue
         scores = data.scores[np.ix_(task.rows[chosen], common)]
         constant[place] = bool((np.ptp(scores, axis=1) == 0).any())
         if data.variance is not None:
             silent[place] = bool((data.variance[np.ix_(task.rows[chosen], common)].sum(axis=1) == 0).any())
-        whole = values(np.ones((1, n), dtype=bool))[:, 0]
         halves = random_halves(n, options.n_splits, options.rng_seed, METRIC_SPLITS, int(units[place]))
-        if not np.isfinite(whole).all():
-            continue
-        fit = cross_fitted(values, values, halves)
-        best = int(np.argmax(whole))
-        metric[place] = candidates[-1][best]
-        numbers["share"][place] = np.mean(fit.chosen == best)
-        numbers["in_sample"][place] = fit.in_sample
-        numbers["gain"][place] = fit.gain
-        # Below 6 members a half without one of them has no pair left.
-        if n >= _LEAST_MEMBERS + 2:
-            numbers["stderr"][place] = jackknife_stderr(fit.left_out)
+        choices.choose(place, values, values, halves)
+        if (best := choices.best[place]) is not None:
+            metric[place] = candidates[-1][best]
     statuses = Statuses(n_tasks)
     statuses.set("too_few", too_few)
-    statuses.set("constant", constant & np.isnan(numbers["gain"]))
-    statuses.set("zero_noise", silent & np.isnan(numbers["gain"]))
-    statuses.check_finite(np.isnan(numbers["gain"]))
+    statuses.set("constant", constant & np.isnan(choices.gain))
+    statuses.set("zero_noise", silent & np.isnan(choices.gain))
+    statuses.check_finite(np.isnan(choices.gain))
     missing = table.encoded.n_missing + table.encoded.n_nan
     flags = {
         "missing_values": np.array([bool(missing[task.rows].any()) for task in tasks]),
@@ -300,37 +294,14 @@ def _choices(table: MetricTable, data: _Data, options: _Options) -> pl.DataFrame
         "unmatched": unmatched,
         "no_primary": np.array([not task.known for task in tasks]),
     }
-    first = [task.metrics[0] if task.known else None for task in tasks]
-    return _table(labels, first, members, candidates, metric, numbers, statuses, flags, options)
-
-
-def _table(
-    labels: pl.DataFrame,
-    primary: list[str | None],
-    members: Ints,
-    candidates: list[list[str]],
-    metric: list[str | None],
-    numbers: dict[str, Floats],
-    statuses: Statuses,
-    flags: dict[str, Any],
-    options: _Options,
-) -> pl.DataFrame:
-    gain, in_sample, stderr = (numbers[name] for name in ("gain", "in_sample", "stderr"))
-    margin = t_margin(stderr, members, options.level)
-    columns = [
-        pl.Series("measure", ["decision_accuracy" if options.deciding else "snr"] * len(primary)),
+    primary = [task.metrics[0] if task.known else None for task in tasks]
+    return labels.with_columns(
+        pl.Series("measure", ["decision_accuracy" if options.deciding else "snr"] * n_tasks),
         pl.Series("primary", primary, dtype=pl.String),
         pl.Series("n_members", members.astype(np.int64)),
         pl.Series("candidates", candidates, dtype=pl.List(pl.String)),
         pl.Series("metric", metric, dtype=pl.String),
-        result_column("metric_share", numbers["share"]),
-        result_column("gain_in_sample", in_sample),
-        result_column("gain", gain),
-        result_column("gain_low", gain - margin),
-        result_column("gain_high", gain + margin),
-        result_column("p_value", t_p_value(gain, stderr, members)),
-        result_column("optimism", in_sample - gain),
+        *choices.columns("metric_share", members, options.level),
         statuses.column(),
-        flag_lists(flags, len(primary)),
-    ]
-    return pl.DataFrame([*labels.get_columns(), *columns])
+        flag_lists(flags, n_tasks),
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -18,10 +18,16 @@ from .._errors import OptionError
 from .._measure import FEW_MEMBERS
 from .._options import check_choice, check_count, check_level, check_seed, signature
 from .._scores import Filter, Groups, Scores
-from .._status import Statuses, check_strict, flag_lists, result_column
+from .._status import Statuses, check_strict, flag_lists
 from ._averages import HOWS
-from ._jackknife import jackknife_stderr, t_margin, t_p_value
-from ._member_halves import Values, agreement_values, cross_fitted, log_snr_values, random_halves
+from ._member_halves import (
+    LEAST_MEMBERS,
+    Choices,
+    Values,
+    agreement_values,
+    log_snr_values,
+    random_halves,
+)
 from ._smoothed import (
     SIDES,
     WINDOWS,
@@ -43,8 +49,6 @@ Mask = NDArray[np.bool_]
 
 #: Checkpoints left out between the block that chooses and the one that evaluates.
 GAP = 1
-#: Fewer members than this leave a half without a pair.
-_LEAST_MEMBERS = 4
 
 
 @dataclass(frozen=True)
@@ -336,19 +340,15 @@ def _choices(
     n_groups = len(encoded.groups)
     units = group_addresses(encoded.groups.select(encoded.by))
     usable = choosing.usable & evaluating.usable
-    columns: dict[str, Any] = {"n_members": np.zeros(n_groups, dtype=np.int64)}
-    columns |= {
-        name: np.full(n_groups, np.nan) for name in ("window_share", "gain_in_sample", "gain", "stderr")
-    }
+    members, constant = np.zeros(n_groups, dtype=np.intp), np.zeros(n_groups, dtype=bool)
+    choices = Choices(n_groups)
     window: list[int | None] = [None] * n_groups
-    constant = np.zeros(n_groups, dtype=bool)
     named = encoded.members.select(pl.all_horizontal(pl.all().is_not_null())).to_series().to_numpy()
     for group in range(n_groups):
         common = _common_members(choosing, evaluating, group, named)
-        n = len(common)
-        columns["n_members"][group] = n
+        n = members[group] = len(common)
         options = np.flatnonzero(usable[group])
-        if n < _LEAST_MEMBERS or len(options) < 2 or options[0] != 0:
+        if n < LEAST_MEMBERS or len(options) < 2 or options[0] != 0:
             continue
         choose, evaluate = (
             _values(block, group, common, options, deciding=deciding) for block in (choosing, evaluating)
@@ -358,21 +358,31 @@ def _choices(
             for side in (evaluating.first, evaluating.second)
             if side
         )
-        everyone = np.ones((1, n), dtype=bool)
-        whole = evaluate(everyone)[:, 0]
-        if not np.isfinite(whole).all():
-            continue
         halves = random_halves(n, n_splits, rng_seed, WINDOW_SPLITS, int(units[group]))
-        fit = cross_fitted(choose, evaluate, halves)
-        best = int(np.argmax(whole))
-        window[group] = sizes[options[best]]
-        columns["window_share"][group] = np.mean(fit.chosen == best)
-        columns["gain_in_sample"][group] = fit.in_sample
-        columns["gain"][group] = fit.gain
-        # Below 6 members a half without one of them has no pair left.
-        columns["stderr"][group] = jackknife_stderr(fit.left_out) if n >= _LEAST_MEMBERS + 2 else np.nan
-    columns |= {"n_checkpoints": evaluating.smallest, "constant": constant}
-    return _table(study, columns, window, usable, sizes, deciding=deciding, level=level)
+        choices.choose(group, choose, evaluate, halves)
+        if (best := choices.best[group]) is not None:
+            window[group] = sizes[options[best]]
+    statuses = Statuses(n_groups)
+    statuses.set("too_few", (members < LEAST_MEMBERS) | (usable.sum(axis=1) < 2))
+    statuses.set("constant", constant)
+    statuses.check_finite(np.isnan(choices.gain))
+    flags: dict[str, Mask] = {
+        "missing_values": (encoded.n_missing + encoded.n_nan) > 0,
+        "few_members": members < (FEW_DECIDING if deciding else 2 * FEW_MEMBERS),
+        "few_checkpoints": ~usable.all(axis=1),
+        "mixed_config": np.full(n_groups, "config" in encoded.joined),
+    }
+    candidates = [[size for size, there in zip(sizes, row, strict=True) if there] for row in usable.tolist()]
+    return encoded.groups.select(encoded.by).with_columns(
+        pl.lit("decision_accuracy" if deciding else "snr").alias("measure"),
+        pl.Series("n_members", members.astype(np.int64)),
+        pl.Series("n_checkpoints", evaluating.smallest),
+        pl.Series("candidates", candidates, dtype=pl.List(pl.Int64)),
+        pl.Series("window", window, dtype=pl.Int64),
+        *choices.columns("window_share", members, level),
+        statuses.column(),
+        flag_lists(flags, n_groups),
+    )
 
 
 def _common_members(choosing: _Block, evaluating: _Block, group: int, named: Mask) -> Ints:
@@ -404,49 +414,3 @@ def _matrix(sides: Sequence[Members], group: int, common: Ints) -> Floats:
 def _places(side: Members, group: int, common: Ints) -> Ints:
     start, end = int(side.offsets[group]), int(side.offsets[group + 1])
     return start + np.searchsorted(side.member[start:end], common)
-
-
-def _table(
-    study: Study,
-    columns: dict[str, Any],
-    window: list[int | None],
-    usable: Mask,
-    sizes: Sequence[int],
-    *,
-    deciding: bool,
-    level: float,
-) -> pl.DataFrame:
-    encoded = study.encoded
-    n_groups = len(encoded.groups)
-    n = columns["n_members"]
-    stderr = columns.pop("stderr")
-    margin = t_margin(stderr, n, level)
-    gain, in_sample = columns["gain"], columns["gain_in_sample"]
-    statuses = Statuses(n_groups)
-    statuses.set("too_few", (n < _LEAST_MEMBERS) | (usable.sum(axis=1) < 2))
-    statuses.set("constant", columns["constant"])
-    statuses.check_finite(np.isnan(gain))
-    flags = {
-        "missing_values": (encoded.n_missing + encoded.n_nan) > 0,
-        "few_members": n < (FEW_DECIDING if deciding else 2 * FEW_MEMBERS),
-        "few_checkpoints": ~usable.all(axis=1),
-        "mixed_config": np.full(n_groups, "config" in encoded.joined),
-    }
-    candidates = [[size for size, there in zip(sizes, row, strict=True) if there] for row in usable.tolist()]
-    measure = "decision_accuracy" if deciding else "snr"
-    return encoded.groups.select(encoded.by).with_columns(
-        pl.lit(measure).alias("measure"),
-        pl.Series("n_members", n),
-        pl.Series("n_checkpoints", columns["n_checkpoints"]),
-        pl.Series("candidates", candidates, dtype=pl.List(pl.Int64)),
-        pl.Series("window", window, dtype=pl.Int64),
-        result_column("window_share", columns["window_share"]),
-        result_column("gain_in_sample", in_sample),
-        result_column("gain", gain),
-        result_column("gain_low", gain - margin),
-        result_column("gain_high", gain + margin),
-        result_column("p_value", t_p_value(gain, stderr, n)),
-        result_column("optimism", in_sample - gain),
-        statuses.column(),
-        flag_lists(flags, n_groups),
-    )

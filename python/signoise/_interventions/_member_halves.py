@@ -9,9 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from .._addresses import random_subsets
+from .._status import result_column
+from ._jackknife import jackknife_stderr, t_margin, t_p_value
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -19,6 +22,8 @@ Mask = NDArray[np.bool_]
 #: From sets of members (a row each) to the value of every option on them, (n_options, n_sets).
 Values = Callable[[Mask], Floats]
 
+#: Fewer members than this leave a half without a pair.
+LEAST_MEMBERS = 4
 #: Numbers in an intermediate result.
 _LARGEST = 2_000_000
 
@@ -63,6 +68,43 @@ def cross_fitted(choose: Values, evaluate: Values, halves: Mask) -> CrossFit:
     # Both means add in one order: where the halves agree, the two gains are one number.
     gain, found = (float(np.ascontiguousarray(part).mean()) for part in (np.array(gains)[..., 0], in_sample))
     return CrossFit(gain, found, np.mean(gains, axis=(0, 1))[1:], np.stack(chosen, axis=1))
+
+
+class Choices:
+    """What is chosen in each group and what that gains; NaN where there is no choice."""
+
+    def __init__(self, n_groups: int) -> None:
+        self.best: list[int | None] = [None] * n_groups
+        """Option that is best on all members."""
+        self._share, self._in_sample, self.gain, self._stderr = np.full((4, n_groups), np.nan)
+
+    def choose(self, group: int, choose: Values, evaluate: Values, halves: Mask) -> None:
+        """Choose in one group; nothing where an option has no value on all members."""
+        n = halves.shape[1]
+        whole = evaluate(np.ones((1, n), dtype=bool))[:, 0]
+        if not np.isfinite(whole).all():
+            return
+        fit = cross_fitted(choose, evaluate, halves)
+        best = self.best[group] = int(np.argmax(whole))
+        self._share[group] = np.mean(fit.chosen == best)
+        self._in_sample[group] = fit.in_sample
+        self.gain[group] = fit.gain
+        # Below 6 members a half without one of them has no pair left.
+        if n >= LEAST_MEMBERS + 2:
+            self._stderr[group] = jackknife_stderr(fit.left_out)
+
+    def columns(self, share: str, n_members: Ints, level: float) -> list[pl.Series]:
+        """Columns of a result: `share` of the halves that chose the best, the gain, its limits and its optimism."""
+        margin = t_margin(self._stderr, n_members, level)
+        return [
+            result_column(share, self._share),
+            result_column("gain_in_sample", self._in_sample),
+            result_column("gain", self.gain),
+            result_column("gain_low", self.gain - margin),
+            result_column("gain_high", self.gain + margin),
+            result_column("p_value", t_p_value(self.gain, self._stderr, n_members)),
+            result_column("optimism", self._in_sample - self.gain),
+        ]
 
 
 def _best(values: Floats) -> Ints:

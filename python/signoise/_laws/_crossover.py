@@ -16,12 +16,12 @@ from .._options import as_columns, check_choice, signature
 from .._schema import as_expression
 from .._scores import Filter, Scores
 from .._status import result_column
+from .._told import Told
 from ._columns import Checkpoints, Repeats
 from ._fit import Fit, values
 from ._fitted import Bounds, Fitted, beside, fit_all
 from ._law import Floats, Law, Objective, find_law
 from ._status import FLAGS, status_of
-from ._told import Told
 from ._uncertainty import FEW_CLUSTERS, Spread, spread_of
 
 Draws = Literal["bootstrap", "parametric", "none"]

@@ -13,6 +13,7 @@ from .._options import check_choice, signature
 from .._schema import did_you_mean
 from .._scores import Filter, Scores
 from .._status import result_column
+from .._told import Told
 from ._columns import Checkpoints, Repeats
 from ._fit import Fit
 from ._fitted import Bounds, Fitted, beside, criteria, fit_all
@@ -20,7 +21,6 @@ from ._law import Law, Objective, find_law
 from ._points import Points
 from ._splits import BASELINES, METHODS, Method, Outcome, baseline, outcomes, splits_of
 from ._status import check_strict
-from ._told import Told
 from ._uncertainty import Interval
 
 #: Columns of the inputs: of one law or of all, or for each law that needs others.

@@ -1,4 +1,4 @@
-"""Warnings of several fits to one table, each said once."""
+"""Warnings of several calls about one table, each said once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class Told:
-    """What fits have had to say."""
+    """What was said so far."""
 
     def __init__(self) -> None:
         self._said: dict[tuple[str, type[Warning]], None] = {}
