@@ -166,18 +166,9 @@ def write_json(table: pl.DataFrame, file: IO[bytes]) -> None:
 
 
 def _write_csv(table: pl.DataFrame, file: IO[bytes]) -> None:
-    import polars as pl
+    from .._csv import write_csv
 
-    flat = _flat(table)
-    guard = r"^[=+\-@\t\r]"  # what a spreadsheet would take for a formula
-    flat = flat.with_columns(
-        pl.when(pl.col(name).str.contains(guard)).then("'" + pl.col(name)).otherwise(pl.col(name)).alias(name)
-        for name, dtype in flat.schema.items()
-        if dtype == pl.String
-    )
-    flat.rename(lambda name: f"'{name}" if name[:1] in ("=", "+", "-", "@", "\t", "\r") else name).write_csv(
-        file
-    )
+    write_csv(table, file)
 
 
 def _write_parquet(table: pl.DataFrame, file: IO[bytes]) -> None:
@@ -266,32 +257,15 @@ EXTENSIONS: dict[str, Callable[[pl.DataFrame, IO[bytes]], None]] = {
 # --- cells ----------------------------------------------------------------------------------------
 
 
-def _flat(table: pl.DataFrame) -> pl.DataFrame:
-    """Nested and other unusual columns as text; lists joined by a semicolon."""
-    import polars as pl
-
-    columns = []
-    for name, dtype in table.schema.items():
-        column = pl.col(name)
-        if isinstance(dtype, (pl.List, pl.Array)):
-            as_list = column if isinstance(dtype, pl.List) else column.arr.to_list()
-            columns.append(as_list.cast(pl.List(pl.String)).list.join(";"))
-        elif isinstance(dtype, pl.Struct):
-            columns.append(column.struct.json_encode())
-        elif dtype == pl.Binary:
-            columns.append(column.bin.encode("hex"))
-        elif not (dtype.is_numeric() or dtype in (pl.Boolean, pl.String)):
-            columns.append(column.cast(pl.String))
-    return table.with_columns(columns)
-
-
 class _Cells:
     """A table as text for people."""
 
     def __init__(self, table: pl.DataFrame, nothing: str) -> None:
-        flat = _flat(table)
-        self.numeric = [dtype.is_numeric() for dtype in flat.dtypes]
-        columns = [[_cell(value, nothing) for value in flat[name].to_list()] for name in flat.columns]
+        from .._csv import flat
+
+        cells = flat(table)
+        self.numeric = [dtype.is_numeric() for dtype in cells.dtypes]
+        columns = [[_cell(value, nothing) for value in cells[name].to_list()] for name in cells.columns]
         self.rows = list(zip(*columns, strict=True)) if columns else []
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from .._csv import write_csv
 from .._options import version
 from .._report import Report
 from ..plot._frames import labelled, printable
@@ -142,18 +143,6 @@ def _settings(report: Report, command: str) -> Markup:
 
 
 def _csv(name: str, table: pl.DataFrame) -> Markup:
-    flat = table.with_columns(
-        pl.col(column).list.join(";") for column, dtype in table.schema.items() if isinstance(dtype, pl.List)
-    )
-    guard = r"^[=+\-@\t\r]"  # what a spreadsheet would take for a formula
-    flat = flat.with_columns(
-        pl.when(pl.col(column).str.contains(guard))
-        .then("'" + pl.col(column))
-        .otherwise(pl.col(column))
-        .alias(column)
-        for column, dtype in flat.schema.items()
-        if dtype == pl.String
-    )
-    out = io.StringIO()
-    flat.write_csv(out)
-    return data_block(out.getvalue(), id_=f"csv-{name}", kind="text/csv")
+    out = io.BytesIO()
+    write_csv(table, out)
+    return data_block(out.getvalue().decode(), id_=f"csv-{name}", kind="text/csv")

@@ -1,0 +1,38 @@
+"""Tables for CSV: every cell a text or a number, and none that a spreadsheet would run."""
+
+from __future__ import annotations
+
+from typing import IO
+
+import polars as pl
+
+#: How a text begins that a spreadsheet takes for a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def flat(table: pl.DataFrame) -> pl.DataFrame:
+    """Nested and other unusual columns as text; lists joined by a semicolon."""
+    columns = []
+    for name, dtype in table.schema.items():
+        column = pl.col(name)
+        if isinstance(dtype, (pl.List, pl.Array)):
+            as_list = column if isinstance(dtype, pl.List) else column.arr.to_list()
+            columns.append(as_list.cast(pl.List(pl.String)).list.join(";"))
+        elif isinstance(dtype, pl.Struct):
+            columns.append(column.struct.json_encode())
+        elif dtype == pl.Binary:
+            columns.append(column.bin.encode("hex"))
+        elif not (dtype.is_numeric() or dtype in (pl.Boolean, pl.String)):
+            columns.append(column.cast(pl.String))
+    return table.with_columns(columns)
+
+
+def write_csv(table: pl.DataFrame, file: IO[bytes]) -> None:
+    """Write a table; texts and names that look like formulas are quoted for spreadsheets."""
+    guard = rf"^[{''.join(_FORMULA)}]".replace("-", r"\-")
+    texts = [name for name, dtype in table.schema.items() if not dtype.is_numeric() and dtype != pl.Boolean]
+    guarded = flat(table).with_columns(
+        pl.when(pl.col(name).str.contains(guard)).then("'" + pl.col(name)).otherwise(pl.col(name)).alias(name)
+        for name in texts
+    )
+    guarded.rename(lambda name: f"'{name}" if name.startswith(_FORMULA) else name).write_csv(file)
