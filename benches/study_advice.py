@@ -10,11 +10,8 @@ is right. In "planted" ones a metric, subtasks and tasks are better by a known a
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import os
 import warnings
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,6 +19,7 @@ from typing import Any
 import polars as pl
 
 import signoise as sn
+from suites import in_processes
 
 TASKS, PARTS, METRICS = 5, 6, ("acc", "f1", "bleu")
 SELECTIONS = ("switch_metric", "filter_subtasks", "drop")
@@ -107,10 +105,7 @@ def one_suite(name: str, number: int) -> dict[str, Any]:
 
 def study(name: str, suites: int, jobs: int) -> pl.DataFrame:
     """Rows of all suites of a design."""
-    for library in ("POLARS_MAX", "RAYON_NUM", "OPENBLAS_NUM"):
-        os.environ[f"{library}_THREADS"] = "1"
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pl.DataFrame(list(pool.map(partial(one_suite, name), range(suites), chunksize=4)))
+    return pl.DataFrame(in_processes(partial(one_suite, name), range(suites), jobs))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

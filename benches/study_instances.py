@@ -9,11 +9,8 @@ the gain that is reported beside that of the same rule on fresh runs.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import os
 import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -21,6 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 import signoise as sn
+from suites import in_processes
 
 Floats = NDArray[np.float64]
 Answers = dict[str, float]
@@ -214,24 +212,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--designs", nargs="*", choices=DESIGNS, default=list(DESIGNS))
     options = parser.parse_args(arguments)
-    # Tables are small: threads inside a process would only wait for each other.
-    for library in ("POLARS_MAX", "RAYON_NUM", "OPENBLAS_NUM"):
-        os.environ[f"{library}_THREADS"] = "1"
-    with ProcessPoolExecutor(options.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for name in options.designs:
-            jobs = [(name, number) for number in range(options.replications)]
-            found = pl.DataFrame(list(pool.map(one, jobs, chunksize=8))).fill_nan(None)
-            print(f"\n### {name}\n\n| | mean | se | defined |\n| --- | --- | --- | --- |")
-            for column in [one for one in found.columns if f"{one}, fresh" in found.columns]:
-                fresh = pl.lit(found[f"{column}, fresh"].mean())
-                covers = fresh.is_between(f"{column} low", f"{column} high").cast(pl.Float64)
-                found = found.with_columns(covers.alias(f"{column} covered")).drop(
-                    f"{column} low", f"{column} high"
-                )
-            for column in found.columns:
-                values = found[column].drop_nulls()
-                mean, error = values.mean(), (values.std() or 0.0) / max(len(values), 1) ** 0.5
-                print(f"| {column} | {mean:.3f} | {error:.3f} | {len(values)} |")
+    for name in options.designs:
+        jobs = [(name, number) for number in range(options.replications)]
+        found = pl.DataFrame(in_processes(one, jobs, options.jobs)).fill_nan(None)
+        print(f"\n### {name}\n\n| | mean | se | defined |\n| --- | --- | --- | --- |")
+        for column in [one for one in found.columns if f"{one}, fresh" in found.columns]:
+            fresh = pl.lit(found[f"{column}, fresh"].mean())
+            covers = fresh.is_between(f"{column} low", f"{column} high").cast(pl.Float64)
+            found = found.with_columns(covers.alias(f"{column} covered")).drop(
+                f"{column} low", f"{column} high"
+            )
+        for column in found.columns:
+            values = found[column].drop_nulls()
+            mean, error = values.mean(), (values.std() or 0.0) / max(len(values), 1) ** 0.5
+            print(f"| {column} | {mean:.3f} | {error:.3f} | {len(values)} |")
     return 0
 
 

@@ -11,11 +11,8 @@ ranking with the planted noise in place of the estimated one.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import os
 import warnings
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,6 +23,7 @@ import polars as pl
 import signoise as sn
 from signoise._interventions._selection import RULES, nested_weights
 from signoise._interventions._union import Runs, Samples
+from suites import in_processes
 
 SUBTASKS, GOOD, RECIPES = 18, 6, 16
 NAMES = [f"s{i:02}" for i in range(SUBTASKS)]
@@ -164,11 +162,7 @@ def one_suite(name: str, number: int) -> list[dict[str, Any]]:
 
 def study(name: str, suites: int, jobs: int) -> pl.DataFrame:
     """Rows of all suites of a design."""
-    # Suites are small: threads inside a process would only wait for each other.
-    for library in ("POLARS_MAX", "RAYON_NUM", "OPENBLAS_NUM"):
-        os.environ[f"{library}_THREADS"] = "1"
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        parts = list(pool.map(partial(one_suite, name), range(suites), chunksize=8))
+    parts = in_processes(partial(one_suite, name), range(suites), jobs)
     return pl.DataFrame([row for part in parts for row in part])
 
 
