@@ -129,6 +129,13 @@ def test_a_loss_is_a_metric_too() -> None:
     assert_frame_equal(sn.choose_metric(turned, **SIDES).drop(drop), plain)
 
 
+def test_without_a_key_there_is_one_row() -> None:
+    scores = suite(acc=0.02, f1=0.015)
+    alone = sn.choose_metric(scores, **SIDES, by=())
+    assert alone.columns[0] == "measure"
+    assert alone["metric"].to_list() == sn.choose_metric(scores, **SIDES)["metric"].to_list()
+
+
 def test_what_cannot_be_chosen() -> None:
     scores = suite(acc=0.02, f1=0.015)
     few = sn.choose_metric(scores.filter(pl.col("recipe") < "r3"), **SIDES).row(0, named=True)

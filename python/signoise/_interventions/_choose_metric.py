@@ -295,7 +295,7 @@ def _choices(table: MetricTable, data: _Data, options: _Options) -> pl.DataFrame
         "no_primary": np.array([not task.known for task in tasks]),
     }
     primary = [task.metrics[0] if task.known else None for task in tasks]
-    return labels.with_columns(
+    columns = [
         pl.Series("measure", ["decision_accuracy" if options.deciding else "snr"] * n_tasks),
         pl.Series("primary", primary, dtype=pl.String),
         pl.Series("n_members", members.astype(np.int64)),
@@ -304,4 +304,5 @@ def _choices(table: MetricTable, data: _Data, options: _Options) -> pl.DataFrame
         *choices.columns("metric_share", members, options.level),
         statuses.column(),
         flag_lists(flags, n_tasks),
-    )
+    ]
+    return pl.DataFrame([*labels.get_columns(), *columns])

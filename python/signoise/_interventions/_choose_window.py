@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -340,7 +340,8 @@ def _choices(
     n_groups = len(encoded.groups)
     units = group_addresses(encoded.groups.select(encoded.by))
     usable = choosing.usable & evaluating.usable
-    members, constant = np.zeros(n_groups, dtype=np.intp), np.zeros(n_groups, dtype=bool)
+    members: Ints = np.zeros(n_groups, dtype=np.intp)
+    constant = np.zeros(n_groups, dtype=bool)
     choices = Choices(n_groups)
     window: list[int | None] = [None] * n_groups
     named = encoded.members.select(pl.all_horizontal(pl.all().is_not_null())).to_series().to_numpy()
@@ -366,7 +367,7 @@ def _choices(
     statuses.set("too_few", (members < LEAST_MEMBERS) | (usable.sum(axis=1) < 2))
     statuses.set("constant", constant)
     statuses.check_finite(np.isnan(choices.gain))
-    flags: dict[str, Mask] = {
+    flags: dict[str, Any] = {
         "missing_values": (encoded.n_missing + encoded.n_nan) > 0,
         "few_members": members < (FEW_DECIDING if deciding else 2 * FEW_MEMBERS),
         "few_checkpoints": ~usable.all(axis=1),
