@@ -458,11 +458,8 @@ def _finished(
     )
     labels = table.select("group").join(groups, on="group", maintain_order="left")
     plain = labels["plain"].to_numpy()
-    statuses = Statuses(table.height)
+    statuses = Statuses.of(table["reason"])
     statuses.set("not_a_mean", ~plain)
-    for reason in table["reason"].unique().to_list():
-        if reason != "ok":
-            statuses.set(reason, (table["reason"] == reason).to_numpy())
     flags = {
         "missing_values": (labels["n_missing"] + labels["n_nan"]).to_numpy() > 0,
         "mixed_config": np.full(table.height, "config" in loaded.joined),

@@ -59,6 +59,15 @@ class Statuses:
     def __init__(self, n_groups: int) -> None:
         self._rank = np.full(n_groups, len(STATUSES), dtype=np.intp)
 
+    @classmethod
+    def of(cls, reasons: pl.Series) -> Statuses:
+        """The reason of each group, ``ok`` for none."""
+        found = cls(len(reasons))
+        for reason in reasons.unique().to_list():
+            if reason != "ok":
+                found.set(reason, (reasons == reason).to_numpy())
+        return found
+
     def set(self, status: str, where: NDArray[np.bool_]) -> None:
         """Give the groups `where` this status, unless they have an earlier one."""
         self._rank[where] = np.minimum(self._rank[where], STATUSES.index(status))

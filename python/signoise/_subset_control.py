@@ -233,10 +233,7 @@ def _result(
     }
     table = pl.DataFrame(rows, schema=schema)
     labels = table.select("group").join(groups, on="group", maintain_order="left")
-    statuses = Statuses(table.height)
-    for reason in table["reason"].unique().to_list():
-        if reason != "ok":
-            statuses.set(reason, (table["reason"] == reason).to_numpy())
+    statuses = Statuses.of(table["reason"])
     flags = {
         "mixed_config": np.full(table.height, "config" in loaded.joined),
         "unmatched": table["n_unmatched"].to_numpy() > 0,

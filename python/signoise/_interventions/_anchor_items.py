@@ -312,10 +312,7 @@ def _result(
 ) -> pl.DataFrame:
     table = pl.DataFrame(rows, schema={"place": pl.UInt32, **schema, "reason": pl.String})
     labels = groups[table["place"]]
-    statuses = Statuses(table.height)
-    for reason in table["reason"].unique().to_list():
-        if reason != "ok":
-            statuses.set(reason, (table["reason"] == reason).to_numpy())
+    statuses = Statuses.of(table["reason"])
     flags = {
         "mixed_config": np.full(table.height, "config" in loaded.joined),
         "few_members": table["n_runs"].to_numpy() < FEW_RUNS,

@@ -83,8 +83,9 @@ def item_response(
     References
     ----------
     Bock and Aitkin 1981, "Marginal maximum likelihood estimation of item parameters", Psychometrika 46; Mislevy 1986,
-    "Bayes modal estimation in item response models", Psychometrika 51 (priors, floating as in BILOG-MG, whose defaults
-    these are); Liu, Rubin and Wu 1998, "Parameter expansion to accelerate EM", Biometrika 85; Louis 1982, JRSS B 44.
+    "Bayes modal estimation in item response models", Psychometrika 51 (priors); Baker and Kim 2004, "Item response
+    theory" (log a with 0.5, as other packages have it; 2 for b is ours, and wide); Liu, Rubin and Wu 1998, "Parameter
+    expansion to accelerate EM", Biometrika 85; Louis 1982, JRSS B 44.
 
     Examples
     --------
@@ -211,10 +212,7 @@ def _per_run(loaded: Instances, found: pl.DataFrame, text: str) -> pl.DataFrame:
 
 def _end(loaded: Instances, reasons: pl.Series, labels: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
     """Statuses and flags."""
-    statuses = Statuses(len(reasons))
-    for reason in reasons.unique().to_list():
-        if reason != "ok":
-            statuses.set(reason, (reasons == reason).to_numpy())
+    statuses = Statuses.of(reasons)
     flags = {
         "missing_values": labels["left_out"].to_numpy() > 0,
         "mixed_config": np.full(labels.height, "config" in loaded.joined),

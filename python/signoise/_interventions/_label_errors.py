@@ -513,10 +513,7 @@ def _result(study: ItemStudy, table: pl.DataFrame, per: str, text: str, *, sided
     group = table["group"].to_numpy()
     keys = encoded.groups.select(encoded.by)[group]
     names = {"task": _DECISIONS if sided else _RANKING, "run": _RUN, "pair": _PAIR}[per]
-    statuses = Statuses(table.height)
-    for reason in table["reason"].unique().to_list():
-        if reason != "ok":
-            statuses.set(reason, (table["reason"] == reason).to_numpy())
+    statuses = Statuses.of(table["reason"])
     n, n_errors = table["n"].to_numpy(), table["n_errors"].to_numpy()
     flags = {
         "few_instances": (n < FEW_INSTANCES) | ((n_errors > 0) & (n_errors < FEW_IN_PART)),

@@ -315,10 +315,7 @@ def _result(study: ItemStudy, rows: Sequence[Mapping[str, Any]], text: str) -> p
     }
     table = pl.DataFrame([{name: row.get(name) for name in schema} for row in rows], schema=schema)
     group = table["group"].to_numpy()
-    statuses = Statuses(table.height)
-    for reason in table["reason"].unique().to_list():
-        if reason != "ok":
-            statuses.set(reason, (table["reason"] == reason).to_numpy())
+    statuses = Statuses.of(table["reason"])
     flags = {
         "few_members": table["n_members"].to_numpy() // 2 < FEW_MEMBERS,
         "few_instances": table["n_kept"].to_numpy() < FEW_INSTANCES,

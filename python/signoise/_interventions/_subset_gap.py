@@ -455,10 +455,7 @@ def _result(study: ItemStudy, table: pl.DataFrame, text: str, *, with_baseline: 
     group = table["group"].to_numpy()
     keys = encoded.groups.select(encoded.by)[group]
     members = encoded.members.select(study.study.members)[table["member"].to_numpy()]
-    statuses = Statuses(table.height)
-    for reason in table["reason"].unique().to_list():
-        if reason != "ok":
-            statuses.set(reason, (table["reason"] == reason).to_numpy())
+    statuses = Statuses.of(table["reason"])
     smaller = np.minimum(table["n_clean"].to_numpy(), table["n_contaminated"].to_numpy())
     statuses.set("too_few", smaller < 1)
     if "constant" in table.columns:
