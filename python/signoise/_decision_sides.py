@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ._duplicates import Duplicates
 from ._encode import Encoded, Series, encode
 from ._errors import DroppedRowsWarning, InsufficientDataError, MixedKeyWarning, OptionError, SchemaError
+from ._no_rows import no_row_satisfies
 from ._options import as_columns
 from ._schema import SCORE_IDENTITY, SYNONYMS, as_expression, config_sources, predicate
 from ._scores import Filter, Groups, Scores, load, note_key, warn_notes
@@ -145,9 +146,7 @@ def encode_sides(
     on_side = frame.select(mask.fill_null(False).alias(f"__{name}") for name, mask in kept.items())
     for name in masks:
         if not on_side[f"__{name}"].any():
-            raise SchemaError(
-                f"{name}: no row satisfies {sides[name]!s}; look at the values of {', '.join(named)}"
-            )
+            raise SchemaError(no_row_satisfies(name, sides[name], frame))
     frame = frame.hstack(on_side).filter(pl.any_horizontal(on_side.columns))
     left = _columns_that_leave(named, columns)
     stripped = _strip_config(frame, named)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .._errors import OptionError, SchemaError
 from .._instance_intervals import Windows
 from .._laws import prediction_error
+from .._no_rows import no_row_satisfies
 from .._schema import RUN_IDENTITY, as_expression, predicate
 from .._scores import Filter
 from ._cube import Cube
@@ -51,8 +52,7 @@ class Rule:
         for name, side in (("ladder_train", self.train), ("ladder_target", self.target)):
             checked = predicate(side, name, table.schema)
             if checked is not None and not table.select(checked.any()).item():
-                named = ", ".join(dict.fromkeys(side.meta.root_names()))
-                raise SchemaError(f"{name}: no row satisfies {side!s}; look at the values of {named}")
+                raise SchemaError(no_row_satisfies(name, side, table))
 
     def complete(self, runs: pl.DataFrame) -> bool:
         """Whether there are runs of both kinds."""
