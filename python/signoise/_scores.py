@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import polars as pl
 
 from ._duplicates import check_duplicates, settled_or_doubled
-from ._errors import RESULTS_TAKEN, DroppedRowsWarning, MixedKeyWarning, SchemaError
+from ._errors import RESULTS_TAKEN, DroppedRowsWarning, MixedKeyWarning, ReadError, SchemaError
+from ._forks import note_work
 from ._kernels import kernels
 from ._no_rows import NoRowsLeft, no_rows_left
 from ._options import check_threads
@@ -68,6 +69,7 @@ def open_scores(
     scores: Scores, columns: Mapping[str, str] | None = None, *, strict: bool = False
 ) -> tuple[pl.LazyFrame, ReadReport | None]:
     """Any form of scores as a LazyFrame with our columns; a report where files were read."""
+    note_work()
     from ._store._verbs import StoreReport, as_store, rows
 
     if (store := as_store(scores)) is not None:
@@ -245,6 +247,7 @@ def constant_or_null(names: Iterable[str]) -> list[pl.Expr]:
 
 def collect(frame: pl.LazyFrame, *, in_memory: bool = False) -> pl.DataFrame:
     """The rows of a table; a column that cannot be read as what it must hold is said by name."""
+    note_work()
     with column_errors():
         # Streaming would cut a table that is in memory already into pieces, and every column copied to join them.
         return frame.collect(engine="in-memory" if in_memory else "auto")
@@ -262,6 +265,11 @@ def column_errors() -> Iterator[None]:
         raise SchemaError(
             f"a column cannot be read as what it must hold: {detail}. Cast it first, or declare another column "
             'with columns={"theirs": "ours"}'
+        ) from None
+    except pl.exceptions.PanicException:  # no Exception, and what it says is of no use to anybody
+        raise ReadError(
+            "the files behind this table could not be read to their end: they changed since they were opened, or are "
+            "damaged; open them again"
         ) from None
 
 
