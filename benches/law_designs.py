@@ -63,8 +63,8 @@ def _cross(**levels: tuple[float, ...]) -> Callable[[np.random.Generator], dict[
 
 def _schedules_of_sizes(rng: np.random.Generator) -> dict[str, Floats]:
     """The schedule at three sizes."""
-    one, sizes = _schedule(rng), (1e8, 4e8, 1.6e9)
-    n = len(one["step"])
+    one = {name: column[9::10] for name, column in _schedule(rng).items()}
+    n, sizes = len(one["step"]), (1e8, 4e8, 1.6e9)
     return {name: np.tile(column, len(sizes)) for name, column in one.items()} | {
         "params": np.repeat(sizes, n),
         "run": np.repeat(np.arange(len(sizes)), n),
@@ -249,8 +249,10 @@ def planted(name: str, seed: int) -> Problem:
     return planted_inputs(name, seed)[0]
 
 
-def planted_inputs(name: str, seed: int) -> tuple[Problem, dict[str, Floats], dict[str, float]]:
-    """The same with the columns that a user has, and the parameters."""
+def planted_inputs(
+    name: str, seed: int, noise: float = 1.0
+) -> tuple[Problem, dict[str, Floats], dict[str, float]]:
+    """The same with the columns that a user has, and the parameters; `noise` multiplies the errors."""
     law, design = find_law(name), DESIGNS[name]
     rng = np.random.default_rng([seed, *name.encode()])
     places = dict(design.places(rng))
@@ -260,6 +262,6 @@ def planted_inputs(name: str, seed: int) -> tuple[Problem, dict[str, Floats], di
     truth = {key: value * math.exp(rng.uniform(-1, 1) * design.shake) for key, value in design.centre.items()}
     fitted = np.array([float(p.inner(np.array([truth[p.name]]))[0]) for p in law.parameters])
     exact = Problem(law, variables, np.ones(n)).values(fitted)
-    errors = design.noise * rng.standard_normal(n)
+    errors = noise * design.noise * rng.standard_normal(n)
     y = exact * np.exp(errors) if law.objective.endswith("_log") else exact + errors
     return Problem(law, variables, y), places | ({"run": run} if len(run) else {}), truth
