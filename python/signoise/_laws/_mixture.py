@@ -75,8 +75,8 @@ def optimal_mixture(
         ``_low, _high``; ``status, flags, signature``.
 
     Undefined when
-        The fit of any language is undefined: all shares are null, and `status` says of which. A language of weight 0, or
-        whose loss does not depend on its share, gets a share of 0, and in the first case no loss.
+        The fit of any language is undefined: all shares are null, and `status` says of which. A language of weight 0
+        gets a share of 0 and no loss.
 
     Raises
     ------

@@ -44,8 +44,9 @@ def loss_trajectory(
     Returns
     -------
     DataFrame
-        A row a place: ``params, steps, batch_tokens``; ``predicted`` loss L; ``critical_batch`` at it, in tokens; ``min_steps``
-        (how many steps would do at a very large batch) and ``min_tokens`` (how many tokens at a very small one); ``status, flags, signature``.
+        A row a place: ``params, steps, batch_tokens``; ``predicted`` loss L; ``critical_batch`` at it, in tokens;
+        ``min_steps`` (how many steps would do at a very large batch) and ``min_tokens`` (how many tokens at a very
+        small one); ``status, flags, signature``.
 
     Undefined when
         An input is not above 0 or not finite (``not_finite``).

@@ -72,6 +72,7 @@ def vary_parameter(law: str | Law, parameter: str, *, by: str, values: Iterable[
         replace(parameters[place], name=name, meaning=f"{parameters[place].meaning} ({by} {level:g})")
         for name, level in zip(names, levels, strict=True)
     ]
+
     def prepare(inputs: Mapping[str, Floats], run: NDArray[np.int64]) -> dict[str, Floats]:
         own = variables_of(chosen, {name: inputs[name] for name in chosen.inputs}, run)
         outside = ~np.isin(inputs[by], levels)
@@ -90,7 +91,7 @@ def vary_parameter(law: str | Law, parameter: str, *, by: str, values: Iterable[
         chosen,
         name=f"{chosen.name}[{parameter} by {by}]",
         formula=re.sub(rf"\b{parameter}\b", f"({total})", chosen.formula),
-        variables=variables
+        variables=dict(chosen.variables)
         | {flag: f"1 where {by} is {level:g}" for flag, level in zip(is_level, levels, strict=True)},
         inputs=dict(chosen.inputs) | ({} if by in chosen.inputs else {by: "what it differs by"}),
         parameters=tuple(parameters),

@@ -29,6 +29,7 @@ def separable(
     keep: int = 12,
     signed: Sequence[str] = (),
     observed: Callable[[Floats, Variables, Mapping[str, float]], Floats] | None = None,
+    elasticity: Callable[[Mapping[str, float]], float] | None = None,
     made: Callable[[dict[str, float]], Mapping[str, float]] | None = None,
 ) -> Starts:
     """At each point of a grid the linear parameters by least squares of relative errors; the best points of all.
@@ -47,6 +48,8 @@ def separable(
         Linear parameters that may be below 0; others are held a little above.
     observed
         What the sum of the terms is, where that is not the observation itself.
+    elasticity
+        By what share the observation grows with that sum: points of the grid are ranked by errors of the observation.
     made
         Parameters of the law from held and linear ones, where they differ.
     """
@@ -71,6 +74,8 @@ def separable(
                     )
                     factors[index] = max(factors[index], _LEAST * size)
             error = float(np.sum(((basis @ factors - height) * weight) ** 2))
+            if elasticity is not None:
+                error *= elasticity(held) ** 2
             row = held | dict(zip(columns, map(float, factors), strict=True))
             with np.errstate(all="ignore"):
                 row = dict(row if made is None else made(row))

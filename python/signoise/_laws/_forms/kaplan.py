@@ -86,6 +86,7 @@ LAWS = (
                 "D_c": 1 / v["tokens"],
             },
             observed=lambda y, _, held: y ** (1 / held["alpha_D"]),
+            elasticity=lambda held: held["alpha_D"],
             made=lambda row: (
                 row | {"N_c": min(float(row["N_c"]) ** (row["alpha_D"] / row["alpha_N"]), _HIGHEST)}
             ),

@@ -81,6 +81,7 @@ LAWS = (
             {"beta": (0.5, 1.0, 2.0, 4.0)},
             lambda v, _: {"A": np.ones_like(v["tokens"]), "alpha": np.log(v["tokens"])},
             observed=lambda y, _, held: y ** (1 / held["beta"]),
+            elasticity=lambda held: held["beta"],
             signed=("A",),
             made=lambda row: row | {"A": np.exp(np.clip(row["A"], -300.0, 300.0))},
         ),
