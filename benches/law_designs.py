@@ -170,9 +170,9 @@ DESIGNS = {
         {"k": 0.17, "gamma_D": 0.08, "gamma_G": 0.8, "gamma_N": 0.23},
         0.02,
     ),
-    "data_filtering": Design(_repeated, {"a": 5.0, "b": -0.18, "half_life": 4.0, "d": 0.1}, 0.003),
-    "data_filtering_code": Design(_repeated, {"a": 0.01, "b": -0.2, "half_life": 4.0, "d": 0.05}, 0.003),
-    "effective_samples": Design(_repeated, {"a": 5.0, "b": -0.18, "half_life": 3.0, "d": 0.1}, 0.003),
+    "data_filtering": Design(_repeated, {"a": 5.0, "b": -0.18, "c": 4.0, "d": 0.1}, 0.003),
+    "data_filtering_code": Design(_repeated, {"a": 0.01, "b": -0.2, "c": 4.0, "d": 0.05}, 0.003),
+    "effective_samples": Design(_repeated, {"a": 5.0, "b": -0.18, "c": 3.0, "d": 0.1}, 0.003),
     "repeated_tokens": Design(
         _unique_tokens, {"A": 520, "B": 1490, "alpha": 0.35, "beta": 0.35, "E": 1.87, "R": 15.4}, 0.003
     ),

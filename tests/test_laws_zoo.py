@@ -170,7 +170,7 @@ def test_repetition_as_the_paper_and_the_code_count_it(epochs: float, half_life:
         code *= (ends[e] / ends[e - 1]) ** (b * share[e])
         fresh += (ends[e] - ends[e - 1]) * share[e]
     at = {"samples": seen, "pool_size": pool}
-    given = {"a": a, "b": b, "half_life": half_life, "d": d}
+    given = {"a": a, "b": b, "c": half_life, "d": d}
     expected = {
         "data_filtering": paper + d,
         "data_filtering_code": code,
@@ -185,7 +185,7 @@ def test_too_many_epochs_are_refused() -> None:
     with pytest.raises(sn.OptionError, match="20 times pool_size; the laws of repetition hold 16 epochs"):
         sn.predict(
             law="data_filtering",
-            parameters={"a": 1.0, "b": -0.1, "half_life": 3.0, "d": 0.0},
+            parameters={"a": 1.0, "b": -0.1, "c": 3.0, "d": 0.0},
             at={"samples": 20.0, "pool_size": 1.0},
         )
 
@@ -346,3 +346,13 @@ def test_misuse_of_varying_parameters_is_named() -> None:
         sn.vary_parameter("chinchilla", "F", by="params", values=[1.0])
     with pytest.raises(sn.OptionError, match="finite numbers of 'family'"):
         sn.vary_parameter("chinchilla", "E", by="family", values=[])
+
+
+def test_capability_follows_the_loss_of_checkpoints() -> None:
+    """Accuracy of the checkpoints of several runs on one curve of their loss."""
+    rng = np.random.default_rng(5)
+    loss = np.concatenate([np.linspace(3.5, end, 20) for end in (2.4, 2.1, 1.9)])
+    accuracy = 0.25 + 0.6 / (1 + np.exp(5 * (loss - 2.5))) + 0.003 * rng.standard_normal(60)
+    runs = pl.DataFrame({"run": np.repeat(["a", "b", "c"], 20), "loss": loss, "accuracy": accuracy})
+    found = estimates(sn.fit_scaling_law(runs, "ladder_sigmoid", y="accuracy", interval="none"))
+    assert found == pytest.approx({"a": -0.6, "x0": 2.5, "k": 5, "b": 0.85}, rel=0.03)

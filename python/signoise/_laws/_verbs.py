@@ -256,8 +256,9 @@ def predict(
     >>> out = sn.predict(runs, "chinchilla", y="loss", at={"params": 7e9, "tokens": 1.4e11}, interval="none")
     >>> out["predicted"].round(3).item()
     2.19
-    >>> sn.predict(law="step_law_batch", parameters="Step Law", at={"tokens": 1e11})["predicted"].round(-3).item()
-    1108000.0
+    >>> batch = sn.predict(law="step_law_batch", parameters="Step Law", at={"tokens": 1e11})["predicted"]
+    >>> (batch / 1e6).round(3).item()
+    1.108
     """
     one_source(scores, parameters, "predict")
     if parameters is not None:

@@ -49,8 +49,8 @@ def _counts(inputs: Mapping[str, Floats], _: NDArray[np.int64]) -> dict[str, Flo
 
 
 def _faded(letter: str, first: int) -> str:
-    """The sum over epochs from `first` on, each worth a share 2^(-1/half_life) of the one before."""
-    share = "0.5**(1 / half_life)"
+    """The sum over epochs from `first` on, each worth a share 2^(-1/c) of the one before."""
+    share = "0.5**(1/c)"
     text = f"{letter}{EPOCHS - 1}"
     for epoch in range(EPOCHS - 2, first - 1, -1):
         text = f"({letter}{epoch} + {share} * {text})"
@@ -74,9 +74,7 @@ def _worth(variables: Variables, half: float) -> Floats:
 
 
 _B = Parameter("b", upper=0.0, meaning="utility of the pool, below 0")
-_HALF_LIFE = Parameter(
-    "half_life", lower=0.05, upper=1e4, transform="log", meaning="epochs in which utility halves"
-)
+_HALF_LIFE = Parameter("c", lower=0.05, upper=1e4, transform="log", meaning="epochs in which utility halves")
 _FLOOR = Parameter("d", lower=0.0, meaning="irreducible error")
 _QUESTION = "What does a pool of data still give when it is seen again?"
 
@@ -95,15 +93,15 @@ LAWS = (
         ),
         y="error",
         starts=separable(
-            ("a", "b", "half_life", "d"),
-            {"b": _SLOPES, "half_life": _HALF_LIVES},
+            ("a", "b", "c", "d"),
+            {"b": _SLOPES, "c": _HALF_LIVES},
             lambda v, held: {
-                "a": np.exp(held["b"] * faded(v, "r", held["half_life"])),
+                "a": np.exp(held["b"] * faded(v, "r", held["c"])),
                 "d": np.ones_like(v["r0"]),
             },
         ),
         question=_QUESTION,
-        source=f"{FILTERING}, equation 3: y = a prod (n_e / n_(e-1))^(b_e) + d, b_e = b 2^(-e / half_life)",
+        source=f"{FILTERING}, equation 3: y = a prod (n_e / n_(e-1))^(b_e) + d, b_e = b 2^(-e / c)",
     ),
     Law(
         name="data_filtering_code",
@@ -119,11 +117,11 @@ LAWS = (
         ),
         y="error",
         starts=separable(
-            ("a", "b", "half_life", "d"),
-            {"b": _SLOPES, "half_life": _HALF_LIVES},
+            ("a", "b", "c", "d"),
+            {"b": _SLOPES, "c": _HALF_LIVES},
             lambda v, held: {
-                "a": np.exp(held["b"] * (v["r0"] + faded(v, "r", held["half_life"], 1))),
-                "d": np.exp(held["b"] * faded(v, "r", held["half_life"], 1)),
+                "a": np.exp(held["b"] * (v["r0"] + faded(v, "r", held["c"], 1))),
+                "d": np.exp(held["b"] * faded(v, "r", held["c"], 1)),
             },
             made=lambda row: row | {"a": _NORMALISER * min(float(row["a"]) ** (1 / row["b"]), 1e100)},
         ),
@@ -144,10 +142,10 @@ LAWS = (
         ),
         y="error",
         starts=separable(
-            ("a", "b", "half_life", "d"),
-            {"b": _SLOPES, "half_life": _HALF_LIVES},
+            ("a", "b", "c", "d"),
+            {"b": _SLOPES, "c": _HALF_LIVES},
             lambda v, held: {
-                "a": faded(v, "n", held["half_life"]) ** held["b"],
+                "a": faded(v, "n", held["c"]) ** held["b"],
                 "d": np.ones_like(v["n0"]),
             },
         ),
