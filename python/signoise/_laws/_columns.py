@@ -75,9 +75,10 @@ def input_names(x: Sequence[str], law: Law) -> dict[str, str]:
     """The column of each input of a law."""
     if not x:
         if "x" in law.inputs:
+            names = tuple("flops" if name == "x" else name for name in law.inputs)
             raise OptionError(
                 f"law {law.name!r} is of any amount: say which column it is, e.g. "
-                f"x='{','.join('flops' if name == 'x' else name for name in law.inputs)}'"
+                f"x={names if len(names) > 1 else names[0]!r} or --x {','.join(names)}"
             )
         return {name: name for name in law.inputs}
     if len(x) != len(law.inputs):
