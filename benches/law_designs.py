@@ -193,6 +193,10 @@ DESIGNS = {
         {"K_max": 0.1, "N_0": 5e9, "E": 1.0},
         0.03,
     ),
+    "rl_curve": Design(
+        _cross(params=(1.5e9, 3e9, 7e9, 1.4e10, 3.2e10), x=(1e3, 4e3, 1.6e4, 6.4e4, 2.6e5)),
+        {"N_0": 5e8, "beta": 1.1, "B_0": 5e3, "C_0": 2e4, "alpha": 0.2},
+    ),
     "fine_tuning": Design(_amount(10, 1e5), {"a": 0.9, "b": -0.15}, 0.03),
     "fine_tuning_saturation": Design(
         _amount(100, 1e6), {"E": 1.0, "A": 120, "beta": 0.5, "D_0": 80}, 0.005, 0.1

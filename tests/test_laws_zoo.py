@@ -341,6 +341,32 @@ def test_families_borrow_exponents() -> None:
     )
 
 
+def test_two_parameters_vary() -> None:
+    """The released form of RL curves: B_0 and C_0 of each size."""
+    sizes, truth = [1.5e9, 7e9, 3.2e10], {"N_0": 5e8, "beta": 1.1, "alpha": 0.2}
+    own = {1.5e9: (1.3e4, 4e4), 7e9: (4.8e3, 2.7e4), 3.2e10: (3.4e2, 4.3e3)}
+    x = np.geomspace(500, 3e5, 12)
+    parts = [
+        pl.DataFrame(
+            {
+                "params": [size] * 12,
+                "x": x,
+                "y": ((5e8 / size) ** 1.1 + own[size][0] / (x + own[size][1])) ** 0.2,
+            }
+        )
+        for size in sizes
+    ]
+    law = sn.vary_parameter("rl_curve", "B_0", by="params", values=sizes)
+    law = sn.vary_parameter(law, "C_0", by="params", values=sizes)
+    found = estimates(fit(pl.concat(parts), law, x=("params", "x")))
+    expected = truth | {
+        f"{name}_{i}": own[size][j]
+        for j, name in enumerate(("B_0", "C_0"))
+        for i, size in enumerate(sizes, 1)
+    }
+    assert found == pytest.approx(expected, rel=1e-3)
+
+
 def test_misuse_of_varying_parameters_is_named() -> None:
     with pytest.raises(sn.OptionError, match="has no 'F'"):
         sn.vary_parameter("chinchilla", "F", by="params", values=[1.0])

@@ -6,6 +6,7 @@ import numpy as np
 
 from .._law import Law, Parameter
 from ._starts import on_logs, separable
+from .kaplan import amounts
 
 RL = "Tan et al. 2025, arXiv 2509.25300"
 TRANSLATION = "Isik et al. 2024, arXiv 2402.04177"
@@ -26,6 +27,37 @@ LAWS = (
         objective="lsq_log",
         question="How does the error (1 - pass@1) fall with compute or data of RL, and does size make it fall faster?",
         source=f"{RL}, equation 1, bounds of the released code; E of every size apart: `vary_parameter`",
+    ),
+    Law(
+        name="rl_curve",
+        formula="((N_0 / params)**beta + B_0 / (x + C_0))**alpha",
+        variables={"params": "parameters", "x": "compute or data of reinforcement learning"},
+        parameters=(
+            Parameter("N_0", lower=0.0, transform="log", meaning="size at which the first term is 1"),
+            Parameter("beta", lower=1e-2, upper=10.0, meaning="exponent of parameters in it"),
+            Parameter("B_0", lower=0.0, transform="log", meaning="what training gains"),
+            Parameter("C_0", lower=0.0, transform="log", meaning="training that is worth the start"),
+            Parameter("alpha", lower=1e-2, upper=5.0, meaning="exponent of both"),
+        ),
+        y="error",
+        objective="lsq_log",
+        starts=separable(
+            ("N_0", "beta", "B_0", "C_0", "alpha"),
+            {
+                "beta": (0.3, 0.6, 1.0, 1.7),
+                "C_0": lambda v, _: tuple(np.quantile(v["x"], (0.0, 0.25, 0.5, 0.75))),
+                "alpha": (0.1, 0.2, 0.4, 0.8),
+            },
+            lambda v, held: {
+                "N_0": v["params"] ** -held["beta"],
+                "B_0": 1 / (v["x"] + held["C_0"]),
+            },
+            observed=lambda y, _, held: y ** (1 / held["alpha"]),
+            elasticity=lambda held: held["alpha"],
+            made=amounts(N_0="beta"),
+        ),
+        question="The whole curve of RL; `B_0` and `C_0` of every size apart: `vary_parameter`.",
+        source=f"{RL}, released code (postopenai)",
     ),
     Law(
         name="fine_tuning",
