@@ -253,6 +253,13 @@ def collect(frame: pl.LazyFrame, *, in_memory: bool = False) -> pl.DataFrame:
         return frame.collect(engine="in-memory" if in_memory else "auto")
 
 
+_UNREADABLE = (
+    "the files behind this table could not be read to their end: they changed since then, or are damaged"
+)
+#: How Polars speaks of Parquet and Arrow files that are not what their footers say.
+_OF_DAMAGE = ("out of specification", "out-of-spec", "view contained", "OutOfSpec")
+
+
 @contextlib.contextmanager
 def column_errors() -> Iterator[None]:
     """Errors of Polars over the content of a column as ours."""
@@ -260,17 +267,20 @@ def column_errors() -> Iterator[None]:
         yield
     except SchemaError as error:  # ours, from inside an expression: Polars appends the expression to it
         raise SchemaError(str(error).split("\n")[0]) from None
-    except (pl.exceptions.InvalidOperationError, pl.exceptions.ComputeError) as error:
+    except (
+        pl.exceptions.InvalidOperationError,
+        pl.exceptions.ComputeError,
+        pl.exceptions.OutOfBoundsError,
+    ) as error:
         detail = str(error).split("\n")[0]
+        if isinstance(error, pl.exceptions.OutOfBoundsError) or any(word in detail for word in _OF_DAMAGE):
+            raise ReadError(f"{_UNREADABLE} ({detail})") from None
         raise SchemaError(
             f"a column cannot be read as what it must hold: {detail}. Cast it first, or declare another column "
             'with columns={"theirs": "ours"}'
         ) from None
     except pl.exceptions.PanicException:  # no Exception, and what it says is of no use to anybody
-        raise ReadError(
-            "the files behind this table could not be read to their end: they changed since they were opened, or are "
-            "damaged; open them again"
-        ) from None
+        raise ReadError(_UNREADABLE) from None
 
 
 def note_key(encoded: Encoded, by: Sequence[str]) -> None:
