@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from ._laws import (
         Law,
         Parameter,
+        choose_law,
         compute_optimal,
         crossover,
         fit_scaling_law,
@@ -112,6 +113,7 @@ __all__ = [
     "benchmark_preferences",
     "bootstrap",
     "choice_metrics",
+    "choose_law",
     "choose_metric",
     "choose_window",
     "compare",
@@ -171,6 +173,7 @@ _HOMES = {
     "benchmark_agreement": "_interventions._benchmark_agreement",
     "benchmark_preferences": "_interventions._benchmark_preferences",
     "bootstrap": "_bootstrap",
+    "choose_law": "_laws",
     "choose_metric": "_interventions._choose_metric",
     "choose_window": "_interventions._choose_window",
     "choice_metrics": "_interventions._choice_metrics",

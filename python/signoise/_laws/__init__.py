@@ -1,5 +1,6 @@
 """Scaling laws: the registry of forms, their fits, and what they predict."""
 
+from ._choose import choose_law
 from ._crossover import crossover
 from ._ladder import prediction_error
 from ._law import Law, Parameter, register_law
@@ -10,6 +11,7 @@ from ._verbs import fit_scaling_law, laws, predict
 __all__ = [
     "Law",
     "Parameter",
+    "choose_law",
     "compute_optimal",
     "crossover",
     "fit_scaling_law",
