@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from ._mixed_effects import mixed_effects
     from ._options import version as _version
     from ._permutation_test import permutation_test
+    from ._plateau import plateau
     from ._power import power
     from ._rank import rank
     from ._read import scan_scores
@@ -137,6 +138,7 @@ __all__ = [
     "noise",
     "open_store",
     "permutation_test",
+    "plateau",
     "plot",
     "power",
     "predict",
@@ -201,6 +203,7 @@ _HOMES = {
     "noise": "_snr",
     "open_store": "_store",
     "permutation_test": "_permutation_test",
+    "plateau": "_plateau",
     "power": "_power",
     "prediction_powered": "_judged",
     "predict": "_laws",
