@@ -93,11 +93,12 @@ def choose_law(
     DataFrame
         A row for each group and law, best first. By-columns; ``law``; ``kind``: ``law``, ``baseline``
         (``predict_last``, the score of the largest known model at its last place; ``predict_best``, the best known
-        score) or ``combination`` (``selected``, the law that was best so far; ``weighted``, the mean by 1/MSE so far;
-        ``median`` of forms); ``inputs`` (columns), ``n_parameters``. ``n_scales, n_points`` that were predicted, each
-        from all smaller scales; ``error`` (mean over scales of the mean absolute relative error), ``worst`` (of a
-        scale), ``error_largest`` (of the largest), ``bias`` (signed mean), ``skill`` (1 - error/error of the better
-        baseline; a scale that a law could not predict counts as ``predict_last`` does), ``weight`` in ``weighted``.
+        score) or ``combination`` (``selected``, the law that was best so far; ``weighted``, the median of all weighted
+        by 1/MSE so far; ``median`` of the laws near the best so far); ``inputs`` (columns), ``n_parameters``.
+        ``n_scales, n_points`` that were predicted, each from all smaller scales; ``error`` (mean over scales of the
+        mean absolute relative error), ``worst`` (of a scale), ``error_largest`` (of the largest), ``bias`` (signed
+        mean), ``skill`` (1 - error/error of the better baseline; a scale that a law could not predict counts as
+        ``predict_last`` does), ``weight`` in ``weighted``.
         Of `at`: ``predicted``; of combinations ``lowest, highest`` of the laws near the best (``covered``: what share
         of the points predicted lay between these); ``extrapolation`` (how many times beyond what is known the farthest
         amount in `at` lies), ``error_far, n_far`` (mean error at scales at least as far ahead, how many there were).
@@ -119,11 +120,12 @@ def choose_law(
     All laws are fitted to the same points: columns that half of the rows or more hold are taken, rows without them left
     out and counted. A fit starts from 16 to 128 of the law's starts, evenly chosen; `fit_scaling_law` takes all.
     The best of many laws looks better than it is. What to expect of a choice is in the row ``selected``: at each scale
-    the law that was best on smaller ones (the median where there is no record yet). Laws of one form share one vote in
-    ``weighted`` and ``median``: chinchilla, hitchhiker and ladder_loss differ in objective and bounds alone. Near the
-    best are laws with skill above 0 whose error is within a standard error of the best one's; the range of their
-    predictions is what the choice of a law leaves open, not an interval of a new score. Errors one scale ahead say
-    little of a target many scales away: ``error_far`` is of as many, where the table has them.
+    the law that was best on smaller ones (the median where there is no record yet). Near the best are laws with skill
+    above 0 whose error is within a standard error of the best one's; the range of their predictions is what the choice
+    of a law leaves open, not an interval of a new score. In ``weighted`` and ``median`` laws of one form share a vote
+    (chinchilla, hitchhiker and ladder_loss differ in objective and bounds alone), and so do laws that say the same.
+    Errors one scale ahead say little of a target many scales away: ``error_far`` is of as many, where the table has
+    them. Differences of a few percent may be the luck of training seeds (Choshen et al.).
 
     References
     ----------

@@ -135,7 +135,10 @@ def contest_rows(trials: Trials, target: Target | None, scale: str) -> pl.DataFr
     forecasts, fitted = trials.forecasts, trials.fitted
     said = {trial.name: trial.predict(target) if target else (np.nan, "") for trial in fitted}
     values_there = {name: np.array([value]) for name, (value, _) in said.items()}
-    rows = [*_law_rows(trials, said), *_other_rows(trials, values_there, given=target is not None)]
+    rows = [
+        *_law_rows(trials, said, values_there),
+        *_other_rows(trials, values_there, given=target is not None),
+    ]
     distance = _Distance.of(trials.points, target)
     for row in rows:
         row.update(_record(forecasts, row.pop("every"), distance))
@@ -143,8 +146,9 @@ def contest_rows(trials: Trials, target: Target | None, scale: str) -> pl.DataFr
         untested = NOT_ADMISSIBLE if row["kind"] == "combination" and not fitted else "too_few"
         row.setdefault("status", "ok" if row["n_scales"] else untested)
     rows.sort(key=lambda row: -row["skill"] if np.isfinite(row["skill"]) else np.inf)
-    near = forecasts.near([name for name, (value, _) in said.items() if np.isfinite(value)], forecasts.n)
-    n_near = len({forecasts.forms[name] for name in near})
+    able = {name: own for name, own in values_there.items() if np.isfinite(own).all()}
+    near = {name: able[name] for name in forecasts.near(list(able), forecasts.n)}
+    n_near = len(set(forecasts.groups(near)))
     chosen = next(row for row in rows if row["law"] == COMBINATIONS[0])
     chosen["note"] = sentence(rows, scale, n_near, too_few_scales(trials.points))
     for trial in trials.every:
@@ -156,10 +160,12 @@ def contest_rows(trials: Trials, target: Target | None, scale: str) -> pl.DataFr
     return table.with_columns(result_column(name, table[name].to_numpy()) for name in floats)
 
 
-def _law_rows(trials: Trials, said: Mapping[str, tuple[float, str]]) -> list[dict[str, Any]]:
+def _law_rows(
+    trials: Trials, said: Mapping[str, tuple[float, str]], values_there: Mapping[str, Floats]
+) -> list[dict[str, Any]]:
     """What there is to say of each law that was fitted, but for its errors."""
     forecasts = trials.forecasts
-    weights = forecasts.weights(list(said), forecasts.n)
+    weights = forecasts.weights(values_there, forecasts.n)
     rows = []
     for trial, weight in zip(trials.fitted, weights, strict=True):
         predicted, note = said[trial.name]

@@ -17,12 +17,14 @@ from ._law import Floats
 from ._points import Points, beyond
 from ._splits import BASELINES, LEAST_RUNGS, Outcome, Split, baseline
 
-#: Combinations of laws: the one that was best so far, the mean weighted by 1/MSE so far, the median of forms.
+#: Combinations of laws: the one that was best so far, the median weighted by 1/MSE so far, that of laws near the best.
 COMBINATIONS = ("selected", "weighted", "median")
 #: What stands in where a law could not predict: the score that anyone knows.
 _FALLBACK = BASELINES[0]
 #: Mean squared relative errors below rounding are equal.
 _ROUNDING = 1e-24
+#: Predictions this near to each other, relatively, are one.
+_SAME = 1e-4
 
 
 def blocks(points: Points, most: int) -> Points:
@@ -133,19 +135,13 @@ class Forecasts:
         own, other = means(errors), means(self.steps[_FALLBACK])
         return np.where(np.isfinite(own), own, other)
 
-    @cached_property
-    def best_baseline(self) -> str:
-        """The baseline with the lower mean error."""
-        errors = {name: mean(means(self.steps[name])) for name in BASELINES}
-        return min(BASELINES, key=lambda name: errors[name])
-
     def skill(self, errors: Sequence[Floats], upto: int | None = None) -> float:
         """1 - mean error / that of the better baseline, over the first origins; NaN where that one made no error."""
         own = self.filled(errors)[:upto]
-        base = means(self.steps[self.best_baseline])[:upto]
-        both = np.isfinite(own) & np.isfinite(base)
-        total = float(base[both].sum())
-        return 1 - float(own[both].sum()) / total if total > 0 else np.nan
+        bases = [means(self.steps[name])[:upto] for name in BASELINES]
+        both = np.isfinite(own) & np.isfinite(bases).all(axis=0)
+        least = min(float(base[both].sum()) for base in bases)
+        return 1 - float(own[both].sum()) / least if least > 0 else np.nan
 
     def far(
         self, every: Sequence[Floats], amounts: Mapping[str, Floats], distance: float
@@ -165,16 +161,32 @@ class Forecasts:
 
     # --- combinations ------------------------------------------------------------------------------------
 
-    def shares(self, names: Sequence[str]) -> Floats:
-        """Equal votes of forms, shared by the laws of each."""
-        forms = [self.forms[name] for name in names]
-        votes = np.array([1 / forms.count(form) for form in forms])
+    def shares(self, values: Mapping[str, Floats]) -> Floats:
+        """Equal votes, shared by laws of one form and by those that say the same."""
+        group = self.groups(values)
+        votes = np.array([1 / group.count(one) for one in group])
         return votes / max(votes.sum(), 1.0)
 
-    def weights(self, names: Sequence[str], upto: int) -> Floats:
+    def groups(self, values: Mapping[str, Floats]) -> list[int]:
+        """A number for each law, shared by laws of one form and by those that say the same."""
+        heads: list[str] = []
+        found: list[int] = []
+        for name, own in values.items():
+            alike = (
+                place
+                for place, head in enumerate(heads)
+                if self.forms[head] == self.forms[name]
+                or np.allclose(values[head], own, rtol=_SAME, atol=0.0)
+            )
+            found.append(next(alike, len(heads)))
+            if found[-1] == len(heads):
+                heads.append(name)
+        return found
+
+    def weights(self, values: Mapping[str, Floats], upto: int) -> Floats:
         """Votes divided by the mean squared error over the first origins."""
-        votes = self.shares(names)
-        mse = np.array([self._mean_square(name, upto) for name in names])
+        votes = self.shares(values)
+        mse = np.array([self._mean_square(name, upto) for name in values])
         if not np.isfinite(mse).all():
             return votes
         weights = votes / np.maximum(mse, _ROUNDING)
@@ -214,17 +226,17 @@ class Forecasts:
 
         Beside them the lowest and the highest prediction of the laws near the best one.
         """
-        names = [name for name, own in values.items() if np.isfinite(own).all()]
-        if not names:
+        able = {name: own for name, own in values.items() if np.isfinite(own).all()}
+        if not able:
             return dict.fromkeys((*COMBINATIONS, "lowest", "highest"), np.full(size, np.nan))
-        stacked = np.stack([values[name] for name in names])
-        middle = weighted_median(stacked, self.shares(names))
-        best = self.best(names, upto)
-        front = np.stack([values[name] for name in self.near(names, upto)])
+        best = self.best(list(able), upto)
+        near = {name: able[name] for name in self.near(list(able), upto)}
+        front = np.stack(list(near.values()))
+        middle = weighted_median(front, self.shares(near))
         return {
-            # Without a record there is neither a best law nor a weight: one wild law would spoil a plain mean.
-            "selected": middle if best is None else values[best],
-            "weighted": middle if best is None else self.weights(names, upto) @ stacked,
+            "selected": middle if best is None else able[best],
+            # A median, as one wild law would carry any mean away.
+            "weighted": weighted_median(np.stack(list(able.values())), self.weights(able, upto)),
             "median": middle,
             "lowest": front.min(axis=0),
             "highest": front.max(axis=0),
