@@ -2,6 +2,7 @@
 
 from ._choose import choose_law
 from ._crossover import crossover
+from ._exponents import exponent_test
 from ._ladder import prediction_error
 from ._law import Law, Parameter, register_law
 from ._optimal import compute_optimal
@@ -14,6 +15,7 @@ __all__ = [
     "choose_law",
     "compute_optimal",
     "crossover",
+    "exponent_test",
     "fit_scaling_law",
     "laws",
     "predict",
