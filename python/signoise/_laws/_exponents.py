@@ -104,7 +104,7 @@ def exponent_test(
     -----
     Student's t with the degrees of freedom of the runs; of two sets of different runs Welch's. Simulated with
     ``pure_power_law`` and a true exponent, 6 to 24 runs: rejected at 5 % in .04 to .07, equal ones of two domains in
-    .05 to .08 (``huber_log``: .11 to .13 with fewer than ten runs, .02 with more).
+    .03 to .05 (``huber_log``: .11 to .13 with fewer than ten runs, .02 with more).
     A law with a constant has far wider limits of its exponent than one without, and the constant decides what the
     exponent is: that of ``pure_power_law`` is biased towards 0 where losses have a floor. An exponent that does not
     differ from 1 does not show a regime; one that differs excludes it. Resolution-limited exponents tell the dimension
