@@ -21,8 +21,9 @@ from ._instance_cells import perplexities
 from ._kernels import kernels
 from ._last import last_checkpoints
 from ._moments import with_usable
+from ._no_rows import NoRowsLeft
 from ._schema import COLUMNS, RUN_IDENTITY, SCORE_IDENTITY, did_you_mean
-from ._scores import Filter, Scores, collect, no_instances, no_rows_left, rows_of, warn_joined, warn_notes
+from ._scores import Filter, Scores, collect, no_instances, rows_of, warn_joined, warn_notes
 from ._segments import new_segments
 
 Floats = NDArray[np.float64]
@@ -111,7 +112,7 @@ def load_samples(
 
     def narrow(frame: pl.LazyFrame) -> pl.LazyFrame:
         _check_columns(frame, [*by, *stratify, *(sisters.across if sisters else ())], cluster)
-        return choice.narrow(frame, where)
+        return choice.narrow(frame)
 
     rows, _ = rows_of(
         scores,
@@ -187,7 +188,7 @@ class _Checkpoints:
         self.results = 0
         """Rows without an instance, which are left out."""
 
-    def narrow(self, frame: pl.LazyFrame, where: Filter) -> pl.LazyFrame:
+    def narrow(self, frame: pl.LazyFrame) -> pl.LazyFrame:
         """Leave the rows of all other checkpoints unread."""
         names = frame.collect_schema().names()
         # Subtasks and strata follow their task: one of an earlier checkpoint would be another model's score.
@@ -201,7 +202,7 @@ class _Checkpoints:
         result = pl.col("instance_id").is_null()
         labels = collect(frame.group_by(*columns, result.alias("__result")).agg(pl.len().alias("__rows")))
         if not labels.height:
-            raise SchemaError(no_rows_left(where, None))
+            raise NoRowsLeft
         self.results = int(labels.filter("__result")["__rows"].sum())
         labels = labels.filter(~pl.col("__result"))
         if not labels.height:

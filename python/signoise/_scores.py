@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import polars as pl
 
 from ._duplicates import check_duplicates, settled_or_doubled
-from ._errors import RESULTS_TAKEN, DroppedRowsWarning, MixedKeyWarning, SchemaError
+from ._errors import RESULTS_TAKEN, DroppedRowsWarning, MixedKeyWarning, ReadError, SchemaError
+from ._forks import note_work
 from ._kernels import kernels
+from ._no_rows import NoRowsLeft, no_rows_left
 from ._options import check_threads
 from ._schema import COLUMNS, KEY, did_you_mean, predicate, recognise
 from ._segments import segment_offsets
@@ -67,6 +69,7 @@ def open_scores(
     scores: Scores, columns: Mapping[str, str] | None = None, *, strict: bool = False
 ) -> tuple[pl.LazyFrame, ReadReport | None]:
     """Any form of scores as a LazyFrame with our columns; a report where files were read."""
+    note_work()
     from ._store._verbs import StoreReport, as_store, rows
 
     if (store := as_store(scores)) is not None:
@@ -171,7 +174,7 @@ def rows_of(
     """Rows that satisfy `where`, with our columns and those in `use`.
 
     Of a store these are scores per checkpoint, unless `instances` are asked for or the filter speaks of them. `narrow`
-    may leave rows out before they are loaded.
+    may leave rows out before they are loaded, and raises `NoRowsLeft` where it finds none.
     """
     from ._store._verbs import StoreReport, as_store, speaks_of_instances
     from ._store._verbs import scores as stored_scores
@@ -187,6 +190,7 @@ def rows_of(
     schema = frame.collect_schema()
     names = schema.names()
     condition = predicate(where, "where", schema)
+    everything = frame
     if condition is not None:
         frame = frame.filter(condition)
     if metrics is not None:
@@ -203,11 +207,14 @@ def rows_of(
         wanted.update(dict.fromkeys(asked))
     chosen = names if keep_all else [name for name in wanted if name in names]
     frame = frame.select(chosen)
-    if narrow is not None:
-        frame = narrow(frame)
-    rows = collect(frame, in_memory=isinstance(scores, pl.DataFrame) or store is not None)
-    if rows.height == 0:
-        raise SchemaError(no_rows_left(where, metrics))
+    try:
+        if narrow is not None:
+            frame = narrow(frame)
+        rows = collect(frame, in_memory=isinstance(scores, pl.DataFrame) or store is not None)
+        if rows.height == 0:
+            raise NoRowsLeft
+    except NoRowsLeft:
+        raise SchemaError(no_rows_left(where, metrics, everything)) from None
     if report is not None:
         report.warn(stacklevel=5)
     return rows, report
@@ -219,16 +226,6 @@ def no_instances(who: str) -> str:
         f"{who}, and these scores have none (no instance_id): read the samples of the harness beside its results, or "
         "store them with ingest"
     )
-
-
-def no_rows_left(where: Filter, metrics: Sequence[str] | None) -> str:
-    """The message where filters leave nothing."""
-    text = "no rows are left"
-    if metrics is not None:
-        text += f" of metric {', '.join(metrics)}; look at the values of metric"
-    if where is not None:
-        text += f" after where={where!s}; look at the values of its columns"
-    return text
 
 
 def _named(item: pl.Expr | str, schema: pl.Schema) -> list[str]:
@@ -250,9 +247,17 @@ def constant_or_null(names: Iterable[str]) -> list[pl.Expr]:
 
 def collect(frame: pl.LazyFrame, *, in_memory: bool = False) -> pl.DataFrame:
     """The rows of a table; a column that cannot be read as what it must hold is said by name."""
+    note_work()
     with column_errors():
         # Streaming would cut a table that is in memory already into pieces, and every column copied to join them.
         return frame.collect(engine="in-memory" if in_memory else "auto")
+
+
+_UNREADABLE = (
+    "the files behind this table could not be read to their end: they changed since then, or are damaged"
+)
+#: How Polars speaks of Parquet and Arrow files that are not what their footers say.
+_OF_DAMAGE = ("out of specification", "out-of-spec", "view contained", "OutOfSpec")
 
 
 @contextlib.contextmanager
@@ -262,12 +267,20 @@ def column_errors() -> Iterator[None]:
         yield
     except SchemaError as error:  # ours, from inside an expression: Polars appends the expression to it
         raise SchemaError(str(error).split("\n")[0]) from None
-    except (pl.exceptions.InvalidOperationError, pl.exceptions.ComputeError) as error:
+    except (
+        pl.exceptions.InvalidOperationError,
+        pl.exceptions.ComputeError,
+        pl.exceptions.OutOfBoundsError,
+    ) as error:
         detail = str(error).split("\n")[0]
+        if isinstance(error, pl.exceptions.OutOfBoundsError) or any(word in detail for word in _OF_DAMAGE):
+            raise ReadError(f"{_UNREADABLE} ({detail})") from None
         raise SchemaError(
             f"a column cannot be read as what it must hold: {detail}. Cast it first, or declare another column "
             'with columns={"theirs": "ours"}'
         ) from None
+    except pl.exceptions.PanicException:  # no Exception, and what it says is of no use to anybody
+        raise ReadError(_UNREADABLE) from None
 
 
 def note_key(encoded: Encoded, by: Sequence[str]) -> None:
