@@ -114,7 +114,7 @@ def plateau(
     >>> flat = [0.7 - 0.4 * step**-1.5 + (0.002 if step % 3 else -0.004) for step in steps]
     >>> curve = pl.DataFrame({"run": "a", "task": "t", "metric": "acc", "step": steps, "value": flat})
     >>> sn.plateau(curve, delta=0.01).select("verdict", "plateau_at").rows()
-    [('plateau', 16.0)]
+    [('plateau', 56.0)]
     """
     for name, value, least in (("delta", delta, 0.0), ("ahead", ahead, 1.0), ("span", span, 1.0)):
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not least < value < np.inf:
@@ -189,6 +189,7 @@ class _Curve:
 
     row: int
     """Its row of the result."""
+    places: Floats
     logs: Floats
     values: Floats
 
@@ -228,9 +229,9 @@ def _curves(encoded: Encoded, declared: Mapping[str, str] | None) -> list[_Curve
     for series, (first, last) in zip(filled, itertools.pairwise(offsets.astype(np.intp)), strict=True):
         row = int(encoded.group_of[series])
         usable = (places[first:last] > 0) & np.isfinite(values[first:last])
-        logs = np.log(places[first:last][usable])
-        if len(logs):
-            found.append(_Curve(row, logs, signs[row] * values[first:last][usable]))
+        own = places[first:last][usable]
+        if len(own):
+            found.append(_Curve(row, own, np.log(own), signs[row] * values[first:last][usable]))
     return sorted(found, key=lambda curve: curve.row)
 
 
@@ -320,7 +321,7 @@ def _judged(
     end_rows: list[int] = []
     look_rows: list[int] = []
     look_numbers: list[int] = []
-    look_logs: list[float] = []
+    look_places: list[float] = []
     for curve, own in zip(curves, rho, strict=True):
         last = curve.stretch(curve.logs[-1], span)
         out["n_checkpoints"][curve.row] = last.stop - last.start
@@ -340,7 +341,7 @@ def _judged(
             looks.add(curve, here, own)
             look_rows.append(curve.row)
             look_numbers.append(number)
-            look_logs.append(curve.logs[here.stop - 1])
+            look_places.append(curve.places[here.stop - 1])
     if not end_rows:
         return out
     fold = np.log(ahead)
@@ -353,7 +354,7 @@ def _judged(
     stop = looks.p_values(delta / fold) <= spent
     # From the last to the first, so that the first stays.
     for index in np.flatnonzero(stop)[::-1]:
-        out["plateau_at"][look_rows[index]] = np.exp(look_logs[index])
+        out["plateau_at"][look_rows[index]] = look_places[index]
     return out
 
 
