@@ -59,7 +59,7 @@ def test_the_planted_form_comes_first(chosen: pl.DataFrame) -> None:
     assert laws["skill"].is_sorted(descending=True)
     assert chosen["skill"].drop_nulls().is_sorted(descending=True)
     assert row(chosen, "predict_last")["skill"] <= 0
-    assert laws["weight"].sum() == pytest.approx(1)
+    assert chosen["weight"].sum() == pytest.approx(1)
 
 
 def test_errors_are_those_of_validate_law(runs: pl.DataFrame) -> None:
@@ -250,7 +250,7 @@ def test_no_law_for_one_of_the_tasks(runs: pl.DataFrame) -> None:
         metric=pl.lit("acc"),
         value=pl.when(pl.col("params") < 3e8).then(0.0).otherwise(0.2),
     )
-    out = choose(scores, y=None)
+    out = choose(scores, y=None, laws=["ladder_accuracy", "ladder_single_step"])
     assert set(out["status"]) == {"not_admissible", "ok"}
     assert out.filter(status="ok")["law"].sort().to_list() == ["predict_best", "predict_last"]
     assert row(out, "selected")["status"] == "not_admissible"
@@ -264,6 +264,20 @@ def test_laws_that_are_named_are_tried_whatever_they_are_of(runs: pl.DataFrame) 
     assert note(out, "ladder_sigmoid") == "at does not say what loss is"
     assert row(out, "ladder_sigmoid")["predicted"] is None
     assert row(out, "hitchhiker")["n_scales"] == 4
+
+
+def test_a_law_without_starts_is_not_tried(runs: pl.DataFrame) -> None:
+    law = sn.Law(
+        name="no_starts",
+        formula="a - b * log(flops)",
+        variables={"flops": "FLOPs"},
+        parameters=(sn.Parameter("a"), sn.Parameter("b")),
+        starts=lambda _, y: np.empty((0, 2)),
+    )
+    out = choose(runs, laws=["pure_power_law", law])
+    assert row(out, "no_starts")["status"] == "not_admissible"
+    assert "its starts have the shape (0, 2)" in note(out, "no_starts")
+    assert row(out, "pure_power_law")["n_scales"] == 4
 
 
 def test_all_laws_are_of_the_same_points(runs: pl.DataFrame) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from .._errors import OptionError
 from .._status import result_column
 from ._candidates import Candidate, group_reason, points_for, too_few_scales
 from ._fit import Fit, fit_groups, settings_of, values
@@ -104,8 +105,12 @@ def try_laws(
         if reason:
             every.append(Trial(candidate, reason))
             continue
-        fit = fit_groups(candidate.law, [own], settings, [some_starts(candidate.law, own, n_starts)])[0]
-        foretold = outcomes(fit, label, splits, "none", 2, 0, 0.95, n_starts)
+        try:
+            fit = fit_groups(candidate.law, [own], settings, [some_starts(candidate.law, own, n_starts)])[0]
+            foretold = outcomes(fit, label, splits, "none", 2, 0, 0.95, n_starts)
+        except OptionError as error:  # starts that a law makes of the data, where these are none of its kind
+            every.append(Trial(candidate, str(error)))
+            continue
         every.append(Trial(candidate, "", fit, foretold))
     fitted = {trial.name: trial for trial in every if trial.fit is not None}
     forecasts = Forecasts.of(

@@ -138,7 +138,8 @@ def _starts(whole: Fit, part: Points, most: int) -> Floats:
 
 def some_starts(law: Law, points: Points, most: int = SOME_STARTS) -> Floats:
     """At most so many of a law's starts: multiples of the golden section fall evenly on a grid whatever its shape."""
-    grid = inner(law, law.start_grid(points.variables, points.y))
+    with np.errstate(all="ignore"):  # a law that does not suit the scores may start anywhere
+        grid = inner(law, law.start_grid(points.variables, points.y))
     if len(grid) > most:
         shares = np.arange(1, most + 1) * _GOLDEN % 1.0
         grid = grid[np.unique((shares * len(grid)).astype(np.intp))]
