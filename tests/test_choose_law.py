@@ -272,7 +272,7 @@ def test_a_law_without_starts_is_not_tried(runs: pl.DataFrame) -> None:
         formula="a - b * log(flops)",
         variables={"flops": "FLOPs"},
         parameters=(sn.Parameter("a"), sn.Parameter("b")),
-        starts=lambda _, y: np.empty((0, 2)),
+        starts=lambda _variables, _scores: np.empty((0, 2)),
     )
     out = choose(runs, laws=["pure_power_law", law])
     assert row(out, "no_starts")["status"] == "not_admissible"
