@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 from .._law import Law
-from . import annealing, chinchilla, farseer, ladder, overtraining, power
+from . import (
+    annealing,
+    architecture,
+    chinchilla,
+    farseer,
+    hyperparameters,
+    kaplan,
+    ladder,
+    mixtures,
+    overtraining,
+    posttraining,
+    power,
+    repetition,
+    shapes,
+)
 
 #: Every law that ships, in the order in which ``laws()`` lists them.
 LAWS: tuple[Law, ...] = (
@@ -13,4 +27,11 @@ LAWS: tuple[Law, ...] = (
     *ladder.LAWS,
     *farseer.LAWS,
     *annealing.LAWS,
+    *kaplan.LAWS,
+    *hyperparameters.LAWS,
+    *architecture.LAWS,
+    *repetition.LAWS,
+    *mixtures.LAWS,
+    *posttraining.LAWS,
+    *shapes.LAWS,
 )
