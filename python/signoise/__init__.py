@@ -58,8 +58,10 @@ if TYPE_CHECKING:
     from ._laws import (
         Law,
         Parameter,
+        choose_law,
         compute_optimal,
         crossover,
+        exponent_test,
         fit_scaling_law,
         laws,
         loss_trajectory,
@@ -74,6 +76,7 @@ if TYPE_CHECKING:
     from ._mixed_effects import mixed_effects
     from ._options import version as _version
     from ._permutation_test import permutation_test
+    from ._plateau import plateau
     from ._power import power
     from ._rank import rank
     from ._read import scan_scores
@@ -118,6 +121,7 @@ __all__ = [
     "benchmark_preferences",
     "bootstrap",
     "choice_metrics",
+    "choose_law",
     "choose_metric",
     "choose_window",
     "compare",
@@ -128,6 +132,7 @@ __all__ = [
     "crossover",
     "decision_accuracy",
     "example_scores",
+    "exponent_test",
     "filter_subtasks",
     "filtering_gain",
     "fit_scaling_law",
@@ -144,6 +149,7 @@ __all__ = [
     "optimal_mixture",
     "optimal_split",
     "permutation_test",
+    "plateau",
     "plot",
     "power",
     "predict",
@@ -181,6 +187,7 @@ _HOMES = {
     "benchmark_agreement": "_interventions._benchmark_agreement",
     "benchmark_preferences": "_interventions._benchmark_preferences",
     "bootstrap": "_bootstrap",
+    "choose_law": "_laws",
     "choose_metric": "_interventions._choose_metric",
     "choose_window": "_interventions._choose_window",
     "choice_metrics": "_interventions._choice_metrics",
@@ -190,6 +197,7 @@ _HOMES = {
     "compute_optimal": "_laws",
     "correlate": "_interventions._correlate",
     "crossover": "_laws",
+    "exponent_test": "_laws",
     "decision_accuracy": "_decisions",
     "ScoreStore": "_store",
     "Law": "_laws",
@@ -209,6 +217,7 @@ _HOMES = {
     "noise": "_snr",
     "open_store": "_store",
     "permutation_test": "_permutation_test",
+    "plateau": "_plateau",
     "power": "_power",
     "prediction_powered": "_judged",
     "optimal_mixture": "_laws",
