@@ -187,6 +187,11 @@ class Law:
             grid = np.array(list(itertools.product(*(p.starts for p in self.parameters))), dtype=np.float64)
         else:
             grid = np.asarray(self.starts(variables, y), dtype=np.float64)
+        if grid.shape == (0, len(self.parameters)):
+            raise OptionError(
+                f"law {self.name!r} finds nowhere to start from for values from {y.min():g} to {y.max():g}; leave out "
+                "those that its form cannot take (where=...), or try another law"
+            )
         if grid.ndim != 2 or grid.shape[1] != len(self.parameters) or not len(grid):
             raise OptionError(
                 f"law {self.name!r}: its starts have the shape {grid.shape}; "

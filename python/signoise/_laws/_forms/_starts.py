@@ -54,16 +54,16 @@ def separable(
         Parameters of the law from held and linear ones, where they differ.
     """
 
+    @np.errstate(all="ignore")
     def starts(variables: Variables, y: Floats) -> Floats:
         values = [own(variables, y) if callable(own) else own for own in grid.values()]
         found = []
         for point in itertools.product(*values):
             held = dict(zip(grid, map(float, point), strict=True))
-            with np.errstate(all="ignore"):
-                height = y if observed is None else observed(y, variables, held)
-                columns = terms(variables, held)
-                basis = np.stack(list(columns.values()), axis=1)
-                weight = 1 / np.maximum(np.abs(height), 1e-300)
+            height = y if observed is None else observed(y, variables, held)
+            columns = terms(variables, held)
+            basis = np.stack(list(columns.values()), axis=1)
+            weight = 1 / np.maximum(np.abs(height), max(1e-9 * np.abs(height).max(), 1e-300))
             if not (np.isfinite(basis).all() and np.isfinite(height).all() and np.isfinite(weight).all()):
                 continue
             factors = np.linalg.lstsq(basis * weight[:, None], height * weight, rcond=None)[0]
@@ -73,17 +73,23 @@ def separable(
                         np.mean(np.abs(height)) / max(float(np.mean(np.abs(basis[:, index]))), 1e-300)
                     )
                     factors[index] = max(factors[index], _LEAST * size)
+            row = held | dict(zip(columns, map(float, factors), strict=True))
             error = float(np.sum(((basis @ factors - height) * weight) ** 2))
             if elasticity is not None:
                 error *= elasticity(held) ** 2
-            row = held | dict(zip(columns, map(float, factors), strict=True))
-            with np.errstate(all="ignore"):
-                row = dict(row if made is None else made(row))
-            found.append((error, [row[name] for name in order]))
+            row = dict(row if made is None else made(row))
+            if np.isfinite(error):
+                found.append((error, [row[name] for name in order]))
         found.sort(key=lambda one: one[0])
         return np.array([row for _, row in found[:keep] if np.isfinite(row).all()]).reshape(-1, len(order))
 
     return starts
+
+
+def power(base: float, exponent: float, highest: float) -> float:
+    """A power, no higher than `highest` however large it would be."""
+    with np.errstate(all="ignore"):
+        return float(np.minimum(np.float64(base) ** np.float64(exponent), highest))
 
 
 def on_logs(
@@ -97,8 +103,9 @@ def on_logs(
     def starts(variables: Variables, y: Floats) -> Floats:
         logs = [np.log(variables[name]) for name in exponents]
         basis = np.stack([np.ones_like(y), *logs], axis=1)
-        with np.errstate(all="ignore"):
-            line = np.linalg.lstsq(basis, np.log(y), rcond=None)[0]
+        # Scores of 0 have a place well below the others: starts need no more.
+        lowest = 0.1 * y[y > 0].min() if (y > 0).any() else 1.0
+        line = np.linalg.lstsq(basis, np.log(np.maximum(y, lowest)), rcond=None)[0]
         row = {factor: float(np.exp(np.clip(line[0], -300.0, 300.0)))}
         for slope, name in zip(line[1:], exponents.values(), strict=True):
             row[name] = float(-slope if name in falls else slope)

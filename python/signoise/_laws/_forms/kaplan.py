@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from .._law import Law, Parameter
-from ._starts import EXPONENTS, separable
+from ._starts import EXPONENTS, power, separable
 
 SOURCE = "Kaplan et al. 2020, arXiv 2001.08361"
 KAPLAN = "Kaplan et al. 2020"
@@ -22,8 +22,7 @@ def amounts(**exponents: str) -> Callable[[dict[str, float]], Mapping[str, float
 
     def made(row: dict[str, float]) -> Mapping[str, float]:
         return row | {
-            name: min(float(row[name]) ** (1 / row[exponent]), _HIGHEST)
-            for name, exponent in exponents.items()
+            name: power(row[name], 1 / row[exponent], _HIGHEST) for name, exponent in exponents.items()
         }
 
     return made
@@ -87,9 +86,7 @@ LAWS = (
             },
             observed=lambda y, _, held: y ** (1 / held["alpha_D"]),
             elasticity=lambda held: held["alpha_D"],
-            made=lambda row: (
-                row | {"N_c": min(float(row["N_c"]) ** (row["alpha_D"] / row["alpha_N"]), _HIGHEST)}
-            ),
+            made=lambda row: row | {"N_c": power(row["N_c"], row["alpha_D"] / row["alpha_N"], _HIGHEST)},
         ),
         question="What loss do N parameters and D tokens reach, where nothing is irreducible and both limits interact?",
         source=f"{SOURCE}, equation 1.5",

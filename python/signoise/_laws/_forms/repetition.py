@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..._errors import OptionError
 from .._law import Floats, Law, Parameter
-from ._starts import EXPONENTS, Variables, separable
+from ._starts import EXPONENTS, Variables, power, separable
 from .chinchilla import VARIABLES
 
 #: Epochs of one pool that the laws of repetition speak of.
@@ -123,7 +123,7 @@ LAWS = (
                 "a": np.exp(held["b"] * (v["r0"] + faded(v, "r", held["c"], 1))),
                 "d": np.exp(held["b"] * faded(v, "r", held["c"], 1)),
             },
-            made=lambda row: row | {"a": _NORMALISER * min(float(row["a"]) ** (1 / row["b"]), 1e100)},
+            made=lambda row: row | {"a": _NORMALISER * power(row["a"], 1 / row["b"], 1e100)},
         ),
         question="The same as the authors' code has it: repetition also shrinks what is irreducible.",
         source=f"{FILTERING}, released code (func_effective_utility)",

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from .._law import Floats, Law, Parameter, Starts
-from ._starts import EXPONENTS, on_logs, separable
+from ._starts import EXPONENTS, on_logs, power, separable
 
 _X = {"x": "any amount: params, tokens, flops"}
 _INVERSE = "McKenzie et al. 2023, arXiv 2306.09479"
@@ -26,12 +26,13 @@ def _broken(breaks: int) -> Starts:
         lowest = max(float(np.min(y)), 0.0)
         found = []
         for share, at in itertools.product(_SHARES, itertools.combinations(np.unique(corners), breaks)):
-            with np.errstate(all="ignore"):
-                log_y = np.log(y - share * lowest)
+            above = y - share * lowest
+            if not (above > 0).any():
+                continue
+            # Scores of 0 have a place well below the others: starts need no more.
+            log_y = np.log(np.maximum(above, 0.1 * above[above > 0].min()))
             bends = [np.maximum(log_x - corner, 0.0) for corner in at]
             basis = np.stack([np.ones_like(log_x), log_x, *bends], axis=1)
-            if not np.isfinite(log_y).all():
-                continue
             line = np.linalg.lstsq(basis, log_y, rcond=None)[0]
             error = float(np.sum((basis @ line - log_y) ** 2))
             for sharp in _SHARPNESS:
@@ -137,7 +138,7 @@ LAWS = (
             ("L_inf", "x_0", "alpha"),
             {"alpha": EXPONENTS},
             lambda v, held: {"L_inf": np.ones_like(v["x"]), "x_0": v["x"] ** -held["alpha"]},
-            made=lambda row: row | {"x_0": min(float(row["x_0"]) ** (1 / row["alpha"]), 1e200)},
+            made=lambda row: row | {"x_0": power(row["x_0"], 1 / row["alpha"], 1e200)},
         ),
         question="What is the entropy of images, video or text, and how far (KL) is a model from it?",
         source="Henighan et al. 2020, arXiv 2010.14701, equation 1.1",
