@@ -85,8 +85,8 @@ CONFIG_PARTS: tuple[tuple[str, str], ...] = (
 #: right, or a list of their outcomes. These may be declared like columns of ours.
 N_SAMPLES = "n_samples"
 _REPEATED: dict[str, tuple[str, ...]] = {
-    N_SAMPLES: (N_SAMPLES, "num_samples", "n"),
-    "n_correct": ("n_correct", "num_correct", "n_passed", "num_passed", "c"),
+    N_SAMPLES: (N_SAMPLES, "num_samples", "n", "trials"),
+    "n_correct": ("n_correct", "num_correct", "n_passed", "num_passed", "c", "successes"),
     "outcomes": ("outcomes", "passed", "correct", "successes", "results"),
 }
 #: Metric of samples that are right or wrong, where the table names none.

@@ -6,6 +6,7 @@ samples and of right ones, or a list of outcomes (`signoise._schema` knows both)
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -43,8 +44,8 @@ class RepeatedSamples:
     counts: pl.DataFrame
     """``n_missing, n_nan`` of each group: samples without a score, left out."""
     items: pl.DataFrame
-    """A row for each instance with a score: ``group, instance_id, n`` samples, ``c`` right ones and ``__cluster``;
-    sorted by group, cluster and label, instances without a cluster first.
+    """A row for each instance with a score: ``group, instance_id, n`` samples, ``c`` right ones, ``__cluster`` and
+    columns that were asked for; sorted by group, cluster and label, instances without a cluster first.
     """
     rows: pl.DataFrame | None
     """A row for each sample: ``item``, the row of `items`; ``repeat, value`` and columns that were asked for; sorted by
@@ -82,6 +83,7 @@ def load_repeated(
     order: str,
     cluster: str | None,
     use: Sequence[str] = (),
+    of_items: Sequence[str] = (),
     right_or_wrong: bool = True,
     columns: Mapping[str, str] | None,
     duplicates: Duplicates,
@@ -98,6 +100,8 @@ def load_repeated(
         As in `bootstrap`.
     use
         Columns of a sample beside its score.
+    of_items
+        Columns of an instance, where the table has them; of its samples' the first value that is there.
     right_or_wrong
         Scores must be 0 or 1. Metrics with others are left out where some have none, else it is an error.
     """
@@ -110,7 +114,10 @@ def load_repeated(
         scores,
         columns,
         where,
-        [*by, *use, order, "cluster" if cluster is None else cluster, pl.col(f"^{N_SAMPLES}$")],
+        [
+            *(*by, *use, order, "cluster" if cluster is None else cluster),
+            *(pl.col(f"^{re.escape(name)}$") for name in (N_SAMPLES, *of_items)),
+        ],
         strict=strict,
         threads=threads,
         instances=True,
@@ -132,7 +139,7 @@ def load_repeated(
         if name in rows.columns and name not in given
     ]
     joined = mixed(rows.select(*given, *candidates).unique(), given, candidates)
-    found = _arranged(rows, [*given, *joined], joined, cluster, use)
+    found = _arranged(rows, [*given, *joined], joined, cluster, use, of_items)
     warn_joined(found.labels, joined, given)
     return found
 
@@ -201,6 +208,7 @@ def _arranged(
     joined: tuple[str, ...],
     cluster: str | None,
     use: Sequence[str],
+    of_items: Sequence[str],
 ) -> RepeatedSamples:
     """Number groups and items in the order of their labels, so that no order of rows can reach a result."""
     rows = with_usable(rows)
@@ -219,7 +227,9 @@ def _arranged(
     rows = rows.with_columns(n.alias("__n"), (pl.col("value") * n).round().alias("__c"))
     item = ["group", "__cluster", "instance_id"]
     items = rows.group_by(item, maintain_order=True).agg(
-        pl.col("__n").sum().cast(pl.Int64).alias("n"), pl.col("__c").sum().cast(pl.Int64).alias("c")
+        pl.col("__n").sum().cast(pl.Int64).alias("n"),
+        pl.col("__c").sum().cast(pl.Int64).alias("c"),
+        *(pl.col(name).drop_nulls().first() for name in dict.fromkeys(of_items) if name in rows.columns),
     )
     heads = rows.filter(pl.Series(new_segments(rows, ["group"])))
     # Groups in which no sample has a score keep the address 0: they draw nothing.
@@ -237,7 +247,7 @@ def _arranged(
         labels.select(key),
         joined,
         labels.select("n_missing", "n_nan"),
-        items.select("group", "instance_id", "n", "c", "__cluster"),
+        items,
         samples,
         np.searchsorted(items["group"].to_numpy(), np.arange(labels.height + 1)).astype(np.intp),
         units,

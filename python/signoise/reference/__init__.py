@@ -71,6 +71,7 @@ from ._scan import aggregate_parquet, parquet_footers
 from ._smoothness import monotonicity_ar1, smoothness_groups
 from ._snr import group_noise, window_summary
 from ._subtasks import subtask_gain, subtask_order, union_agreement, union_scores, union_snr
+from ._tries import pass_until_likelihood, pass_until_rate, pass_until_replay
 
 if TYPE_CHECKING:
     from ._verbs import (
@@ -188,6 +189,9 @@ __all__ = [
     "overlapping_variance",
     "pair_agreement",
     "parquet_footers",
+    "pass_until_likelihood",
+    "pass_until_rate",
+    "pass_until_replay",
     "pearson",
     "permutation_test",
     "philox_uint64",

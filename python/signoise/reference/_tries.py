@@ -1,0 +1,42 @@
+"""Twins of ``_sampling``'s items tried again and again: trial by trial, sample by sample, as the definitions read."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+
+def pass_until_replay(right: list[bool], required: int, budget: int | None = None) -> tuple[int, int]:
+    """Successes and trials of one item whose samples come in this order, stopped at a success or by the budget."""
+    successes = trials = 0
+    for outcome in right:
+        if successes == required or trials == budget:
+            break
+        trials += 1
+        successes += outcome
+    return successes, trials
+
+
+def pass_until_rate(successes: int, trials: int, required: int, estimator: str = "unbiased") -> float:
+    """Pass rate of one item: the share of the orders of its trials, all equally likely, that begin with a success.
+
+    The last trial of an item stopped by its r-th success is that success: of the C(K-1, r-1) orders of the others
+    C(K-2, r-2) begin with one. Of the C(N, s) orders of an item stopped by the budget C(N-1, s-1) do.
+    """
+    if trials == 0:
+        return math.nan
+    if estimator == "mle":
+        return successes / trials
+    if successes == required:
+        if required == 1:
+            return float(trials == 1)
+        return math.comb(trials - 2, required - 2) / math.comb(trials - 1, required - 1)
+    return math.comb(trials - 1, successes - 1) / math.comb(trials, successes) if successes else 0.0
+
+
+def pass_until_likelihood(successes: list[int], trials: list[int], rates: list[float]) -> float:
+    """Log-likelihood of one item over scales; an order of trials has the same in both ways of stopping."""
+    return sum(
+        s * math.log(p) + (n - s) * math.log1p(-p) for s, n, p in zip(successes, trials, rates, strict=True)
+    )
