@@ -72,9 +72,7 @@ def replication(name: str, n_refits: int, seed: int) -> list[float]:
     rng = np.random.default_rng([seed, *name.encode()])
     rates = DESIGNS[name].rates(rng, np.append(SCALES, TARGET))
     shape = rates[:, :-1].shape
-    successes, trials = simulated(
-        rates[:, :-1], np.full(shape, BUDGET), REQUIRED, rng.random((*shape, REQUIRED))
-    )
+    successes, trials = simulated(rates[:, :-1], np.full(shape, BUDGET), rng.random((*shape, REQUIRED)))
     scores = pl.concat(
         pl.DataFrame(
             {
@@ -112,9 +110,7 @@ def pass_rate_table(items: int) -> str:
     for rate in (0.3, 0.05, 0.005):
         for required in (1, 2, 3, 5):
             rng = np.random.default_rng([required, int(rate * 1000)])
-            tried = simulated(
-                np.full(items, rate), np.full(items, 2000), required, rng.random((items, required))
-            )
+            tried = simulated(np.full(items, rate), np.full(items, 2000), rng.random((items, required)))
             found = pass_rates(*tried, required, "unbiased")
             error = (found.mean() - rate) / (found.std() / np.sqrt(items))
             ratio = pass_rates(*tried, required, "mle").mean() / rate

@@ -23,7 +23,6 @@ from signoise._sampling._scale_laws import (
     fit_mixture,
     item_laws,
     lines,
-    log_log,
     rate_at,
 )
 from signoise._sampling._stopped import pass_rates, replayed, simulated
@@ -40,7 +39,7 @@ def planted(
     rng = np.random.default_rng(seed)
     f = rng.normal(0.8, spread, items)[:, None] - alpha * (X - X.mean()) - bend * bends(X)
     rates = rate_at(f)
-    return *simulated(rates, np.full(rates.shape, budget), 2, rng.random((*rates.shape, 2))), rates
+    return *simulated(rates, np.full(rates.shape, budget), rng.random((*rates.shape, 2))), rates
 
 
 def table(successes: Any, trials: Any, **extra: Any) -> pl.DataFrame:
@@ -120,7 +119,7 @@ def test_unbiased_over_all_orders_of_trials(required: int, rate: float) -> None:
 def test_unbiased_in_simulation(rate: float, required: int) -> None:
     n = 40_000
     u = uniforms(0, 1, required, n * required).reshape(n, required)
-    successes, trials = simulated(np.full(n, rate), np.full(n, 400), required, u)
+    successes, trials = simulated(np.full(n, rate), np.full(n, 400), u)
     found = pass_rates(successes, trials, required, "unbiased")
     assert abs(found.mean() - rate) < 3 * found.std() / np.sqrt(n)
     assert (successes < required).any() == (rate == 0.005)  # the budget takes part
@@ -128,8 +127,8 @@ def test_unbiased_in_simulation(rate: float, required: int) -> None:
 
 def test_simulated_trials_follow_their_law() -> None:
     u = np.random.default_rng(0).random((20_000, 2))
-    successes, trials = simulated(np.full(20_000, 0.2), np.full(20_000, 4), 2, u)
-    found = {key: 0 for key in itertools.product(range(3), range(5))}
+    successes, trials = simulated(np.full(20_000, 0.2), np.full(20_000, 4), u)
+    found = dict.fromkeys(itertools.product(range(3), range(5)), 0)
     for key in zip(successes.tolist(), trials.tolist(), strict=True):
         found[key] += 1
     for (s, n), count in found.items():
@@ -142,7 +141,7 @@ def test_simulated_trials_follow_their_law() -> None:
         assert count / 20_000 == pytest.approx(
             chance, abs=4 * np.sqrt(chance * (1 - chance) / 20_000) + 1e-12
         )
-    assert simulated(np.array([0.0, 1.0]), np.array([9, 9]), 2, np.full((2, 2), 0.5))[1].tolist() == [9, 2]
+    assert simulated(np.array([0.0, 1.0]), np.array([9, 9]), np.full((2, 2), 0.5))[1].tolist() == [9, 2]
 
 
 # --- a row a run ---------------------------------------------------------------------------------
@@ -413,9 +412,7 @@ def test_options_and_scales_are_checked() -> None:
         sn.SchemaError, match="laws need the scale of each run, and the table has no column 'params'"
     ):
         sn.pass_until(rows, per="law")
-    with pytest.raises(
-        sn.SchemaError, match="2 runs, first 'a', have no flops above 0|1 runs, first 'a', have no flops"
-    ):
+    with pytest.raises(sn.SchemaError, match="1 runs, first 'a', have no flops above 0"):
         sn.pass_until(rows.with_columns(flops=0.0), per="law", scale="flops")
     with pytest.raises(sn.SchemaError, match="right \\(1\\) or wrong \\(0\\)"):
         sn.pass_until(rows.with_columns(value=pl.lit(0.5)))

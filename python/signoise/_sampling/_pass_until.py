@@ -258,8 +258,8 @@ def _tried(loaded: RepeatedSamples, required: int, budget: int | None) -> Tried:
 def _refuse(items: pl.DataFrame, wrong: NDArray[np.bool_], what: str, required: int) -> None:
     if wrong.any():
         raise SchemaError(
-            f"{int(wrong.sum())} items, first {items['instance_id'][int(wrong.argmax())]!r}, have {what}: they were not "
-            f"sampled until {required} successes; say until how many with required=, or give rows of samples, which "
+            f"{int(wrong.sum())} items, first {items['instance_id'][int(wrong.argmax())]!r}, have {what}: they were "
+            f"not sampled until {required} successes; say until how many with required=, or give rows of samples, which "
             "are stopped here (counts of a number of samples that was fixed are for pass_at_k)"
         )
 

@@ -197,11 +197,9 @@ def _group(
     at, labels = at[order], labels[order]
     alone = labels["__cluster"].is_null().to_numpy()
     successes, trials = tried.successes[at], tried.trials[at]
-    if plan.budget is None:
-        # Of items that succeeded nothing says how long they might have been tried: as long as the longest.
-        budgets = trials.max(axis=0, initial=1)
-    else:
-        budgets = np.full(len(runs), plan.budget, dtype=np.int64)
+    # Of items that succeeded nothing says how long they might have been tried: as long as the longest.
+    longest = trials.max(axis=0, initial=1)
+    budgets = longest if plan.budget is None else np.full_like(longest, plan.budget)
     return LawGroup(
         np.log(scales[runs]),
         successes,
@@ -274,7 +272,7 @@ class _Laws:
             sort = np.minimum(np.searchsorted(shares, pick * shares[-1]), len(shares) - 1)
             u = uniforms(plan.rng_seed, PASS_UNTIL_TRIALS, group.unit, n * runs * plan.required, replicate)
             budgets = np.broadcast_to(group.budgets, (n, runs))
-            table = simulated(rates[sort], budgets, plan.required, u.reshape(n, runs, plan.required))
+            table = simulated(rates[sort], budgets, u.reshape(n, runs, plan.required))
             yield acceleration_score(*table, fit_mixture(*table, group.x, near=self.mixture.alpha))
 
 

@@ -56,8 +56,11 @@ def pass_rates(successes: Ints, trials: Ints, required: int, estimator: Estimato
         return np.where(stopped, (required - 1) / (trials - 1), share)
 
 
-def simulated(rates: Floats, budgets: Ints, required: int, uniforms: Floats) -> tuple[Ints, Ints]:
-    """Successes and trials of items with these pass rates; `uniforms` has `required` columns, all in (0, 1)."""
+def simulated(rates: Floats, budgets: Ints, uniforms: Floats) -> tuple[Ints, Ints]:
+    """Successes and trials of items with these pass rates.
+
+    `uniforms` has one more axis, as long as the required successes; all are in (0, 1).
+    """
     with np.errstate(all="ignore"):
         # Trials up to the next success are geometric; a rate of 0 never gets there.
         gaps = np.maximum(np.ceil(np.log(uniforms) / np.log1p(-rates)[..., None]), 1.0)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 
 def pass_until_replay(right: list[bool], required: int, budget: int | None = None) -> tuple[int, int]:
     """Successes and trials of one item whose samples come in this order, stopped at a success or by the budget."""
