@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from ._report import report
     from ._running import confidence_sequence
     from ._sampling._pass_until import pass_until
+    from ._sampling._verifier_limits import verifier_limits
     from ._seed_variance import seed_variance
     from ._simulate import simulate
     from ._smoothness import smoothness
@@ -161,6 +162,7 @@ __all__ = [
     "transform_correlations",
     "validate_law",
     "variance",
+    "verifier_limits",
 ]
 
 # A verb brings Polars and NumPy with it, so each is imported when it is first asked for: `import signoise` stays light.
@@ -223,6 +225,7 @@ _HOMES = {
     "transform_correlations": "_interventions._transforms",
     "validate_law": "_laws",
     "variance": "_variance",
+    "verifier_limits": "_sampling._verifier_limits",
 }
 
 

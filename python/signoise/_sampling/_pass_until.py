@@ -10,17 +10,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from .._bootstrap import FEW_INSTANCES
 from .._bootstrap_replicates import Plan, intervals
 from .._duplicates import Duplicates
 from .._errors import OptionError, SchemaError
-from .._mean_intervals import too_skewed
 from .._options import as_columns, check_choice, check_count, check_level, check_seed, signature
 from .._scores import Filter, Scores
 from .._status import Statuses, check_strict, flag_lists, result_column
+from ._draws import sample_flags
 from ._pass_until_laws import (
     LawPlan,
-    flags_of_rows,
     law_groups,
     law_rows,
     prediction_rows,
@@ -257,10 +255,11 @@ def _tried(loaded: RepeatedSamples, required: int, budget: int | None) -> Tried:
 
 def _refuse(items: pl.DataFrame, wrong: NDArray[np.bool_], what: str, required: int) -> None:
     if wrong.any():
+        first = items["instance_id"][int(wrong.argmax())]
         raise SchemaError(
-            f"{int(wrong.sum())} items, first {items['instance_id'][int(wrong.argmax())]!r}, have {what}: they were "
-            f"not sampled until {required} successes; say until how many with required=, or give rows of samples, which "
-            "are stopped here (counts of a number of samples that was fixed are for pass_at_k)"
+            f"{int(wrong.sum())} items, first {first!r}, have {what}: they were not sampled until {required} successes; "
+            "say until how many with required=, or give rows of samples, which are stopped here (counts of a number of "
+            "samples that was fixed are for pass_at_k)"
         )
 
 
@@ -282,7 +281,8 @@ def _run_rows(
 ) -> pl.DataFrame:
     """A row for each run."""
     parts = [slice(start, end) for start, end in pairwise(loaded.starts.tolist())]
-    found = intervals([loaded.sample(group, rates[part]) for group, part in enumerate(parts)], plan)
+    samples = [loaded.sample(group, rates) for group in range(len(loaded))]
+    found = intervals(samples, plan)
     n = np.diff(loaded.starts)
     at_bound = (found.value == 0.0) | (found.value == 1.0)
     defined = np.isfinite(found.low) & np.isfinite(found.high) & ~at_bound
@@ -291,12 +291,7 @@ def _run_rows(
     statuses.set("too_few", n < 2)
     statuses.set("at_bound", at_bound)
     statuses.set("constant", found.constant & ~at_bound)
-    flags = {
-        **flags_of_rows(loaded),
-        "few_instances": n < FEW_INSTANCES,
-        "skewed": too_skewed(found.skewness, n.astype(float)),
-        "percentile_fallback": found.fallback,
-    }
+    flags = sample_flags(loaded, np.arange(len(loaded)), samples, found)
     stopped = tried.successes >= required
     return loaded.labels.with_columns(
         *([] if scale in loaded.labels.columns else scale_column(loaded, scale)),

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from .._addresses import PASS_UNTIL_ITEMS, PASS_UNTIL_TRIALS, group_addresses, uniforms
 from .._bootstrap import FEW_INSTANCES
 from .._errors import SchemaError
-from .._kernels import kernels
 from .._schema import RUN_IDENTITY, did_you_mean
 from .._segments import new_segments
 from .._status import Statuses, flag_lists, result_column
+from ._draws import item_counts
 from ._samples import RepeatedSamples
 from ._scale_laws import (
     Mixture,
@@ -63,8 +63,8 @@ class LawGroup:
     rates: Floats
     budgets: Ints
     """Trials that end the sampling of an item, by run."""
-    clusters: NDArray[np.intp]
-    """Cluster of each item, numbered; every item its own where they are independent."""
+    cluster_sizes: NDArray[np.intp]
+    """Items of each cluster, one after the other; every item its own where they are independent."""
     n_unmatched: int
     unit: int
     """Address of its draws."""
@@ -86,15 +86,7 @@ class LawGroup:
 
     def counts(self, n_resamples: int, plan: LawPlan) -> Floats:
         """How often each draw of items (rows), whole clusters at a time, holds each item."""
-        n_clusters = int(self.clusters.max()) + 1
-        drawn = kernels().bootstrap_counts(
-            np.array([0, n_clusters], dtype=np.uintp),
-            np.array([self.unit], dtype=np.uint64),
-            n_resamples,
-            plan.rng_seed,
-            threads=plan.threads,
-        )
-        return drawn[:, self.clusters].astype(float)
+        return item_counts(self.cluster_sizes, self.unit, n_resamples, plan.rng_seed, plan.threads)
 
 
 @dataclass(frozen=True)
@@ -206,7 +198,7 @@ def _group(
         trials,
         rates[at],
         budgets,
-        np.cumsum(new_segments(labels, ["__cluster"]) | alone) - 1,
+        np.diff(np.append(np.flatnonzero(new_segments(labels, ["__cluster"]) | alone), labels.height)),
         items["instance_id"].n_unique() - len(at),
         int(group_addresses(loaded.labels.select(_places(loaded.labels))[runs[:1].tolist()])[0]),
     )

@@ -59,13 +59,18 @@ class RepeatedSamples:
     def __len__(self) -> int:
         return self.labels.height
 
+    def sizes(self, group: int) -> Ints:
+        """Samples of each item of a group."""
+        n: Ints = self.items["n"].to_numpy()[self.starts[group] : self.starts[group + 1]]
+        return n
+
     def sample(self, group: int, values: Floats) -> Sample:
-        """Values of the items of a group as `_bootstrap_replicates.intervals` draws them: whole clusters at a time."""
+        """What a group has of the values of all items, as `_bootstrap_replicates` draws them: in whole clusters."""
         part = self.items[int(self.starts[group]) : int(self.starts[group + 1])]
         own = part["__cluster"].is_null().to_numpy()
         members = np.append(np.flatnonzero(new_segments(part, ["__cluster"]) | own), part.height)
         return Sample(
-            values=values,
+            values=values[self.starts[group] : self.starts[group + 1]],
             weights=None,
             members=members.astype(np.uintp),
             strata=np.array([0, len(members) - 1], dtype=np.uintp),

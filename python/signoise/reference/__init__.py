@@ -71,7 +71,13 @@ from ._scan import aggregate_parquet, parquet_footers
 from ._smoothness import monotonicity_ar1, smoothness_groups
 from ._snr import group_noise, window_summary
 from ._subtasks import subtask_gain, subtask_order, union_agreement, union_scores, union_snr
-from ._tries import pass_until_likelihood, pass_until_rate, pass_until_replay
+from ._tries import (
+    pass_until_likelihood,
+    pass_until_rate,
+    pass_until_replay,
+    verifier_law,
+    verifier_returns,
+)
 
 if TYPE_CHECKING:
     from ._verbs import (
@@ -231,6 +237,8 @@ __all__ = [
     "union_snr",
     "variance",
     "variance_factor",
+    "verifier_law",
+    "verifier_returns",
     "wide_uint32",
     "window_summary",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import permutations
 
 
 def pass_until_replay(right: list[bool], required: int, budget: int | None = None) -> tuple[int, int]:
@@ -38,3 +39,28 @@ def pass_until_likelihood(successes: list[int], trials: list[int], rates: list[f
     return sum(
         s * math.log(p) + (n - s) * math.log1p(-p) for s, n, p in zip(successes, trials, rates, strict=True)
     )
+
+
+def verifier_returns(samples: list[tuple[bool, bool]], tries: int) -> tuple[float, float, float, float]:
+    """What up to so many tries return of one item, over all orders of its samples ``(correct, passes)``.
+
+    Probabilities of a correct sample, an incorrect one and none, and the mean number of tries.
+    """
+    total = [0.0, 0.0, 0.0, 0.0]
+    orders = list(permutations(samples, tries))
+    for order in orders:
+        outcome, tried = 2, 0
+        for correct, passes in order:
+            tried += 1
+            if passes:
+                outcome = 0 if correct else 1
+                break
+        total[outcome] += 1
+        total[3] += tried
+    return tuple(x / len(orders) for x in total)  # type: ignore[return-value]
+
+
+def verifier_law(p: float, f: float, tries: int) -> tuple[float, float, float, float]:
+    """The same of an item whose tries are correct and pass with probability p, are incorrect and pass with f."""
+    reached = [(1 - p - f) ** before for before in range(tries)]
+    return p * sum(reached), f * sum(reached), (1 - p - f) ** tries, sum(reached)
