@@ -67,6 +67,7 @@ from ._moments import segment_moments, segment_weighted_mean
 from ._permutation import label_permutation_test, max_t_quantiles, max_t_test, sign_flip_test
 from ._random import philox_uint64, wide_uint32
 from ._sample_sizes import crossing, isotone, kept_share, subset_of
+from ._sampling import pass_probabilities, sample_counts
 from ._scan import aggregate_parquet, parquet_footers
 from ._smoothness import monotonicity_ar1, smoothness_groups
 from ._snr import group_noise, window_summary
@@ -188,6 +189,7 @@ __all__ = [
     "overlapping_variance",
     "pair_agreement",
     "parquet_footers",
+    "pass_probabilities",
     "pearson",
     "permutation_test",
     "philox_uint64",
@@ -196,6 +198,7 @@ __all__ = [
     "rank",
     "read_json_lines",
     "roll_up",
+    "sample_counts",
     "sample_size",
     "sampled_agreement",
     "seed_variance",
