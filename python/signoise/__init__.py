@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from ._read import scan_scores
     from ._report import report
     from ._running import confidence_sequence
+    from ._sampling._pass_at_k import pass_at_k
     from ._seed_variance import seed_variance
     from ._simulate import simulate
     from ._smoothness import smoothness
@@ -134,6 +135,7 @@ __all__ = [
     "near_best",
     "noise",
     "open_store",
+    "pass_at_k",
     "permutation_test",
     "plot",
     "power",
@@ -197,6 +199,7 @@ _HOMES = {
     "near_best": "_interventions._near_best",
     "noise": "_snr",
     "open_store": "_store",
+    "pass_at_k": "_sampling._pass_at_k",
     "permutation_test": "_permutation_test",
     "power": "_power",
     "prediction_powered": "_judged",

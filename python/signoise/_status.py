@@ -19,6 +19,7 @@ STATUSES = (
     "duplicate_key",
     "not_a_mean",
     "too_few",
+    "too_few_samples",
     "no_stderr",
     "order_not_random",
     "zero_mean",

@@ -58,13 +58,18 @@ class RepeatedSamples:
     def __len__(self) -> int:
         return self.labels.height
 
+    def sizes(self, group: int) -> Ints:
+        """Samples of each item of a group."""
+        n: Ints = self.items["n"].to_numpy()[self.starts[group] : self.starts[group + 1]]
+        return n
+
     def sample(self, group: int, values: Floats) -> Sample:
-        """Values of the items of a group as `_bootstrap_replicates.intervals` draws them: whole clusters at a time."""
+        """What a group has of the values of all items, as `_bootstrap_replicates` draws them: in whole clusters."""
         part = self.items[int(self.starts[group]) : int(self.starts[group + 1])]
         own = part["__cluster"].is_null().to_numpy()
         members = np.append(np.flatnonzero(new_segments(part, ["__cluster"]) | own), part.height)
         return Sample(
-            values=values,
+            values=values[self.starts[group] : self.starts[group + 1]],
             weights=None,
             members=members.astype(np.uintp),
             strata=np.array([0, len(members) - 1], dtype=np.uintp),
@@ -142,10 +147,10 @@ def _settled(rows: pl.DataFrame, by: Sequence[str], duplicates: Duplicates) -> t
     key = [name for name in dict.fromkeys([*KEY, *by]) if name in rows.columns]
     counted = pl.col(N_SAMPLES).is_not_null() if N_SAMPLES in rows.columns else pl.lit(value=False)
     if duplicates == "raise":
-        alike = rows.filter(rows.select(key).is_duplicated())
         # Two samples without a number are two samples, however alike: to drop one would lose it in silence.
         numbered = pl.col("repeat").is_not_null() if "repeat" in rows.columns else pl.lit(value=False)
-        nameless = alike.filter(~numbered & ~counted)
+        nameless = rows.filter(~numbered & ~counted)
+        nameless = nameless.filter(nameless.select(key).is_duplicated())
         if nameless.height:
             raise SchemaError(
                 f"{nameless.select(key).n_unique()} instances, first {nameless['instance_id'].min()!r}, have several "
