@@ -119,7 +119,7 @@ def load_repeated(
         strict=strict,
         threads=threads,
         instances=True,
-        narrow=lambda frame: choice.narrow(frame, where),
+        narrow=choice.narrow,
     )
     rows, notes = _settled(rows, by, duplicates)
     if choice.results:

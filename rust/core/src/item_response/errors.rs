@@ -7,10 +7,10 @@
 use fearless_simd::Level;
 
 use super::items::{Data, Items, Normal};
-use super::lattice::{BLOCK, Posterior};
+use super::lattice::Posterior;
 use super::patterns::{Patterns, each_one};
 use crate::error::Result;
-use crate::parallel::{Interrupt, map_groups};
+use crate::parallel::Interrupt;
 
 /// Standard errors of a and b; NaN where the information is not positive.
 #[derive(Debug, Clone, Copy)]
@@ -26,21 +26,14 @@ pub(super) fn standard_errors(
     interrupt: &Interrupt,
 ) -> Result<Vec<Errors>> {
     let level = Level::new();
-    let blocks = map_groups(patterns.len().div_ceil(BLOCK), interrupt, |block| {
-        let mut data = Data::new(patterns, posterior);
-        Ok((block * BLOCK..((block + 1) * BLOCK).min(patterns.len()))
-            .map(|p| {
-                data.load(p);
-                let mut normal = data.likelihood([items.slope(p), items.intercept(p)], level);
-                let missing = missing(patterns, posterior, p, &data.chances);
-                for (information, lost) in normal.information.iter_mut().zip(missing) {
-                    *information -= lost;
-                }
-                errors(items, p, &normal)
-            })
-            .collect::<Vec<_>>())
-    })?;
-    Ok(blocks.concat())
+    Data::of_each(patterns, posterior, interrupt, |p, data| {
+        let mut normal = data.likelihood([items.slope(p), items.intercept(p)], level);
+        let missing = missing(patterns, posterior, p, &data.chances);
+        for (information, lost) in normal.information.iter_mut().zip(missing) {
+            *information -= lost;
+        }
+        errors(items, p, &normal)
+    })
 }
 
 /// Sum over subjects of the posterior variances of (u - P) x and u - P, and their covariance.

@@ -101,37 +101,29 @@ impl Items {
     /// Newton steps of each pattern alone.
     fn step_each(&mut self, patterns: &Patterns, posterior: &Posterior, interrupt: &Interrupt) -> Result<()> {
         let level = Level::new();
-        let blocks = map_groups(patterns.len().div_ceil(BLOCK), interrupt, |block| {
-            let mut data = Data::new(patterns, posterior);
-            Ok((block * BLOCK..((block + 1) * BLOCK).min(patterns.len()))
-                .map(|p| {
-                    data.load(p);
-                    let mut at = [self.slope(p), self.intercept(p)];
-                    let mut normal = self.normal(at, &mut data, level);
-                    for left in (0..STEPS).rev() {
-                        let mut step = solve(&normal);
-                        let mut trial = self.moved(at, step);
-                        if left > 0 {
-                            let mut there = self.normal(trial, &mut data, level);
-                            for _ in 0..HALVINGS {
-                                if along(&there, step).abs() <= along(&normal, step) {
-                                    break;
-                                }
-                                step = step.map(|x| x / 2.0);
-                                trial = self.moved(at, step);
-                                there = self.normal(trial, &mut data, level);
-                            }
-                            normal = there;
+        let moved = Data::of_each(patterns, posterior, interrupt, |p, data| {
+            let mut at = [self.slope(p), self.intercept(p)];
+            let mut normal = self.normal(at, data, level);
+            for left in (0..STEPS).rev() {
+                let mut step = solve(&normal);
+                let mut trial = self.moved(at, step);
+                if left > 0 {
+                    let mut there = self.normal(trial, data, level);
+                    for _ in 0..HALVINGS {
+                        if along(&there, step).abs() <= along(&normal, step) {
+                            break;
                         }
-                        at = trial;
+                        step = step.map(|x| x / 2.0);
+                        trial = self.moved(at, step);
+                        there = self.normal(trial, data, level);
                     }
-                    at
-                })
-                .collect::<Vec<_>>())
+                    normal = there;
+                }
+                at = trial;
+            }
+            at
         })?;
-        for ((slope, intercept), [a, d]) in
-            self.slopes.iter_mut().zip(&mut self.intercepts).zip(blocks.into_iter().flatten())
-        {
+        for ((slope, intercept), [a, d]) in self.slopes.iter_mut().zip(&mut self.intercepts).zip(moved) {
             (*slope, *intercept) = (a, d);
         }
         Ok(())
@@ -140,16 +132,9 @@ impl Items {
     /// One Newton step of the common log a and every d: the information is an arrow.
     fn step_together(&mut self, patterns: &Patterns, posterior: &Posterior, interrupt: &Interrupt) -> Result<()> {
         let level = Level::new();
-        let blocks = map_groups(patterns.len().div_ceil(BLOCK), interrupt, |block| {
-            let mut data = Data::new(patterns, posterior);
-            Ok((block * BLOCK..((block + 1) * BLOCK).min(patterns.len()))
-                .map(|p| {
-                    data.load(p);
-                    self.normal([self.slope(p), self.intercept(p)], &mut data, level)
-                })
-                .collect::<Vec<_>>())
+        let normals = Data::of_each(patterns, posterior, interrupt, |p, data| {
+            self.normal([self.slope(p), self.intercept(p)], data, level)
         })?;
-        let normals = blocks.concat();
         let precision = CENTRE * self.precisions[0];
         let (mut gradient, mut information) = (-precision * self.log_scale, precision);
         for (Normal { gradient: [ga, gd], information: [aa, ad, dd] }, count) in normals.iter().zip(&patterns.counts) {
@@ -270,7 +255,27 @@ pub(super) struct Data<'a> {
 }
 
 impl<'a> Data<'a> {
-    pub(super) fn new(patterns: &'a Patterns, posterior: &'a Posterior) -> Self {
+    /// What `ask` makes of the data of each pattern, blocks of them on all threads.
+    pub(super) fn of_each<T: Send>(
+        patterns: &'a Patterns,
+        posterior: &'a Posterior,
+        interrupt: &Interrupt,
+        ask: impl Fn(usize, &mut Self) -> T + Sync + Send,
+    ) -> Result<Vec<T>> {
+        let blocks = map_groups(patterns.len().div_ceil(BLOCK), interrupt, |block| {
+            let mut data = Self::new(patterns, posterior);
+            let block = block * BLOCK..((block + 1) * BLOCK).min(patterns.len());
+            Ok(block
+                .map(|pattern| {
+                    data.load(pattern);
+                    ask(pattern, &mut data)
+                })
+                .collect::<Vec<_>>())
+        })?;
+        Ok(blocks.into_iter().flatten().collect())
+    }
+
+    fn new(patterns: &'a Patterns, posterior: &'a Posterior) -> Self {
         let mut counts = vec![0.0; posterior.nodes.len()];
         if patterns.complete {
             (0..patterns.rows).for_each(|j| posterior.add_to(j, &mut counts));
@@ -279,7 +284,7 @@ impl<'a> Data<'a> {
         Self { patterns, posterior, counts, right: [0.0; 2], chances }
     }
 
-    pub(super) fn load(&mut self, pattern: usize) {
+    fn load(&mut self, pattern: usize) {
         if !self.patterns.complete {
             self.counts.fill(0.0);
             each_one(self.patterns.there(pattern), |j| self.posterior.add_to(j, &mut self.counts));
