@@ -253,6 +253,46 @@ def test_an_unknown_column_is_one_paragraph_with_a_guess(scores: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (("snr", "{}", "--where", "task = 'sim_ark'"), "task has no 'sim_ark'; did you mean 'sim_arc'?"),
+        (("snr", "{}", "--where", "params = 7"), "params is 150000000 or 1000000000"),
+        (
+            ("decisions", "{}", "--small", "params = 7", "--target", "params = 1e9"),
+            "small: no row satisfies params = 7: params is",
+        ),
+        (
+            ("aggregate", "{}", "--metrics", "ac"),
+            "no rows are left of metric ac: metric has no 'ac'; did you mean 'acc'?",
+        ),
+    ],
+)
+def test_a_filter_that_leaves_nothing_is_told_what_is_there(
+    arguments: tuple[str, ...], said: str, scores: str
+) -> None:
+    assert said in failed(1, *(scores if a == "{}" else a for a in arguments))
+
+
+def test_an_unknown_command_is_told_with_a_guess() -> None:
+    assert "No such command 'repor'; did you mean 'report'?" in failed(2, "repor", "x")
+    assert "No such command 'xyz'." in failed(2, "xyz")
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [("signoise sn", "plain,snr"), ("signoise snr --wi", "plain,--window"), ("signoise snr res", "file,res")],
+)
+def test_shells_complete(words: str, offered: str) -> None:
+    environment = {
+        "_SIGNOISE_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(words.count(" ")),
+    }
+    found = CliRunner().invoke(main, env=environment, prog_name="signoise")
+    assert offered in found.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
         (["no/such/file.csv"], "no/such/file.csv"),
         (["{}", "--where", "params = 7"], "no rows are left"),
         (["{}", "--where", "((("], "SQL predicate"),

@@ -21,6 +21,7 @@ from click.testing import CliRunner
 import signoise as sn
 from signoise._cli import main
 from signoise._html import _figures, _verdicts
+from signoise._html._chosen import choose
 from signoise._html._markup import data_block, tag, text
 from signoise._html._render import Renderer
 from signoise._html._svg import inline_svg
@@ -124,6 +125,20 @@ def test_it_opens_with_the_answer(example: Path) -> None:
         "Does the order of the recipes at 150M hold at 1B? On those that separate, 93% of the pairs stay in order"
         in header
     )
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_decisions_from_every_size_below_the_target(given: bool) -> None:
+    sides = {"small": "params = 1e8", "target": "params = 1e9"} if given else {}
+    scores = full_scores().filter(pl.col("subtask").is_null()).drop("subtask")
+    report = make_report(scores, **sides)
+    data = _figures._decisions(report, choose(report)).data
+    costs = [6.0 * params * 20 * params for params in (5e7, 1e8, 2e8, 4e8, *([] if given else [1e9]))]
+    assert data["flops"].unique().sort().to_list() == pytest.approx(costs)
+    small, target = "params = 2e8", "params = 1e9" if given else "params = 2e9"
+    expected = sn.decision_accuracy(scores, small=small, target=target, match="recipe").filter(task="a")
+    found = data.filter(pl.col("task") == "a", (pl.col("flops") / (120 * 4e16) - 1).abs() < 1e-6)
+    assert found["decision_accuracy"].to_list() == expected["decision_accuracy"].to_list()
 
 
 def test_verdicts_are_the_ranges_tests() -> None:

@@ -207,3 +207,84 @@ def test_undefined(scores: pl.DataFrame) -> None:
     ):
         with pytest.raises(sn.OptionError, match=message):
             sn.sample_size(scores, **options)
+
+
+# --- prediction errors -----------------------------------------------------------------------------
+
+SCALES = [1e8, 2e8, 4e8, 8e8, 1.6e9, 7e9]
+LADDER: dict[str, Any] = {"ladder_train": "params < 7e9 AND seed = 0", "ladder_target": "params = 7e9"}
+
+
+@pytest.fixture(scope="module")
+def ladder() -> pl.DataFrame:
+    """Two recipes that share their names with the members of the sides, one of them with a target."""
+    frame, _ = sn.simulate(
+        tasks=["a", "b"],
+        metric="bits_per_byte",
+        recipes=4,
+        params=SCALES,
+        checkpoints=3,
+        instances=90,
+        step_noise=1e-3,
+    )
+    seeds = pl.col("recipe").replace_strict({"recipe-00": 0}, default=1, return_dtype=pl.Int64)
+    # Of the targets one is there, and none for the second task.
+    return frame.with_columns(seed=seeds).filter(
+        (pl.col("params") < 7_000_000_000) | ((pl.col("seed") == 0) & (pl.col("task") == "a"))
+    )
+
+
+def test_prediction_errors_on_subsets_written_out(ladder: pl.DataFrame) -> None:
+    from signoise._addresses import group_addresses
+
+    sides = {"small": "params = 100000000", "target": "params = 800000000"}
+    found = sn.sample_size(ladder, **sides, **LADDER, sizes=[40, 90], n_subsets=3, window=2, rng_seed=4)
+    frame = ladder.filter(task="a")
+    names = frame["instance_id"].unique().sort()
+    unit = int(group_addresses(pl.DataFrame({"task": ["a"]}))[0])
+
+    def error(part: pl.DataFrame) -> float:
+        table = sn.prediction_error(
+            part,
+            train=LADDER["ladder_train"],
+            target=LADDER["ladder_target"],
+            window=2,
+            interval="none",
+            n_resamples=0,
+        )
+        return float(table["prediction_error"].item())
+
+    chosen = [names[reference.subset_of(90, 40, row, 3, 4, SAMPLE_SIZES, unit)] for row in range(3)]
+    errors = [error(frame.filter(pl.col("instance_id").is_in(some.implode()))) for some in chosen]
+    row, whole = found.filter(task="a").rows(named=True)
+    assert row["prediction_error"] == pytest.approx(np.mean(errors), rel=1e-6)
+    assert row["prediction_error_sd"] == pytest.approx(
+        np.std(errors, ddof=1) / np.sqrt(1 - 40 / 90), rel=1e-6
+    )
+    assert whole["prediction_error"] == pytest.approx(error(frame), rel=1e-6)
+    assert whole["prediction_error_sd"] is None
+    # Without a target there is nothing to predict; the rest is as it was.
+    assert found.filter(task="b")["prediction_error"].to_list() == [None, None]
+    without = sn.sample_size(ladder, **sides, sizes=[40, 90], n_subsets=3, window=2, rng_seed=4)
+    columns = [name for name in without.columns if name != "signature"]
+    assert_frame_equal(found.select(columns), without.select(columns))
+
+
+def test_prediction_errors_from_a_store_and_without_sides(ladder: pl.DataFrame, tmp_path: Path) -> None:
+    frame = ladder.filter(task="a")
+    sn.ingest(frame, tmp_path / "store")
+    options: dict[str, Any] = {**LADDER, "sizes": [45], "n_subsets": 2}
+    found = sn.sample_size(frame, **options)
+    assert found["prediction_error"].is_finite().all()
+    assert "decision_accuracy" not in found.columns
+    assert_frame_equal(sn.sample_size(tmp_path / "store", **options), found)
+    assert_frame_equal(sn.reference.sample_size(frame, **options), found)
+
+
+def test_a_ladder_needs_both_filters(ladder: pl.DataFrame) -> None:
+    with pytest.raises(sn.OptionError, match="both needed"):
+        sn.sample_size(ladder, ladder_train="params < 7e9")
+    with pytest.raises(sn.SchemaError, match="no column 'parms'; did you mean 'params'"):
+        sn.sample_size(ladder, ladder_train="parms < 7e9", ladder_target="params = 7e9")
+    with pytest.raises(sn.SchemaError, match="ladder_target: no row satisfies"):
+        sn.sample_size(ladder, ladder_train="params < 7e9", ladder_target="params = 9e9")

@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from ._read import scan_scores
     from ._report import report
     from ._running import confidence_sequence
+    from ._sampling._pass_at_k import pass_at_k
     from ._sampling._pass_until import pass_until
     from ._sampling._verifier_limits import verifier_limits
     from ._seed_variance import seed_variance
@@ -136,6 +137,7 @@ __all__ = [
     "near_best",
     "noise",
     "open_store",
+    "pass_at_k",
     "pass_until",
     "permutation_test",
     "plot",
@@ -201,6 +203,7 @@ _HOMES = {
     "near_best": "_interventions._near_best",
     "noise": "_snr",
     "open_store": "_store",
+    "pass_at_k": "_sampling._pass_at_k",
     "pass_until": "_sampling._pass_until",
     "permutation_test": "_permutation_test",
     "power": "_power",

@@ -19,11 +19,12 @@ from ._duplicates import Duplicates, Settled
 from ._errors import SchemaError
 from ._metrics import aggregation, missing_infinities
 from ._moments import VALUES, group_moments, instance_moments, moments_frame, sums_of_marks
+from ._no_rows import no_rows_left
 from ._readers import Batch, Opened, Part, lengthen
 from ._readers._batches import filled_labels, known_metrics, label_values, labels_frame
 from ._readers._plan import IDENTITY, Planned
 from ._schema import COLUMNS, KEY, predicate
-from ._scores import Filter, no_rows_left
+from ._scores import Filter
 
 Codes = NDArray[np.int64]
 

@@ -21,8 +21,9 @@ from ._instance_cells import perplexities
 from ._kernels import kernels
 from ._last import last_checkpoints
 from ._moments import with_usable
+from ._no_rows import NoRowsLeft
 from ._schema import COLUMNS, RUN_IDENTITY, SCORE_IDENTITY, did_you_mean
-from ._scores import Filter, Scores, collect, no_instances, no_rows_left, rows_of, warn_joined, warn_notes
+from ._scores import Filter, Scores, collect, no_instances, rows_of, warn_joined, warn_notes
 from ._segments import new_segments
 
 Floats = NDArray[np.float64]
@@ -130,7 +131,7 @@ def load_samples(
         strict=strict,
         threads=threads,
         instances=True,
-        narrow=lambda frame: choice.narrow(frame, where),
+        narrow=choice.narrow,
     )
     rows, notes = settle_duplicates(rows, duplicates)
     if choice.results:
@@ -190,7 +191,7 @@ class Checkpoints:
         self.results = 0
         """Rows without an instance, which are left out."""
 
-    def narrow(self, frame: pl.LazyFrame, where: Filter) -> pl.LazyFrame:
+    def narrow(self, frame: pl.LazyFrame) -> pl.LazyFrame:
         """Leave the rows of all other checkpoints unread."""
         names = frame.collect_schema().names()
         for name in ("run", *self._needed):
@@ -211,7 +212,7 @@ class Checkpoints:
         result = pl.col("instance_id").is_null()
         labels = collect(frame.group_by(*columns, result.alias("__result")).agg(pl.len().alias("__rows")))
         if not labels.height:
-            raise SchemaError(no_rows_left(where, None))
+            raise NoRowsLeft
         self.results = int(labels.filter("__result")["__rows"].sum())
         labels = labels.filter(~pl.col("__result"))
         if not labels.height:

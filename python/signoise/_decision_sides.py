@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,12 +14,17 @@ from numpy.typing import NDArray
 from ._duplicates import Duplicates
 from ._encode import Encoded, Series, encode
 from ._errors import DroppedRowsWarning, InsufficientDataError, MixedKeyWarning, OptionError, SchemaError
+from ._no_rows import no_row_satisfies
 from ._options import as_columns
 from ._schema import SCORE_IDENTITY, SYNONYMS, as_expression, config_sources, predicate
 from ._scores import Filter, Groups, Scores, load, note_key, warn_notes
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
+
+
+#: Rows of a table, once its columns are known.
+Selection = Callable[[pl.Schema], pl.Expr]
 
 
 class Placed(Protocol):
@@ -70,6 +75,8 @@ def load_sides(
     groups: Groups,
     columns: Mapping[str, str] | None,
     opened: bool = False,
+    beside: Mapping[str, Selection] | None = None,
+    use: Sequence[pl.Expr | str] = (),
     duplicates: Duplicates,
     strict: bool,
     threads: int | None,
@@ -82,6 +89,10 @@ def load_sides(
         As in `decision_accuracy`.
     opened
         The columns of `scores` have our names already.
+    beside
+        As in `encode_sides`.
+    use
+        Columns and expressions that are needed for them.
     """
     sides = {"small": small, "target": target}
     table = load(
@@ -89,13 +100,20 @@ def load_sides(
         columns=None if opened else columns,
         where=where,
         groups=groups,
-        use=columns_of_sides(by, match, order, sides),
+        use=[*columns_of_sides(by, match, order, sides), *use],
         duplicates=duplicates,
         strict=strict,
         threads=threads,
     )
     found = encode_sides(
-        table.frame, sides, by=by, match=match, order=order, columns=columns, duplicates=duplicates
+        table.frame,
+        sides,
+        by=by,
+        match=match,
+        order=order,
+        columns=columns,
+        beside=beside,
+        duplicates=duplicates,
     )
     warn_notes(table.notes)
     note_key(found.encoded, [name for name in by if name not in found.left])
@@ -110,9 +128,13 @@ def encode_sides(
     match: str | Sequence[str] | None,
     order: str,
     columns: Mapping[str, str] | None,
+    beside: Mapping[str, Selection] | None = None,
     duplicates: Duplicates,
 ) -> Sides:
-    """Encode the rows of some sides, each looked up once, in the whole table, and carried as a column."""
+    """Encode the rows of some sides, each looked up once, in the whole table, and carried as a column.
+
+    `beside` names further selections of rows that become masks, and whose columns stay in the key.
+    """
     expressions = _expressions(sides)
     named = list(dict.fromkeys(root for e in expressions.values() for root in e.meta.root_names()))
     masks = {
@@ -120,12 +142,11 @@ def encode_sides(
         for name, value in sides.items()
         if (checked := predicate(value, name, frame.schema)) is not None
     }
-    on_side = frame.select(mask.fill_null(False).alias(f"__{name}") for name, mask in masks.items())
+    kept = masks | {name: rows(frame.schema) for name, rows in (beside or {}).items()}
+    on_side = frame.select(mask.fill_null(False).alias(f"__{name}") for name, mask in kept.items())
     for name in masks:
         if not on_side[f"__{name}"].any():
-            raise SchemaError(
-                f"{name}: no row satisfies {sides[name]!s}; look at the values of {', '.join(named)}"
-            )
+            raise SchemaError(no_row_satisfies(name, sides[name], frame))
     frame = frame.hstack(on_side).filter(pl.any_horizontal(on_side.columns))
     left = _columns_that_leave(named, columns)
     stripped = _strip_config(frame, named)
@@ -135,7 +156,7 @@ def encode_sides(
         by=[name for name in by if name not in left],
         members=members,
         order=order,
-        masks={name: pl.col(f"__{name}") for name in masks},
+        masks={name: pl.col(f"__{name}") for name in kept},
         leave_key=left,
         duplicates=duplicates,
     )

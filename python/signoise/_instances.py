@@ -96,7 +96,7 @@ def load_last_instances(
                 )
         if "instance_id" not in names:
             raise SchemaError(no_instances(f"{verb} works on instances"))
-        return chosen.narrow(frame.with_row_index(ROW) if rows_in_order else frame, where, None)
+        return chosen.narrow(frame.with_row_index(ROW) if rows_in_order else frame)
 
     asked = [*by, order, *apart, *use]
     rows, _ = rows_of(

@@ -16,8 +16,9 @@ from ._kernels import kernels
 from ._last import last_checkpoints
 from ._metrics import aggregation
 from ._moments import with_usable
+from ._no_rows import NoRowsLeft
 from ._schema import COLUMNS, KEY, RUN_IDENTITY, SCORE_IDENTITY, did_you_mean
-from ._scores import Filter, Scores, collect, no_rows_left, rows_of, warn_notes
+from ._scores import Filter, Scores, collect, rows_of, warn_notes
 from ._segments import new_segments
 
 Floats = NDArray[np.float64]
@@ -111,7 +112,7 @@ def load_sides(
         strict=strict,
         threads=threads,
         instances=True,
-        narrow=lambda frame: chosen.narrow(frame, where, metric),
+        narrow=chosen.narrow,
     )
     rows, notes = settle_duplicates(rows, duplicates)
     rows = rows.join(chosen.kept, on=chosen.columns, nulls_equal=True)
@@ -148,7 +149,7 @@ class Choice:
         self.columns: list[str] = []
         self.scope: list[str] = []
 
-    def narrow(self, frame: pl.LazyFrame, where: Filter, metric: Sequence[str] | None) -> pl.LazyFrame:
+    def narrow(self, frame: pl.LazyFrame) -> pl.LazyFrame:
         """Leave the rows of all other checkpoints unread."""
         names = frame.collect_schema().names()
         self.scope = [
@@ -162,7 +163,7 @@ class Choice:
         )
         labels = collect(frame.select(self.columns).unique())
         if not labels.height:
-            raise SchemaError(no_rows_left(where, metric))
+            raise NoRowsLeft
         labels = labels.sort(self.columns)
         parts = [self._find(labels, text) for text in self._wanted]
         if self._others:

@@ -17,6 +17,7 @@ import polars as pl
 from ._duplicates import check_duplicates, settled_or_doubled
 from ._errors import RESULTS_TAKEN, DroppedRowsWarning, MixedKeyWarning, SchemaError
 from ._kernels import kernels
+from ._no_rows import NoRowsLeft, no_rows_left
 from ._options import check_threads
 from ._schema import COLUMNS, KEY, did_you_mean, predicate, recognise
 from ._segments import segment_offsets
@@ -171,7 +172,7 @@ def rows_of(
     """Rows that satisfy `where`, with our columns and those in `use`.
 
     Of a store these are scores per checkpoint, unless `instances` are asked for or the filter speaks of them. `narrow`
-    may leave rows out before they are loaded.
+    may leave rows out before they are loaded, and raises `NoRowsLeft` where it finds none.
     """
     from ._store._verbs import StoreReport, as_store, speaks_of_instances
     from ._store._verbs import scores as stored_scores
@@ -187,6 +188,7 @@ def rows_of(
     schema = frame.collect_schema()
     names = schema.names()
     condition = predicate(where, "where", schema)
+    everything = frame
     if condition is not None:
         frame = frame.filter(condition)
     if metrics is not None:
@@ -203,11 +205,14 @@ def rows_of(
         wanted.update(dict.fromkeys(asked))
     chosen = names if keep_all else [name for name in wanted if name in names]
     frame = frame.select(chosen)
-    if narrow is not None:
-        frame = narrow(frame)
-    rows = collect(frame, in_memory=isinstance(scores, pl.DataFrame) or store is not None)
-    if rows.height == 0:
-        raise SchemaError(no_rows_left(where, metrics))
+    try:
+        if narrow is not None:
+            frame = narrow(frame)
+        rows = collect(frame, in_memory=isinstance(scores, pl.DataFrame) or store is not None)
+        if rows.height == 0:
+            raise NoRowsLeft
+    except NoRowsLeft:
+        raise SchemaError(no_rows_left(where, metrics, everything)) from None
     if report is not None:
         report.warn(stacklevel=5)
     return rows, report
@@ -219,16 +224,6 @@ def no_instances(who: str) -> str:
         f"{who}, and these scores have none (no instance_id): read the samples of the harness beside its results, or "
         "store them with ingest"
     )
-
-
-def no_rows_left(where: Filter, metrics: Sequence[str] | None) -> str:
-    """The message where filters leave nothing."""
-    text = "no rows are left"
-    if metrics is not None:
-        text += f" of metric {', '.join(metrics)}; look at the values of metric"
-    if where is not None:
-        text += f" after where={where!s}; look at the values of its columns"
-    return text
 
 
 def _named(item: pl.Expr | str, schema: pl.Schema) -> list[str]:

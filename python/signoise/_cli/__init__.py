@@ -28,6 +28,7 @@ COMMANDS = {
     "rank": "compare",
     "power": "power",
     "variance": "variance",
+    "passk": "passk",
     "fit": "fit",
     "ladder": "ladder",
     "laws": "fit",
@@ -51,6 +52,20 @@ class _Commands(Program):
             return None
         module = import_module(f".{COMMANDS[cmd_name]}", __name__)
         return getattr(module, cmd_name.replace("-", "_"))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click's, and with the command that may have been meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from .._schema import did_you_mean
+
+            close = did_you_mean(args[0], COMMANDS)
+            if not close:
+                raise
+            raise click.UsageError(error.message.rstrip(".") + close, ctx) from None
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: Any) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from ._output import EXTENSIONS
 from ._run import Session
@@ -172,9 +173,14 @@ def _writable(value: str, extensions: Sequence[str], example: str) -> Path:
     return path
 
 
+def paths(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001 (the signature is click's)
+    """Shells complete what is given as the name of a file."""
+    return [CompletionItem(incomplete, type="file")]
+
+
 # --- options --------------------------------------------------------------------------------------
 
-sources = click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+sources = click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, shell_complete=paths)
 
 columns = click.option(
     "--columns",
@@ -312,6 +318,7 @@ page = click.option(
     "--html",
     metavar="FILE",
     callback=page_path,
+    shell_complete=paths,
     help="Write a page with the answer, the table and figures, instead of printing the table.",
 )
 threads = click.option(
@@ -369,6 +376,7 @@ output = click.option(
     "--output",
     metavar="FILE",
     callback=output_path,
+    shell_complete=paths,
     help=f"Write the table; the extension says how ({' '.join(EXTENSIONS)}).",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print a JSON list of rows.")

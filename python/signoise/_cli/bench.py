@@ -17,7 +17,7 @@ from ._run import Command, Session
         "signoise bench scores.parquet --threads 1 -o bench.csv",
     ),
 )
-@click.argument("sources", metavar="[SOURCE]...", nargs=-1)
+@click.argument("sources", metavar="[SOURCE]...", nargs=-1, shell_complete=option.paths)
 @click.option(
     "--repeats", type=click.IntRange(min=1), metavar="N", help="Times each is run; the median counts.  [3]"
 )

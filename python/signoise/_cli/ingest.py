@@ -19,7 +19,7 @@ from ._run import Command, Session
     ),
 )
 @option.sources
-@click.argument("store", metavar="STORE")
+@click.argument("store", metavar="STORE", shell_complete=option.paths)
 @option.where
 @option.columns
 @option.words_option("--metrics", "The only metrics to take.  [all]")

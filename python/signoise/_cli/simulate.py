@@ -98,7 +98,13 @@ _COUNT = click.IntRange(min=1)
 @click.option("--step-size", type=_COUNT, metavar="N", help="Steps between checkpoints.  [1000]")
 @option.rng_seed
 @option.writing
-@click.option("--truth", metavar="FILE", callback=option.output_path, help="Write the planted truth here.")
+@click.option(
+    "--truth",
+    metavar="FILE",
+    callback=option.output_path,
+    shell_complete=option.paths,
+    help="Write the planted truth here.",
+)
 @option.without_strict
 @click.pass_obj
 def simulate(session: Session, truth: Path | None, **options: Any) -> None:

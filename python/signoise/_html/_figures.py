@@ -12,7 +12,7 @@ import polars as pl
 
 from .. import plot
 from .._errors import SignoiseError, SignoiseWarning
-from .._report import Report
+from .._report import Report, Sides
 from .._schema import as_expression
 from ..plot._frames import labelled, size
 from ._chosen import Chosen, all_of, choose
@@ -120,16 +120,14 @@ def _curves(report: Report, chosen: Chosen) -> Figure:
 
 def _decisions(report: Report, chosen: Chosen) -> Figure:
     basis, sides = report.basis, report.basis.sides
-    if sides is None or sides.kind == "given":
-        raise NotHere(
-            "needs more than one small scale; the sides of this report were given, or cannot be had"
-        )
+    if sides is None:
+        raise NotHere("needs two sides: sizes that share recipes, or stages of training")
     from .._decisions import decision_accuracy
 
     rows = chosen.rows(basis.known)
     parts, cost = [], "flops"
     for small, target, where, price in (
-        _scales(rows) if sides.kind == "scales" else _stages(rows, sides.target)
+        _stages(rows, sides.target) if sides.kind == "stages" else _scales(rows, sides)
     ):
         side = rows if where is None else rows.filter(where)
         table = decision_accuracy(
@@ -146,10 +144,11 @@ def _decisions(report: Report, chosen: Chosen) -> Figure:
     if len(parts) < 2:
         raise NotHere("needs two smaller scales, or checkpoints along training")
     table = pl.concat(parts, how="diagonal_relaxed")
+    whom = sides.match or "member"
     return Figure(
         "Decision accuracy against compute",
         plot.decision_curve(table, x=cost),
-        f"{chosen.words}. How many pairs of {sides.match}s stand in the order of the target if the small side is "
+        f"{chosen.words}. How many pairs of {whom}s stand in the order of the target if the small side is "
         "as large as this.",
         table.drop("signature", "flags"),
     )
@@ -158,18 +157,24 @@ def _decisions(report: Report, chosen: Chosen) -> Figure:
 _Side = tuple[Any, Any, pl.Expr | None, tuple[str, float]]
 
 
-def _scales(rows: pl.DataFrame) -> list[_Side]:
-    """Every size below the largest that shares two recipes with it, priced by the compute of a run."""
-    sized = rows.drop_nulls(["params", "recipe"])
+def _scales(rows: pl.DataFrame, sides: Sides) -> list[_Side]:
+    """Every size below the target's that shares two members with it, priced by the compute of a run."""
+    member = sides.match or ("recipe" if "recipe" in rows.columns else "run")
+    if not {"params", member} <= set(rows.columns):
+        raise NotHere("needs runs with params")
+    sized = rows.drop_nulls(["params", member])
     tokens = pl.col("tokens").max() if "tokens" in rows.columns else pl.lit(None, pl.Float64)
-    sizes = sized.group_by("params").agg(pl.col("recipe").unique(), tokens.alias("tokens")).sort("params")
-    *smaller, (largest, recipes, _) = sizes.rows()
-    smaller = [row for row in smaller if len(set(row[1]) & set(recipes)) >= 2]
+    sizes = sized.group_by("params").agg(pl.col(member).unique(), tokens.alias("tokens")).sort("params")
+    target = sized.filter(as_expression(sides.target, "target"))
+    if target["params"].n_unique() != 1:
+        raise NotHere("needs a target of one size")
+    largest, members = target["params"][0], set(target[member])
+    smaller = [row for row in sizes.rows() if row[0] < largest and len(set(row[1]) & members) >= 2]
     by_compute = all(row[2] is not None for row in smaller)
     return [
         (
             f"params = {params}",
-            f"params = {largest}",
+            sides.target,
             None,
             ("flops", 6.0 * params * most) if by_compute else ("params", float(params)),
         )

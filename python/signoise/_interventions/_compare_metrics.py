@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 from .._decisions import FEW_MEMBERS, TIES
 from .._duplicates import Duplicates
 from .._encode import Encoded
-from .._errors import OptionError
 from .._laws import prediction_error
 from .._measure import check_settings, measure
 from .._options import check_choice, check_count, check_level, signature
-from .._schema import as_expression
 from .._scores import Filter, Groups, Scores
 from .._status import FLAGS, check_strict, flag_lists
+from ._ladder_curves import Rule, ladder_rule
 from ._metric_differences import agreement, agreement_difference, snr_gain
 from ._metric_table import MetricTable, Pairs, open_metrics, primary_in_words
 
@@ -151,9 +150,7 @@ def compare_metrics(
     check_choice("ties", ties, TIES)
     check_level(confidence_level)
     check_count("window", window)
-    if (ladder_train is None) != (ladder_target is None):
-        raise OptionError("ladder_train and ladder_target are both needed, or neither")
-    ladder = [as_expression(side, name) for name, side in _ladder(ladder_train, ladder_target).items()]
+    ladder = ladder_rule(ladder_train, ladder_target, direction=direction, order=order, threads=threads)
     table = open_metrics(
         scores,
         metrics=metrics,
@@ -163,7 +160,7 @@ def compare_metrics(
         match=match,
         by=by,
         where=where,
-        use=[*(("params", "tokens", "flops") if ladder else ()), *ladder],
+        use=ladder.used if ladder else (),
         choices=choices,
         direction=direction,
         order=order,
@@ -196,20 +193,13 @@ def compare_metrics(
         level=confidence_level,
     )
     result = _result(encoded, measured, pairs, columns_of, table.wanted, text)
-    if ladder_train is not None and ladder_target is not None:
-        errors = _ladder_errors(
-            table.frame, result, ladder_train, ladder_target, encoded.by, direction, order, threads
-        )
+    if ladder is not None:
+        errors = _ladder_errors(table.frame, result, ladder, encoded.by)
         at = result.columns.index("best_in_sample")
         result = result.insert_column(at, errors)
     result = _in_order(result, encoded.by)
     check_strict(result, encoded.by, strict=strict)
     return result
-
-
-def _ladder(train: Filter, target: Filter) -> dict[str, pl.Expr | str]:
-    sides = {"ladder_train": train, "ladder_target": target}
-    return {name: side for name, side in sides.items() if side is not None}
 
 
 # --- signal and noise
@@ -371,24 +361,20 @@ def _in_order(table: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
 def _ladder_errors(
     frame: pl.DataFrame,
     result: pl.DataFrame,
-    train: pl.Expr | str,
-    target: pl.Expr | str,
+    rule: Rule,
     by: Sequence[str],
-    direction: Mapping[str, str] | None,
-    order: str,
-    threads: int | None,
 ) -> pl.Series:
     """Mean size of the relative errors with which targets are predicted, for each row."""
     errors = prediction_error(
         frame,
-        train=train,
-        target=target,
+        train=rule.train,
+        target=rule.target,
         by=by,
-        direction=direction,
-        order=order,
+        direction=rule.direction,
+        order=rule.order,
         interval="none",
         n_resamples=0,
-        threads=threads,
+        threads=rule.threads,
     )
     mean = errors.group_by(by).agg(pl.col("prediction_error").sort().mean())
     return result.join(mean, on=by, how="left", nulls_equal=True, maintain_order="left")["prediction_error"]

@@ -19,6 +19,7 @@ from .._options import as_columns, check_count, check_level, check_seed, signatu
 from .._scores import Filter, Scores
 from .._status import Statuses, check_strict, flag_lists, result_column
 from ._jackknife import t_margin
+from ._ladder_curves import Rungs, ladder_rule
 from ._sample_question import Answers, Question
 from ._sample_sizes import crossing, log_spaced, subset_counts, subset_scores
 from ._smoothed import Study
@@ -32,6 +33,7 @@ LEAST_SIZE = 30
 _COUNTS = ("size", "n_instances", "n_subsets", "n_members")
 _SNR = ("snr", "snr_sd")
 _DECISIONS = ("decision_accuracy", "decision_accuracy_sd", "kept", "kept_low", "kept_high")
+_PREDICTIONS = ("prediction_error", "prediction_error_sd")
 _ENOUGH = ("enough", "enough_low", "enough_high")
 
 
@@ -63,6 +65,8 @@ def sample_size(
     small: Filter = None,
     target: Filter = None,
     match: str | Sequence[str] | None = None,
+    ladder_train: Filter = None,
+    ladder_target: Filter = None,
     by: str | Sequence[str] = ("task", "metric"),
     where: Filter = None,
     across: str | Sequence[str] = "run",
@@ -79,7 +83,7 @@ def sample_size(
     strict: bool = False,
     threads: int | None = None,
 ) -> pl.DataFrame:
-    """Signal-to-noise ratio and decision accuracy on random subsets of the instances, and how many are enough.
+    """SNR, decision accuracy and prediction error on random subsets of the instances, and how many are enough.
 
     Every subset is one set of instances for all runs, checkpoints and both sides, so for signal and noise alike.
 
@@ -97,6 +101,9 @@ def sample_size(
         Share of the full set's decision accuracy above one half that is to be kept.
     small, target, match, direction
         As in `decision_accuracy`; with both filters the table holds decisions, and the SNR is that of the small side.
+    ladder_train, ladder_target
+        Filters: runs to learn a law of scale from and runs to predict, as in `prediction_error` (one step, its
+        defaults), for the prediction error on each subset.
     score
         Of a member, for signal and decisions: ``"mean"`` of its last `window` checkpoints or the ``"final"`` one.
     confidence_level
@@ -111,13 +118,15 @@ def sample_size(
         ``n_subsets, n_members``; ``snr``, the mean over the subsets, and ``snr_sd``, the standard deviation between
         sets of so many instances; with sides ``decision_accuracy``, ``decision_accuracy_sd`` alike; ``kept``, the share
         ``(DA - 1/2)/(DA of all instances - 1/2)``, with ``kept_low, kept_high``; and, the same in all rows of a group,
-        ``enough``: the smallest size that keeps `keep`, with ``enough_low, enough_high``. Then ``status, flags,
-        signature``.
+        ``enough``: the smallest size that keeps `keep`, with ``enough_low, enough_high``; with a ladder
+        ``prediction_error`` (mean over targets of the relative errors' sizes, and over the subsets) and
+        ``prediction_error_sd``. Then ``status, flags, signature``.
 
     Undefined when
         Fewer than 2 members, no noise, or a checkpoint without instances (``too_few``); some subset has no noise or a
         mean of 0 (``zero_noise``: snr null). ``kept`` and ``enough`` are null where all instances decide no better than
-        chance; the standard deviations for a single subset, and without replacement for all instances.
+        chance; the standard deviations for a single subset, and without replacement for all instances. Prediction
+        errors are null where a group lacks runs of either filter or the law has no prediction on some subset.
 
     Raises
     ------
@@ -172,6 +181,7 @@ def sample_size(
         noise_runs=None,
     )
     plan = _check_plan(sizes, n_subsets, keep, confidence_level, rng_seed, replacement=replacement)
+    rule = ladder_rule(ladder_train, ladder_target, direction=direction, order=order, threads=threads)
     study, frame, source = open_with_instances(
         scores,
         small=small,
@@ -186,10 +196,13 @@ def sample_size(
         duplicates=duplicates,
         strict=strict,
         threads=threads,
+        ladder=rule,
     )
+    question = Question(study, settings, direction, threads)
+    ladder = None if rule is None else Rungs(study, frame, window, rule)
     # Infinite scores and zero noise make undefined numbers; they become null with a status, not NumPy's warnings.
     with np.errstate(all="ignore"):
-        rows = _rows(study, frame, source, plan, Question(study, settings, direction, threads))
+        rows = _rows(study, frame, source, plan, question, ladder)
     text = signature(
         "sample_size",
         n_subsets=n_subsets,
@@ -198,6 +211,8 @@ def sample_size(
         small=small,
         target=target,
         match=study.members if study.sided else None,
+        ladder_train=ladder_train,
+        ladder_target=ladder_target,
         across=None if study.sided else study.members,
         score=score,
         noise=settings.noise,
@@ -208,7 +223,7 @@ def sample_size(
         level=confidence_level,
         rng=rng_seed,
     )
-    result = _table(study, rows, text)
+    result = _table(study, rows, text, ladder=ladder is not None)
     check_strict(result, [*study.encoded.by, "size"], strict=strict)
     return result
 
@@ -239,12 +254,13 @@ def _check_plan(
 
 
 def _rows(
-    study: Study, frame: pl.DataFrame, source: Source, plan: _Plan, question: Question
+    study: Study, frame: pl.DataFrame, source: Source, plan: _Plan, question: Question, ladder: Rungs | None
 ) -> list[dict[str, Any]]:
     """A row for each group and size; a group without instances has one row, of null."""
     units = instance_addresses(study.encoded)
     out: list[dict[str, Any]] = []
-    for group, rows, cells in cells_by_group(study.encoded, frame, question.windows, source):
+    windows = [*question.windows, *([] if ladder is None else [ladder.windows])]
+    for group, rows, cells in cells_by_group(study.encoded, frame, windows, source):
         common = {"group": group, "n_members": question.n_members(group), "n_instances": 0}
         sizes = [] if cells is None else plan.sizes_of(cells.values.shape[1])
         if cells is None or not cells.finite or not sizes:
@@ -254,16 +270,25 @@ def _rows(
             "n_instances": cells.values.shape[1],
             "clustered": len(cells.clusters) < cells.values.shape[1],
         }
-        out += [common | row for row in _curve(group, rows, cells, sizes, plan, question, int(units[group]))]
+        unit = int(units[group])
+        out += [common | row for row in _curve(group, rows, cells, sizes, plan, question, ladder, unit)]
     return out
 
 
 def _curve(
-    group: int, rows: Ints, cells: Cells, sizes: Sequence[int], plan: _Plan, question: Question, unit: int
+    group: int,
+    rows: Ints,
+    cells: Cells,
+    sizes: Sequence[int],
+    plan: _Plan,
+    question: Question,
+    ladder: Rungs | None,
+    unit: int,
 ) -> list[dict[str, Any]]:
     """A row for each size of one group."""
     n = cells.values.shape[1]
-    full = question.ask(group, rows, subset_scores(cells, np.ones((1, n))))
+    every = subset_scores(cells, np.ones((1, n)))
+    full = question.ask(group, rows, every)
     found, kept, margins = [], np.full(len(sizes), np.nan), np.full(len(sizes), np.nan)
     for at, size in enumerate(sizes):
         whole = size == n and not plan.replacement
@@ -272,11 +297,15 @@ def _curve(
             if whole
             else subset_counts(n, size, plan.n_subsets, plan.rng_seed, unit, replacement=plan.replacement)
         )
-        answers = full if whole else question.ask(group, rows, subset_scores(cells, counts))
+        scores = every if whole else subset_scores(cells, counts)
+        answers = full if whole else question.ask(group, rows, scores)
         # Subsets of a finite set are too much alike.
         finite = 1.0 if plan.replacement else np.sqrt(1 - size / n)
         row: dict[str, Any] = {"size": size, "n_subsets": len(counts)}
-        for name, values in (("snr", answers.snr), ("decision_accuracy", answers.decisions)):
+        measures = {"snr": answers.snr, "decision_accuracy": answers.decisions}
+        if ladder is not None:
+            measures["prediction_error"] = ladder.errors(group, rows, scores)
+        for name, values in measures.items():
             row[name] = values.mean()
             row[f"{name}_sd"] = values.std(ddof=1) / finite if len(values) > 1 else np.nan
         kept[at], margins[at] = _kept(answers, full, plan.level)
@@ -306,9 +335,10 @@ def _kept(answers: Answers, full: Answers, level: float) -> tuple[float, float]:
     return kept, float(margin)
 
 
-def _table(study: Study, rows: Sequence[dict[str, Any]], text: str) -> pl.DataFrame:
+def _table(study: Study, rows: Sequence[dict[str, Any]], text: str, *, ladder: bool) -> pl.DataFrame:
     encoded = study.encoded
-    numbers = [*_SNR, *(_DECISIONS if study.sided else ())]
+    predictions = _PREDICTIONS if ladder else ()
+    numbers = [*_SNR, *(_DECISIONS if study.sided else ()), *predictions]
     schema: dict[str, Any] = {
         "group": pl.Int64,
         **dict.fromkeys(_COUNTS, pl.Int64),
@@ -335,8 +365,9 @@ def _table(study: Study, rows: Sequence[dict[str, Any]], text: str) -> pl.DataFr
     }
     return encoded.groups.select(encoded.by)[group].with_columns(
         *(table[name] for name in _COUNTS),
-        *(result_column(name, column) for name, column in values.items()),
+        *(result_column(name, values[name]) for name in numbers if name not in predictions),
         *(table[name] for name in (_ENOUGH if study.sided else ())),
+        *(result_column(name, values[name]) for name in predictions),
         statuses.column(),
         flag_lists(flags, table.height),
         pl.lit(text).alias("signature"),

@@ -19,7 +19,7 @@ from .._scores import Filter, Groups, Scores, warn_notes
 from .._status import Statuses, check_strict, flag_lists, result_column
 from ._cube import Cube
 from ._decision_curves import Pairs, matched_pairs
-from ._ladder_curves import Ladder, ladder_of
+from ._ladder_curves import Ladder, ladder_of, ladder_rule
 from ._selection import RULES, RandomUnions, nested_weights
 from ._study import Study, check_settings, open_study
 from ._union import Measured, Samples
@@ -158,10 +158,8 @@ def filter_subtasks(
         population=population,
         noise_runs=noise_runs,
     )
-    if (ladder_train is None) != (ladder_target is None):
-        raise OptionError("ladder_train and ladder_target are both needed, or neither")
+    ladder = ladder_rule(ladder_train, ladder_target, direction=direction, order=order, threads=threads)
     sides = _given(small=small, target=target)
-    ladder = _given(ladder_train=ladder_train, ladder_target=ladder_target)
     study = open_study(
         scores,
         settings,
@@ -170,8 +168,7 @@ def filter_subtasks(
         use=[
             *sides,
             *(as_columns(match) if match else ("recipe", "run") if sides else ()),
-            *ladder,
-            *(("params", "tokens", "flops") if ladder else ()),
+            *(ladder.used if ladder else ()),
         ],
         groups=groups,
         columns=columns,
@@ -179,6 +176,8 @@ def filter_subtasks(
         strict=strict,
         threads=threads,
     )
+    if ladder is not None:
+        ladder.check(study.table)
     pairs: list[Pairs | None] = [None] * len(study.cubes)
     if small is not None and target is not None:
         pairs = matched_pairs(
@@ -216,18 +215,7 @@ def filter_subtasks(
     )
     parts = []
     for cube, pair, unit in zip(study.cubes, pairs, study.units(), strict=True):
-        rungs = None
-        if ladder:
-            rungs = ladder_of(
-                study.table,
-                cube,
-                train=ladder[0],
-                target=ladder[1],
-                window=window,
-                direction=direction,
-                order=order,
-                threads=threads,
-            )
+        rungs = None if ladder is None else ladder_of(study.table, cube, ladder, window)
         shown = {"decision_": bool(sides), "prediction_": bool(ladder)}
         parts.append(_curves(study, cube, _Beside(pair, rungs), unit, confidence_level, shown))
     result = pl.concat(parts).with_columns(pl.lit(text).alias("signature"))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from .._decision_sides import columns_of_sides, load_sides
@@ -16,6 +14,7 @@ from .._errors import OptionError
 from .._instance_cells import Source, open_instances
 from .._options import as_columns
 from .._scores import Filter, Scores, load, note_key, warn_notes
+from ._ladder_curves import Rule
 from ._smoothed import Study
 
 
@@ -34,10 +33,11 @@ def open_with_instances(
     duplicates: Duplicates,
     strict: bool,
     threads: int | None,
+    ladder: Rule | None = None,
 ) -> tuple[Study, pl.DataFrame, Source]:
     """Encoded scores, the rows behind them with the key of their instances, and the instances.
 
-    Two sides where filters for them are given, else all rows as one, ``all``.
+    Two sides where filters for them are given, else all rows as one, ``all``; with a ladder also ``ladder``.
     """
     sided = small is not None or target is not None
     if match is not None and not sided:
@@ -46,6 +46,8 @@ def open_with_instances(
     use: list[Any] = [*by, *members, order]
     if sided:
         use = columns_of_sides(by, match, order, {"small": small, "target": target})
+    also = [] if ladder is None else ladder.used
+    use += also
     scores, where, source = open_instances(
         scores,
         columns=columns,
@@ -68,14 +70,16 @@ def open_with_instances(
             groups=None,
             columns=columns,
             opened=True,
+            beside={} if ladder is None else {"ladder": ladder.rows},
+            use=also,
             duplicates=duplicates,
             strict=strict,
             threads=threads,
         )
         return Study(sides.encoded, True, sides.members, sides.left), sides.frame, source
     table = load(scores, where=where, use=use, duplicates=duplicates, strict=strict, threads=threads)
-    encoded = encode(table.frame, by=by, members=members, order=order, duplicates=duplicates)
+    masks = {"all": None} | ({} if ladder is None else {"ladder": ladder.rows(table.frame.schema)})
+    encoded = encode(table.frame, by=by, members=members, order=order, masks=masks, duplicates=duplicates)
     warn_notes(table.notes)
     note_key(encoded, by)
-    encoded = replace(encoded, masks={"all": np.ones(len(encoded.values), dtype=bool)})
     return Study(encoded, False, members, ()), table.frame, source

@@ -15,6 +15,7 @@ import polars as pl
 
 from .._errors import OptionError, SchemaError
 from .._names import parse_size
+from .._no_rows import no_rows_left
 from .._readers._plain import FILE, ROW, read_plain
 from .._readers._report import ReadReport
 from .._schema import COLUMNS, SYNONYMS, did_you_mean, predicate, sizes_or_raise
@@ -94,7 +95,9 @@ def read_columns(
         frame = plain
         condition = predicate(source.where, "where", frame.drop(FILE, ROW, strict=False).schema)
         if condition is not None:
-            frame = frame.filter(condition)
+            everything, frame = frame, frame.filter(condition)
+            if everything.height and not frame.height:
+                raise SchemaError(no_rows_left(source.where, None, everything))
         value = source.y
     else:
         by = ("task", "metric") if source.by is None else source.by
@@ -128,8 +131,7 @@ def read_columns(
         by = (*by, *joined)
         value = "value"
     if frame.height == 0:
-        after = f" after where={source.where!s}; look at the values of its columns"
-        raise SchemaError(f"no rows are left{after}" if source.where is not None else "the table has no rows")
+        raise SchemaError("the table has no rows")
     for name in by:
         if name not in frame.columns:
             raise _absent("by", name, frame)

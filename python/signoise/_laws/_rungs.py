@@ -14,6 +14,7 @@ from .._duplicates import Duplicates
 from .._encode import Encoded, encode
 from .._errors import OptionError, SchemaError
 from .._kernels import kernels
+from .._no_rows import no_row_satisfies
 from .._schema import RUN_IDENTITY, as_expression, did_you_mean, predicate
 from .._scores import Filter, Groups, Scores, load, note_key, warn_notes
 from ._columns import check_plausible, input_column
@@ -188,7 +189,7 @@ def _masks(frame: pl.DataFrame, sides: Mapping[str, Filter]) -> pl.DataFrame:
     )
     for name, side in sides.items():
         if not masks[f"__{name}"].any():
-            raise SchemaError(f"{name}: no row satisfies {side!s}; look at the values of its columns")
+            raise SchemaError(no_row_satisfies(name, side, frame))
     both = masks.select(pl.all_horizontal(pl.all()).sum()).item()
     if both:
         raise OptionError(

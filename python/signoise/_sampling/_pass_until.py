@@ -257,9 +257,9 @@ def _refuse(items: pl.DataFrame, wrong: NDArray[np.bool_], what: str, required: 
     if wrong.any():
         first = items["instance_id"][int(wrong.argmax())]
         raise SchemaError(
-            f"{int(wrong.sum())} items, first {first!r}, have {what}: they were not sampled until {required} successes; "
-            "say until how many with required=, or give rows of samples, which are stopped here (counts of a number of "
-            "samples that was fixed are for pass_at_k)"
+            f"{int(wrong.sum())} items, first {first!r}, have {what}: they were not sampled until {required} "
+            "successes; say until how many with required=, or give rows of samples, which are stopped here "
+            "(counts of a number of samples that was fixed are for pass_at_k)"
         )
 
 

@@ -126,7 +126,7 @@ def load_repeated(
         strict=strict,
         threads=threads,
         instances=True,
-        narrow=lambda frame: choice.narrow(frame, where),
+        narrow=choice.narrow,
     )
     rows, notes = _settled(rows, by, duplicates)
     if choice.results:
@@ -154,10 +154,10 @@ def _settled(rows: pl.DataFrame, by: Sequence[str], duplicates: Duplicates) -> t
     key = [name for name in dict.fromkeys([*KEY, *by]) if name in rows.columns]
     counted = pl.col(N_SAMPLES).is_not_null() if N_SAMPLES in rows.columns else pl.lit(value=False)
     if duplicates == "raise":
-        alike = rows.filter(rows.select(key).is_duplicated())
         # Two samples without a number are two samples, however alike: to drop one would lose it in silence.
         numbered = pl.col("repeat").is_not_null() if "repeat" in rows.columns else pl.lit(value=False)
-        nameless = alike.filter(~numbered & ~counted)
+        nameless = rows.filter(~numbered & ~counted)
+        nameless = nameless.filter(nameless.select(key).is_duplicated())
         if nameless.height:
             raise SchemaError(
                 f"{nameless.select(key).n_unique()} instances, first {nameless['instance_id'].min()!r}, have several "

@@ -21,8 +21,8 @@ from .._schema import KEY, predicate
 from .._scores import Filter, Scores, collect, open_scores, warn_notes
 from .._status import Statuses, check_strict, flag_lists, result_column
 from ._draws import item_counts, sample_flags
-from ._samples import RepeatedSamples, load_repeated
 from ._pass_at_k import checked_tries
+from ._samples import RepeatedSamples, load_repeated
 from ._verifier import Estimator, correct_share, outcomes
 
 Floats = NDArray[np.float64]
@@ -69,8 +69,8 @@ def verifier_limits(
         The truth: a metric or a filter of its rows (``"task = 'humaneval+'"``). Needed unless `passes` is a column;
         then the scores that `where` leaves.
     k
-        Numbers of tries K. Default: 1, 2, 5 and 10, as far as there are samples. For ``per="optimum"`` the last K of the
-        scan; default: the smallest number of samples of an item.
+        Numbers of tries K. Default: 1, 2, 5 and 10, as far as there are samples. For ``per="optimum"`` the last K of
+        the scan; default: the smallest number of samples of an item.
     per
         What a row is: a run and ``"k"``, or the ``"optimum"`` of a run.
     wrong_cost, try_cost
@@ -122,8 +122,8 @@ def verifier_limits(
 
     Limits are BCa limits over draws of items; of the optimum percentiles over draws, each with its own best K. The
     utility at the best K of the same data is too high by the choice, by little, as neighbouring K share their samples.
-    Samples with a score or a verdict alone are left out, with a warning. Flags: ``few_instances`` (fewer than 50 items),
-    ``few_clusters``, ``skewed``, ``percentile_fallback``, ``missing_values``, ``mixed_config``.
+    Samples with a score or a verdict alone are left out, with a warning. Flags: ``few_instances`` (fewer than 50
+    items), ``few_clusters``, ``skewed``, ``percentile_fallback``, ``missing_values``, ``mixed_config``.
 
     References
     ----------

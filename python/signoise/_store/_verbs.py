@@ -10,6 +10,7 @@ import polars as pl
 
 from .._errors import SchemaError
 from .._metrics import aggregation
+from .._no_rows import no_rows_left
 from .._readers import ReadReport
 from .._schema import KEY, as_expression, predicate
 from . import _manifest as manifests
@@ -89,7 +90,7 @@ def stored_moments(
 ) -> tuple[pl.DataFrame, list[str]]:
     """Moments by `by` and the columns that must be kept `apart`, and what has to be said; no instance is looked at."""
     table = labelled_moments(store, metrics, threads)
-    results = store.results
+    everything, results = table, store.results
     condition = predicate(where, "where", table.schema)
     if condition is not None:
         table = table.filter(condition)
@@ -100,9 +101,7 @@ def stored_moments(
     if metrics is not None:
         results = results.filter(pl.col("metric").is_in(list(metrics)))
     if not table.height:
-        from .._scores import no_rows_left
-
-        raise SchemaError(no_rows_left(where, metrics))
+        raise SchemaError(no_rows_left(where, metrics, everything))
     labels = [name for name in table.columns if name not in (*_MOMENTS, "ratio")]
     missing = [name for name in by if name not in labels]
     if missing:

@@ -67,6 +67,7 @@ from ._moments import segment_moments, segment_weighted_mean
 from ._permutation import label_permutation_test, max_t_quantiles, max_t_test, sign_flip_test
 from ._random import philox_uint64, wide_uint32
 from ._sample_sizes import crossing, isotone, kept_share, subset_of
+from ._sampling import pass_probabilities, sample_counts
 from ._scan import aggregate_parquet, parquet_footers
 from ._smoothness import monotonicity_ar1, smoothness_groups
 from ._snr import group_noise, window_summary
@@ -102,6 +103,7 @@ if TYPE_CHECKING:
         mixed_effects,
         near_best,
         noise,
+        pass_at_k,
         permutation_test,
         prediction_powered,
         prune_items,
@@ -195,6 +197,8 @@ __all__ = [
     "overlapping_variance",
     "pair_agreement",
     "parquet_footers",
+    "pass_at_k",
+    "pass_probabilities",
     "pass_until_likelihood",
     "pass_until_rate",
     "pass_until_replay",
@@ -206,6 +210,7 @@ __all__ = [
     "rank",
     "read_json_lines",
     "roll_up",
+    "sample_counts",
     "sample_size",
     "sampled_agreement",
     "seed_variance",
@@ -268,6 +273,7 @@ _VERBS = frozenset(
         "mixed_effects",
         "near_best",
         "noise",
+        "pass_at_k",
         "permutation_test",
         "prediction_powered",
         "prune_items",

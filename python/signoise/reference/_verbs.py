@@ -34,6 +34,7 @@ from .._mixed_effects import mixed_effects as _mixed_effects
 from .._permutation_test import permutation_test as _permutation_test
 from .._rank import rank as _rank
 from .._running import confidence_sequence as _confidence_sequence
+from .._sampling._pass_at_k import pass_at_k as _pass_at_k
 from .._seed_variance import seed_variance as _seed_variance
 from .._smoothness import smoothness as _smoothness
 from .._snr import noise as _noise
@@ -63,6 +64,7 @@ label_errors = with_twins(_label_errors, _twins)
 mixed_effects = with_twins(_mixed_effects, _twins)
 near_best = with_twins(_near_best, _twins)
 noise = with_twins(_noise, _twins)
+pass_at_k = with_twins(_pass_at_k, _twins)
 permutation_test = with_twins(_permutation_test, _twins)
 prediction_powered = with_twins(_prediction_powered, _twins)
 prune_items = with_twins(_prune_items, _twins)
