@@ -98,8 +98,9 @@ def verifier_limits(
 
     Undefined when
         Some item has fewer than K samples (``too_few_samples``, unless ``estimator="plug_in"``). Fewer than 2 items
-        (``too_few``: limits null), equal values of all items (``constant``: limits null). Utility that still rises at
-        the last K scanned (``at_bound``: ``best_k`` is this K, its limits null).
+        (``too_few``: limits null), equal values of all items (``constant``: limits null). Utility that is highest at
+        the last K scanned (``at_bound``: more tries may be better; ``best_k`` is the first K of that utility, its
+        limits null).
 
     Raises
     ------
@@ -419,8 +420,9 @@ def _best(
     values = found.utility(*costs)
     curve = values.mean(axis=0)
     # Rounding must not make the next of equal numbers the better one.
-    at = int(np.argmax(curve >= curve.max() - 1e-12))
-    row |= {"best_k": at, "utility": curve[at], "at_bound": at == last}
+    best = curve >= curve.max() - 1e-12
+    at = int(np.argmax(best))
+    row |= {"best_k": at, "utility": curve[at], "at_bound": bool(best[-1])}
     if too_few(sample):
         return row
     counts = item_counts(
@@ -435,8 +437,8 @@ def _best(
     ends = 100 * np.array([1 - plan.level, 1 + plan.level]) / 2
     row["utility_low"], row["utility_high"] = np.percentile(highest, ends)
     if not row["at_bound"]:
-        best = np.argmax(drawn >= highest[:, None] - 1e-12, axis=1)
-        row["best_k_low"], row["best_k_high"] = np.percentile(best, ends, method="inverted_cdf")
+        places = np.argmax(drawn >= highest[:, None] - 1e-12, axis=1)
+        row["best_k_low"], row["best_k_high"] = np.percentile(places, ends, method="inverted_cdf")
     return row
 
 
