@@ -247,8 +247,9 @@ def test_beyond_the_samples() -> None:
     assert plug["success"].is_sorted()
     best = sn.verifier_limits(rows, passes="base", per="optimum", k=5, n_resamples=50)
     assert best.select("best_k", "utility", "status").row(0) == (None, None, "too_few_samples")
+    hopeless = rows.with_columns(base=pl.col("base") * (pl.col("instance_id") != "i001"))
     best = sn.verifier_limits(
-        rows, passes="base", per="optimum", k=500, estimator="plug_in", try_cost=0.01, n_resamples=50
+        hopeless, passes="base", per="optimum", k=500, estimator="plug_in", try_cost=0.01, n_resamples=50
     )
     assert best["status"].item() == "ok"
     assert 2 < best["best_k"].item() < 100
