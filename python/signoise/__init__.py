@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from ._running import confidence_sequence
     from ._sampling._pass_at_k import pass_at_k
     from ._sampling._pass_until import pass_until
+    from ._sampling._self_consistency import self_consistency
     from ._sampling._verifier_limits import verifier_limits
     from ._seed_variance import seed_variance
     from ._simulate import simulate
@@ -154,6 +155,7 @@ __all__ = [
     "sample_size",
     "scan_scores",
     "seed_variance",
+    "self_consistency",
     "signal",
     "simulate",
     "smoothness",
@@ -218,6 +220,7 @@ _HOMES = {
     "sample_size": "_interventions._sample_size",
     "scan_scores": "_read",
     "seed_variance": "_seed_variance",
+    "self_consistency": "_sampling._self_consistency",
     "signal": "_snr",
     "simulate": "_simulate",
     "smoothness": "_smoothness",

@@ -73,6 +73,7 @@ from ._smoothness import monotonicity_ar1, smoothness_groups
 from ._snr import group_noise, window_summary
 from ._subtasks import subtask_gain, subtask_order, union_agreement, union_scores, union_snr
 from ._tries import (
+    majority_vote,
     pass_until_likelihood,
     pass_until_rate,
     pass_until_replay,
@@ -182,6 +183,7 @@ __all__ = [
     "law_derivatives",
     "law_values",
     "log_snr_of",
+    "majority_vote",
     "matrix_moments",
     "matrix_weighted_means",
     "max_t_quantiles",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from itertools import permutations
+from collections import Counter
+from itertools import combinations, permutations
 
 
 def pass_until_replay(right: list[bool], required: int, budget: int | None = None) -> tuple[int, int]:
@@ -64,3 +65,15 @@ def verifier_law(p: float, f: float, tries: int) -> tuple[float, float, float, f
     """The same of an item whose tries are correct and pass with probability p, are incorrect and pass with f."""
     reached = [(1 - p - f) ** before for before in range(tries)]
     return p * sum(reached), f * sum(reached), (1 - p - f) ** tries, sum(reached)
+
+
+def majority_vote(answers: list[str | None], right: set[str], tries: int, ties: str = "uniform") -> float:
+    """Probability that the most frequent answer of so many of the samples is right, over all subsets of them."""
+    total = 0.0
+    subsets = list(combinations(answers, tries))
+    for subset in subsets:
+        counts = Counter(answer for answer in subset if answer is not None)
+        ahead = [answer for answer, count in counts.items() if count == max(counts.values())]
+        share = sum(answer in right for answer in ahead) / max(len(ahead), 1)
+        total += 0.5 if ties == "half" and 0 < share < 1 else share
+    return total / len(subsets)
