@@ -1,8 +1,8 @@
 """pass@k of 10M items with 100 samples each, from counts and from raw samples, beside NumPy and the published loop.
 
-NumPy in two versions: a factor of the product at a time for all items, as it is usually vectorised, and a table over the
-number of right samples, which takes that all items have the same number of samples. The published function is called
-item by item, on some of the items, its times multiplied. All must find the same means before a time is taken.
+NumPy in two versions: a factor of the product at a time for all items, as it is usually vectorised, and a table over
+the number of right samples, which takes that all items have the same number of samples. The published function is
+called item by item, on some of the items, its times multiplied. All must find the same means before a time is taken.
 """
 
 from __future__ import annotations
@@ -89,6 +89,8 @@ def summed(samples: NDArray[np.bool_]) -> tuple[Counts, Counts]:
 
 def check(samples: NDArray[np.bool_]) -> None:
     n, c = counted(samples)
+    if samples.shape[1] < max(TRIES):
+        raise SystemExit(f"--samples must be at least {max(TRIES)}, the largest number of tries")
     for peer in (summed(samples), counted(samples.view(np.uint8), threads=1)):
         if not (np.array_equal(peer[0], n) and np.array_equal(peer[1], c)):
             raise SystemExit("counts differ")

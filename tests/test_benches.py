@@ -114,4 +114,4 @@ def test_pass_at_k_of_all_peers_is_equal(capsys: pytest.CaptureFixture[str]) -> 
     script.by_table = lambda n, c: script.by_factors(n, c) * (1 + 1e-9)
     script.by_table.__name__ = "by_table"
     with pytest.raises(SystemExit, match="by_table finds"):
-        script.check(script.raw_samples(50, 20))
+        script.check(script.raw_samples(50, 100))
