@@ -416,3 +416,19 @@ def test_options_and_scales_are_checked() -> None:
         sn.pass_until(rows.with_columns(flops=0.0), per="law", scale="flops")
     with pytest.raises(sn.SchemaError, match="right \\(1\\) or wrong \\(0\\)"):
         sn.pass_until(rows.with_columns(value=pl.lit(0.5)))
+
+
+def test_sorted_samples_are_no_sampling_order() -> None:
+    rng = np.random.default_rng(3)
+    right = (rng.random((60, 12)) < rng.random((60, 1))).astype(int)
+    drawn = {f"i{i:02}": "".join(map(str, row)) for i, row in enumerate(right)}
+    ordered = {item: "".join(sorted(text, reverse=True)) for item, text in drawn.items()}
+    assert sn.pass_until(samples(drawn), n_resamples=50)["status"].item() == "ok"
+    row = sn.pass_until(samples(ordered), n_resamples=50).row(0, named=True)
+    assert (row["status"], row["pass_until"] > right.mean() + 0.1) == ("order_not_random", True)
+    # Samples that the rule itself stopped say nothing of their order.
+    stopped = {
+        item: text[: sum(reference.pass_until_replay([m == "1" for m in text], 2)[1:])]
+        for item, text in drawn.items()
+    }
+    assert sn.pass_until(samples(stopped), n_resamples=50)["status"].item() == "ok"

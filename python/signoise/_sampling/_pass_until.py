@@ -34,6 +34,9 @@ Floats = NDArray[np.float64]
 _CENSORED = "censored"
 #: Items with some successes but fewer than required, all of them ending on one: so many are no accident.
 _ENDING = 5
+#: Items whose samples were stopped early differ from all of them: so many must for a comparison, and standard errors
+#: from 0 that their mean must be for the order not to be random.
+_ENOUGH_APART, _FAR = 20, 4.0
 
 
 def pass_until(
@@ -119,7 +122,9 @@ def pass_until(
         Fewer than 2 items (limits), fewer than 2 scales with a pass rate inside (0, 1) (laws) or 3 (curvature), fewer
         than 3 scales at all (test) (``too_few``). The pass rate is 0 or 1 (``at_bound``: ``log_log`` is infinite, and
         limits would claim that the rate is known exactly), or the exponent of the mixture ended at its bound. All
-        items have one rate (``constant``). Limits of a law need 95 % of draws in which it is defined.
+        items have one rate (``constant``). All samples are there, and the first ones are right so much more often, or
+        less, that their order cannot be random (``order_not_random``, more than 4 standard errors; numbers stay).
+        Limits of a law need 95 % of draws in which it is defined.
 
     Raises
     ------
@@ -132,7 +137,9 @@ def pass_until(
     -----
     The estimator is unbiased for any pass rate, budget and r: it is the share of the possible orders of an item's
     trials that begin with a success. It needs the rule to be the one that stopped the sampling, or all samples: rows
-    that end at the first success cannot be replayed for the second. Default r = 2: with r = 1 an item is 0 or 1.
+    that end at the first success cannot be replayed for the second. Default r = 2: with r = 1 an item is 0 or 1. The
+    order of `repeat` must be that of sampling: some dumps sort samples by how frequent they are. Where all of a fixed
+    number of samples are there, `pass_at_k` with k = 1 uses them all and is better.
 
     Differences between items bend the curve of their mean although every item follows its straight law: ``log_log``
     is then concave, as if scaling accelerated. The test therefore is against the mixture: ``z`` is the score test of a
@@ -276,6 +283,24 @@ def _check_whole(tried: Tried, right: NDArray[np.bool_], offsets: NDArray[np.int
     )
 
 
+def _out_of_order(loaded: RepeatedSamples, tried: Tried, required: int) -> NDArray[np.bool_]:
+    """Runs whose samples, all of them there, are too far from a random order for the rule to be played back on them.
+
+    In a random order an item's estimate and its share of all samples have one expectation.
+    """
+    items = loaded.items
+    n, c = items["n"].to_numpy(), items["c"].to_numpy()
+    goes_on = (tried.successes == required) & (n > tried.trials)
+    apart = pass_rates(tried.successes, tried.trials, required, "unbiased") - c / np.maximum(n, 1)
+    found = np.zeros(len(loaded), dtype=bool)
+    for group, (start, end) in enumerate(pairwise(loaded.starts.tolist())):
+        own = apart[start:end]
+        # Where no item goes on after its last required success, sampling was stopped there: nothing to compare.
+        if goes_on[start:end].any() and np.count_nonzero(own) >= _ENOUGH_APART:
+            found[group] = abs(own.mean()) > _FAR * own.std(ddof=1) / np.sqrt(len(own))
+    return found
+
+
 def _run_rows(
     loaded: RepeatedSamples, tried: Tried, rates: Floats, required: int, scale: str, plan: Plan
 ) -> pl.DataFrame:
@@ -289,6 +314,7 @@ def _run_rows(
     low, high = (np.where(defined, limit, np.nan) for limit in (found.low, found.high))
     statuses = Statuses(len(loaded))
     statuses.set("too_few", n < 2)
+    statuses.set("order_not_random", _out_of_order(loaded, tried, required))
     statuses.set("at_bound", at_bound)
     statuses.set("constant", found.constant & ~at_bound)
     flags = sample_flags(loaded, np.arange(len(loaded)), samples, found)
