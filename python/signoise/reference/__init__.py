@@ -105,6 +105,7 @@ if TYPE_CHECKING:
         near_best,
         noise,
         pass_at_k,
+        pass_until,
         permutation_test,
         prediction_powered,
         prune_items,
@@ -112,6 +113,7 @@ if TYPE_CHECKING:
         roll_up,
         sample_size,
         seed_variance,
+        self_consistency,
         signal,
         smoothness,
         snr,
@@ -119,6 +121,7 @@ if TYPE_CHECKING:
         subset_gap,
         transform_correlations,
         variance,
+        verifier_limits,
     )
 
 __all__ = [
@@ -201,6 +204,7 @@ __all__ = [
     "parquet_footers",
     "pass_at_k",
     "pass_probabilities",
+    "pass_until",
     "pass_until_likelihood",
     "pass_until_rate",
     "pass_until_replay",
@@ -218,6 +222,7 @@ __all__ = [
     "seed_variance",
     "segment_moments",
     "segment_weighted_mean",
+    "self_consistency",
     "separated_variance",
     "sign_flip_test",
     "signal",
@@ -245,6 +250,7 @@ __all__ = [
     "variance",
     "variance_factor",
     "verifier_law",
+    "verifier_limits",
     "verifier_returns",
     "wide_uint32",
     "window_summary",
@@ -276,6 +282,7 @@ _VERBS = frozenset(
         "near_best",
         "noise",
         "pass_at_k",
+        "pass_until",
         "permutation_test",
         "prediction_powered",
         "prune_items",
@@ -283,6 +290,7 @@ _VERBS = frozenset(
         "roll_up",
         "sample_size",
         "seed_variance",
+        "self_consistency",
         "signal",
         "smoothness",
         "snr",
@@ -290,6 +298,7 @@ _VERBS = frozenset(
         "subset_gap",
         "transform_correlations",
         "variance",
+        "verifier_limits",
     }
 )
 
