@@ -250,7 +250,7 @@ class _Laws:
         """The instance law of each draw of items, of as many as there are refits."""
         group = self.group
         return [
-            fit_mixture(group.successes, group.trials, group.x, counts=counts, near=self.mixture.alpha)
+            fit_mixture(group.successes, group.trials, group.x, counts=counts, like=self.mixture)
             for counts in group.counts(self.plan.n_refits, self.plan)
         ]
 
@@ -265,7 +265,7 @@ class _Laws:
             u = uniforms(plan.rng_seed, PASS_UNTIL_TRIALS, group.unit, n * runs * plan.required, replicate)
             budgets = np.broadcast_to(group.budgets, (n, runs))
             table = simulated(rates[sort], budgets, u.reshape(n, runs, plan.required))
-            yield acceleration_score(*table, fit_mixture(*table, group.x, near=self.mixture.alpha))
+            yield acceleration_score(*table, fit_mixture(*table, group.x, like=self.mixture))
 
 
 def law_rows(groups: LawGroups, plan: LawPlan) -> pl.DataFrame:

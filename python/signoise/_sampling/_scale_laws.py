@@ -104,9 +104,9 @@ _LEVEL_STEP, _EASIEST, _ASIDE = 0.3, -6.0, 2.0
 #: steps for the data and for every replicate of them keeps the test honest.
 _EM_STEPS, _MOVES = 10, 5
 
-#: Where the exponent is looked for, how near to a known one first, and how well it is told; all in units of F over the
-#: observed scales.
-_ALPHAS, _NEAR, _TOLERANCE = (-2.0, 8.0), 0.5, 1e-3
+#: Where the exponent is looked for, and how well it is told, in units of F over the observed scales; and steps of the
+#: search, of which it takes a handful.
+_ALPHAS, _TOLERANCE, _SEARCH = (-2.0, 8.0), 2e-3, 50
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,13 @@ class Mixture:
     level: Floats
     """F of each sort of items at the mean of `x`, from items that always succeed to those that never do."""
     shares: Floats
-    at_bound: bool
-    """The exponent is at an end of its range."""
+    steepness: float
+    """How fast the slope of the log-likelihood along alpha falls; NaN with the exponent at an end of its range."""
+
+    @property
+    def at_bound(self) -> bool:
+        """Whether the exponent is at an end of its range."""
+        return bool(np.isnan(self.steepness))
 
     def f(self, x: Floats) -> Floats:
         """F of each sort of items (rows) at scales (columns)."""
@@ -136,7 +141,7 @@ class Mixture:
 
 
 def fit_mixture(
-    successes: Ints, trials: Ints, x: Floats, *, counts: Floats | None = None, near: float | None = None
+    successes: Ints, trials: Ints, x: Floats, *, counts: Floats | None = None, like: Mixture | None = None
 ) -> Mixture:
     """The exponent of highest likelihood, with the distribution of c that is likeliest with it (nonparametric).
 
@@ -148,8 +153,8 @@ def fit_mixture(
         Scales, as logarithms.
     counts
         How often each item is there.
-    near
-        An exponent to look near first.
+    like
+        A mixture that is similar: a quicker way to the same.
     """
     weights = np.ones(len(successes)) if counts is None else counts
     span, u = float(np.ptp(x)), x - x.mean()
@@ -159,31 +164,49 @@ def fit_mixture(
         level, shares, joint = table.likeliest(alpha)
         first, _ = table.slopes(level, alpha, joint)
         # Levels and shares are at their best, so that the slope along alpha is the slope at these.
-        return -float((first * u).sum()), Mixture(x, alpha, level, shares, at_bound=False)
+        return -float((first * u).sum()), Mixture(x, alpha, level, shares, np.nan)
 
-    brackets = [] if near is None else [(near - _NEAR / span, near + _NEAR / span)]
-    for low, high in (*brackets, (_ALPHAS[0] / span, _ALPHAS[1] / span)):
-        ends = at(low), at(high)
-        if ends[0][0] > 0 > ends[1][0]:
-            return _root(at, (low, high), (ends[0][0], ends[1][0]), _TOLERANCE / span)
-    return replace(ends[0 if ends[0][0] <= 0 else 1][1], at_bound=True)
+    ends, tolerance = (_ALPHAS[0] / span, _ALPHAS[1] / span), _TOLERANCE / span
+    if like is not None and (found := _by_secants(at, like, ends, tolerance)) is not None:
+        return found
+    slopes, mixtures = zip(*map(at, ends), strict=True)
+    if slopes[0] > 0 > slopes[1]:
+        return _between(at, ends, slopes, tolerance)
+    return mixtures[0 if slopes[0] <= 0 else 1]
 
 
-def _root(
-    at: Callable[[float], tuple[float, Mixture]],
-    ends: tuple[float, float],
-    slopes: tuple[float, float],
-    tolerance: float,
-) -> Mixture:
+_At = Callable[[float], tuple[float, Mixture]]
+
+
+def _by_secants(at: _At, like: Mixture, ends: tuple[float, float], tolerance: float) -> Mixture | None:
+    """The mixture with a slope of 0, from a similar one; None where the way leads out of the range."""
+    alpha, steepness = like.alpha, like.steepness
+    slope, _ = at(alpha)
+    for _ in range(_SEARCH):
+        following = alpha + slope / steepness
+        if not steepness > 0 or not ends[0] < following < ends[1]:
+            return None
+        before, slope_before, alpha = alpha, slope, following
+        slope, mixture = at(alpha)
+        if abs(alpha - before) < tolerance:
+            return replace(mixture, steepness=steepness)
+        steepness = (slope_before - slope) / (alpha - before)
+    return None
+
+
+def _between(at: _At, ends: tuple[float, float], slopes: tuple[float, float], tolerance: float) -> Mixture:
     """The mixture with a slope of 0 between one with a positive and one with a negative slope (Illinois method)."""
     (low, high), (rising, falling) = ends, slopes
-    last, kept = np.inf, 0
-    while True:
+    alpha, slope, kept = low, rising, 0
+    for _ in range(_SEARCH):
+        before, slope_before = alpha, slope
         alpha = (low * falling - high * rising) / (falling - rising)
+        if alpha == before:
+            break
         slope, mixture = at(alpha)
-        if abs(alpha - last) < tolerance or slope == 0.0:
-            return mixture
-        last = alpha
+        steepness = (slope_before - slope) / (alpha - before)
+        if abs(alpha - before) < tolerance:
+            break
         # An end that stays for a second time loses half of its slope, or it would stay for ever.
         if slope > 0:
             low, rising, falling = alpha, slope, falling / (2 if kept > 0 else 1)
@@ -191,6 +214,7 @@ def _root(
         else:
             high, falling, rising = alpha, slope, rising / (2 if kept < 0 else 1)
             kept = -1
+    return replace(mixture, steepness=steepness)
 
 
 @dataclass(frozen=True)
