@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from .._addresses import PASS_UNTIL_ITEMS, PASS_UNTIL_TRIALS, group_addresses, uniforms
+from .._addresses import PASS_UNTIL_ITEMS, PASS_UNTIL_TRIALS, uniforms
 from .._bootstrap import FEW_INSTANCES
 from .._errors import SchemaError
 from .._schema import RUN_IDENTITY, did_you_mean
@@ -56,8 +56,8 @@ class LawPlan:
 class LawGroup:
     """Runs along a scale and the items that all of them have: arrays have items in rows and runs in columns."""
 
-    x: Floats
-    """ln of the scale of each run."""
+    scales: Floats
+    """Of each run."""
     successes: Ints
     trials: Ints
     rates: Floats
@@ -69,6 +69,11 @@ class LawGroup:
     unit: int
     """Address of its draws."""
 
+    @cached_property
+    def x(self) -> Floats:
+        """Scales as logarithms."""
+        return np.log(self.scales)
+
     @property
     def n_scales(self) -> int:
         """Different scales."""
@@ -77,7 +82,7 @@ class LawGroup:
     @cached_property
     def f(self) -> Floats:
         """``ln(-ln PU)`` of each run."""
-        return log_log(self.rates.mean(axis=0))
+        return log_log(self.rates.sum(axis=0) / max(len(self.rates), 1))
 
     @property
     def inside(self) -> NDArray[np.bool_]:
@@ -105,13 +110,14 @@ class LawGroups:
             statuses.set(reason, np.array([reason in row["reasons"] for row in rows], dtype=bool))
         names = [name for name in rows[0] if name != "reasons"]
         flags = {name: np.repeat(up, repeats) for name, up in self.flags.items()}
-        labels = (
-            self.labels[np.repeat(np.arange(self.labels.height), repeats)] if self.key else pl.DataFrame()
-        )
-        return labels.with_columns(
-            *(result_column(name, np.array([row[name] for row in rows])) for name in names),
-            statuses.column(),
-            flag_lists(flags, len(rows)),
+        shown = self.labels[np.repeat(np.arange(self.labels.height), repeats)] if self.key else None
+        return pl.DataFrame(
+            [
+                *([] if shown is None else shown.get_columns()),
+                *(result_column(name, np.array([row[name] for row in rows])) for name in names),
+                statuses.column(),
+                flag_lists(flags, len(rows)),
+            ]
         )
 
 
@@ -193,20 +199,16 @@ def _group(
     longest = trials.max(axis=0, initial=1)
     budgets = longest if plan.budget is None else np.full_like(longest, plan.budget)
     return LawGroup(
-        np.log(scales[runs]),
+        scales[runs],
         successes,
         trials,
         rates[at],
         budgets,
         np.diff(np.append(np.flatnonzero(new_segments(labels, ["__cluster"]) | alone), labels.height)),
         items["instance_id"].n_unique() - len(at),
-        int(group_addresses(loaded.labels.select(_places(loaded.labels))[runs[:1].tolist()])[0]),
+        # Runs of a group share it, but for those without any score.
+        int(loaded.units[runs].max()),
     )
-
-
-def _places(labels: pl.DataFrame) -> list[str]:
-    """What says which items these are: metrics of the same items share their draws."""
-    return [name for name in ("task", "subtask", "config") if name in labels.columns]
 
 
 # --- laws ----------------------------------------------------------------------------------------
@@ -376,7 +378,7 @@ def _prediction_rows(laws: _Laws, scales: Floats) -> list[dict[str, Any]]:
     return [
         {
             "__scale": scale,
-            "scale_ratio": scale / float(np.exp(group.x.max())),
+            "scale_ratio": scale / float(group.scales.max()),
             "n_runs": len(group.x),
             "n_items": len(group.rates),
             **{name: values[at] for name, values in found.items()},

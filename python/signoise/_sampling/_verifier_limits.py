@@ -249,9 +249,10 @@ def _joined(frame: pl.LazyFrame, roles: Mapping[str, Which], schema: pl.Schema) 
     named = {root for mask in masks.values() for root in mask.meta.root_names()}
     if "instance_id" in schema:
         frame = frame.filter(pl.col("instance_id").is_not_null())
-    if collect(frame.select((masks["correct"] & masks["passes"]).any())).item():
+    both = collect(frame.filter(masks["correct"] | masks["passes"]))
+    if both.select((masks["correct"] & masks["passes"]).any()).item():
         raise OptionError("correct and passes both mean some rows; a row is either the truth or the verdict")
-    sides = {name: collect(frame.filter(mask)) for name, mask in masks.items()}
+    sides = {name: both.filter(mask) for name, mask in masks.items()}
     for name, side in sides.items():
         if not side.height:
             raise SchemaError(
