@@ -51,6 +51,7 @@ FLAGS = (
     "no_primary",
     "percentile_fallback",
     "poor_coverage",
+    "extrapolated",
 )
 
 

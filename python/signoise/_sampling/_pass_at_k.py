@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -134,9 +135,13 @@ def pass_at_k(
         strict=strict,
         threads=threads,
     )
-    values = pass_values(loaded, tries, estimator, success, threads)
+    values = pass_values(loaded.items, tries, estimator, success, threads)
     plan = Plan("mean", None, None, "percentile", n_resamples, rng_seed, confidence_level, threads)
-    samples = [loaded.sample(group, row) for group in range(len(loaded)) for row in values]
+    samples = [
+        loaded.sample(group, row[start:end])
+        for group, (start, end) in enumerate(pairwise(loaded.starts.tolist()))
+        for row in values
+    ]
     found = intervals(samples, plan)
     output = _table(loaded, tries, samples, found, undefined=estimator == "unbiased")
     texts = {
@@ -173,12 +178,12 @@ def checked_tries(k: int | Sequence[int]) -> list[int]:
 
 
 def pass_values(
-    loaded: RepeatedSamples, tries: Sequence[int], estimator: str, success: str, threads: int | None
+    items: pl.DataFrame, tries: Sequence[int], estimator: str, success: str, threads: int | None
 ) -> Floats:
-    """Estimates of all items, a row for each k."""
+    """Estimates of items, a row for each k."""
     values: Floats = kernels().pass_probabilities(
-        loaded.items["n"].cast(pl.UInt32).to_numpy(),
-        loaded.items["c"].cast(pl.UInt32).to_numpy(),
+        items["n"].cast(pl.UInt32).to_numpy(),
+        items["c"].cast(pl.UInt32).to_numpy(),
         np.array(tries, dtype=np.uint32),
         estimator=estimator,
         success=success,
