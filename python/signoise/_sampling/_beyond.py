@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .._addresses import MIXING_FOLDS, uniforms
 from .._bootstrap_replicates import Plan, intervals
 from .._bootstrap_samples import Sample
+from .._intervals import quantile_at
 from ._mixing import MIXINGS, Mixing
 from ._samples import RepeatedSamples
 
@@ -102,35 +103,91 @@ def beyond_samples(
         items = _Items.of_group(loaded, group)
         here = slice(int(loaded.starts[group]), int(loaded.starts[group + 1]))
         sample = loaded.sample(group, items.c)
-        fitted = [items.fit(mixing) for mixing in MIXINGS] if items.identified else []
+        fitted = [_Fitted.of(items, mixing) for mixing in MIXINGS] if items.identified else []
         for at, k in wanted:
             row = group * len(tries) + at
             short[row], identified[row] = True, bool(fitted)
             far[row] = k > FURTHEST * sizes.mean()
             if not fitted:
                 continue
-            samples = []
-            for mixing, theta in zip(MIXINGS, fitted, strict=True):
-                model = mixing.success(theta, items.n, items.c, k, every=every)[items.of]
-                samples.append(replace(sample, values=np.where(sizes < k, model, values[at, here])))
-            found = intervals(samples, plan)
-            predicted[row] = found.value
-            with np.errstate(all="ignore"):
-                middle = np.argsort(found.value)[len(MIXINGS) // 2]
-                differ[row] = np.ptp(found.value) > APART * found.stderr[middle]
-                if not (differ[row] or far[row]):
-                    value[row], stderr[row] = found.value[middle], found.stderr[middle]
-                low[row], high[row] = np.min(found.low), np.max(found.high)
+            found = [
+                _predict(
+                    items, fit, sample, np.where(sizes < k, np.nan, values[at, here]), k, plan, every=every
+                )
+                for fit in fitted
+            ]
+            predicted[row] = [one.value for one in found]
+            middle = sorted(found, key=lambda one: one.value)[len(found) // 2]
+            differ[row] = np.ptp(predicted[row]) > APART * middle.item_stderr
+            if not (differ[row] or far[row]):
+                value[row], stderr[row] = middle.value, middle.stderr
+            low[row], high[row] = min(one.low for one in found), max(one.high for one in found)
         if fitted:
             own = [group * len(tries) + at for at, _ in wanted]
-            likelihood[own] = [
-                _held_out(items, mixing, theta, sample, plan.rng_seed)
-                for mixing, theta in zip(MIXINGS, fitted, strict=True)
-            ]
+            likelihood[own] = [_held_out(items, fit, sample, plan.rng_seed) for fit in fitted]
     return Beyond(short, identified, predicted, likelihood, value, stderr, low, high, differ, far)
 
 
-def _held_out(items: _Items, mixing: Mixing, theta: Floats, sample: Sample, rng_seed: int) -> float:
+@dataclass(frozen=True)
+class _Fitted:
+    """A distribution that was fitted to all items."""
+
+    mixing: Mixing
+    theta: Floats
+    covariance: Floats
+
+    @classmethod
+    def of(cls, items: _Items, mixing: Mixing) -> _Fitted:
+        theta = items.fit(mixing)
+        return cls(mixing, theta, mixing.covariance(theta, items.n, items.c, items.count()))
+
+
+@dataclass(frozen=True)
+class _Predicted:
+    """Mean over items by one distribution."""
+
+    value: float
+    item_stderr: float
+    """What drawing other items moves it by."""
+    stderr: float
+    low: float
+    high: float
+
+
+def _predict(
+    items: _Items, fit: _Fitted, sample: Sample, known: Floats, k: int, plan: Plan, *, every: bool
+) -> _Predicted:
+    """A prediction where `known`, the estimates of items with enough samples, is NaN."""
+
+    def of_items(theta: Floats, tries: int) -> Floats:
+        return fit.mixing.failure(theta, items.n, items.c, tries, every=every)[items.of]
+
+    def mean(failing: Floats) -> float:
+        return float(np.where(short, failing if every else 1 - failing, known).mean())
+
+    short = np.isnan(known)
+    failing = of_items(fit.theta, k)
+    values = np.where(short, failing if every else 1 - failing, known)
+    found = intervals([replace(sample, values=values)], plan)
+    value, item_stderr = float(found.value[0]), float(found.stderr[0])
+    # The probability of an item with these samples scatters about its mean, ..
+    squares = np.maximum(of_items(fit.theta, 2 * k) - failing**2, 0.0)
+    variance = item_stderr**2 + float(np.where(short, squares, 0.0).sum()) / len(values) ** 2
+    # .. and parameters are estimates.
+    steps = 1e-4 * np.eye(len(fit.theta))
+    slope = np.array(
+        [mean(of_items(fit.theta + step, k)) - mean(of_items(fit.theta - step, k)) for step in steps]
+    ) / (2e-4)
+    stderr = float(np.sqrt(variance + slope @ fit.covariance @ slope))
+    with np.errstate(all="ignore"):
+        # On the scale of odds, which does not leave 0 to 1.
+        z = float(quantile_at("t_quantile", (1 + plan.level) / 2, np.array([np.inf]))[0])
+        centre, reach = np.log(value) - np.log1p(-value), z * stderr / (value * (1 - value))
+        low, high = (1 / (1 + np.exp(-(centre + sign * reach))) for sign in (-1, 1))
+    return _Predicted(value, item_stderr, stderr, float(low), float(high))
+
+
+def _held_out(items: _Items, fit: _Fitted, sample: Sample, rng_seed: int) -> float:
     """Mean log-likelihood of items under fits to the others; items of a cluster are left out together."""
     n_clusters = len(sample.members) - 1
     draws = uniforms(rng_seed, MIXING_FOLDS, int(sample.units[0]), n_clusters)
@@ -141,6 +198,6 @@ def _held_out(items: _Items, mixing: Mixing, theta: Floats, sample: Sample, rng_
         rest = own != left_out
         if not rest.any():
             return np.nan
-        found = items.fit(mixing, rest, theta)
-        total += float(items.count(~rest) @ mixing.log_likelihoods(found, items.n, items.c))
+        found = items.fit(fit.mixing, rest, fit.theta)
+        total += float(items.count(~rest) @ fit.mixing.log_likelihoods(found, items.n, items.c))
     return total / len(own)

@@ -24,6 +24,8 @@ _ln_gamma = np.frompyfunc(math.lgamma, 1, 1)
 _NODES, _DEPTH = 256, 40.0
 #: Halvings that find where it is that deep.
 _HALVINGS = 24
+#: Information of a parameter below which the likelihood is flat: it is as if at a bound.
+_FLAT = 1e-2
 #: Half of the widest logit that is looked at: beyond it a probability is 0 or 1 for any number of tries.
 _WIDEST = 30.0
 
@@ -113,12 +115,35 @@ class Mixing:
         found = (minimise(height, one, lower=self.lower, upper=self.upper) for one in starts)
         return min(found, key=lambda one: one[1])[0]
 
-    def success(self, theta: Floats, n: Floats, c: Floats, k: int, *, every: bool) -> Floats:
-        """Probability that one of k further tries succeeds (`every`: that all do), given the samples of each item."""
-        known = self.log_moment(theta, c, n - c)
-        if every:
-            return np.exp(self.log_moment(theta, c + k, n - c) - known)
-        return -np.expm1(np.minimum(self.log_moment(theta, c, n - c + k) - known, 0.0))
+    def failure(self, theta: Floats, n: Floats, c: Floats, k: int, *, every: bool) -> Floats:
+        """Probability that all of k further tries fail (`every`: that all succeed), given the samples of each item."""
+        more = (c + k, n - c) if every else (c, n - c + k)
+        return np.exp(np.minimum(self.log_moment(theta, *more) - self.log_moment(theta, c, n - c), 0.0))
+
+    def covariance(self, theta: Floats, n: Floats, c: Floats, items: Floats) -> Floats:
+        """Of the parameters: inverse of the observed information, in the directions in which the likelihood falls."""
+        size = len(theta)
+        steps = 1e-3 * np.eye(size)
+
+        def height(x: Floats) -> float:
+            return -float(items @ self.log_moment(x, c, n - c))
+
+        information = np.array(
+            [
+                [
+                    height(theta + a + b)
+                    - height(theta + a - b)
+                    - height(theta - a + b)
+                    + height(theta - a - b)
+                    for b in steps
+                ]
+                for a in steps
+            ]
+        ) / (4e-6)
+        values, directions = np.linalg.eigh((information + information.T) / 2)
+        sound = values > _FLAT
+        found: Floats = (directions[:, sound] / values[sound]) @ directions[:, sound].T
+        return found
 
 
 def _beta_starts(mean: float, _: float) -> list[Floats]:
