@@ -67,13 +67,16 @@ def logit_normal_moment(theta: Floats, c: Floats, w: Floats) -> Floats:
         return c - (c + w) / (1 + np.exp(-x)) - (x - centre) / sd**2
 
     # The peak lies where samples or the normal would have it, or between.
-    with np.errstate(divide="ignore"):
-        own = np.clip(np.log(c) - np.log(w), -_WIDEST, _WIDEST)
+    own = np.clip(np.log(np.maximum(c, 1e-99)) - np.log(np.maximum(w, 1e-99)), -_WIDEST, _WIDEST)
     peak = _root(slope, np.minimum(own, centre), np.maximum(own, centre))
     top = log_integrand(peak)
     reach = sd * np.sqrt(2 * (_DEPTH - top))
-    left = _root(lambda x: top - _DEPTH - log_integrand(x), centre - reach, peak)
-    right = _root(lambda x: log_integrand(x) - top + _DEPTH, peak, centre + reach)
+    # Outwards from the peak on either side.
+    outside = np.stack([centre - reach, centre + reach])
+    share = _root(
+        lambda t: log_integrand(peak + t * (outside - peak)) - top + _DEPTH, np.zeros((2, len(c))), np.ones(1)
+    )
+    left, right = peak + share * (outside - peak)
     x = np.linspace(left, right, _NODES)
     total = np.exp(log_integrand(x) - top).sum(axis=0) * (right - left) / (_NODES - 1)
     return top + np.log(total / (sd * math.sqrt(2 * math.pi)))
@@ -107,13 +110,19 @@ class Mixing:
     def fit(self, n: Floats, c: Floats, items: Floats, start: Floats | None = None) -> Floats:
         """Maximum likelihood; `items` says how many there are of each pair."""
         mean = float((items * c).sum() / (items * n).sum())
-        starts = self.starts(mean, float(items[c == 0].sum() / items.sum())) if start is None else [start]
 
         def height(theta: Floats) -> float:
             return -float(items @ self.log_moment(theta, c, n - c))
 
-        found = (minimise(height, one, lower=self.lower, upper=self.upper) for one in starts)
-        return min(found, key=lambda one: one[1])[0]
+        def lowest(start: Floats, step: float) -> tuple[Floats, float]:
+            return minimise(height, start, step=step, lower=self.lower, upper=self.upper)
+
+        if start is not None:
+            return lowest(start, 0.1)[0]
+        starts = self.starts(mean, float(items[c == 0].sum() / items.sum()))
+        best, _ = min((lowest(one, 0.5) for one in starts), key=lambda one: one[1])
+        # Once more from there, as a simplex may collapse before it is where it should be.
+        return lowest(best, 0.1)[0]
 
     def failure(self, theta: Floats, n: Floats, c: Floats, k: int, *, every: bool) -> Floats:
         """Probability that all of k further tries fail (`every`: that all succeed), given the samples of each item."""

@@ -14,6 +14,7 @@ def minimise(
     f: Callable[[Floats], float],
     start: Floats,
     *,
+    step: float,
     lower: Floats,
     upper: Floats,
     tolerance: float = 1e-8,
@@ -21,30 +22,18 @@ def minimise(
 ) -> tuple[Floats, float]:
     """The place and height of a minimum within bounds, by the simplex of Nelder and Mead (1965).
 
-    It ends when the heights of all corners differ by less than `tolerance`, relative to their size, and is then begun
-    once more from the best one, as a simplex may collapse before it is there.
+    Its corners lie a `step` from the start. It ends when their heights differ by less than `tolerance`, relative to
+    their size.
     """
-    best, height = np.clip(start, lower, upper), np.inf
-    for _ in range(2):
-        best, height = _descend(f, best, lower, upper, tolerance, max_steps)
-    return best, height
 
-
-def _descend(
-    f: Callable[[Floats], float],
-    start: Floats,
-    lower: Floats,
-    upper: Floats,
-    tolerance: float,
-    max_steps: int,
-) -> tuple[Floats, float]:
     def at(x: Floats) -> tuple[Floats, float]:
         x = np.clip(x, lower, upper)
         return x, f(x)
 
     n = len(start)
     # Away from a bound, or the simplex would be flat.
-    steps = np.where(start + 0.5 <= upper, 0.5, -0.5)
+    start = np.clip(start, lower, upper)
+    steps = np.where(start + step <= upper, step, -step)
     corners = [at(start), *(at(start + steps * unit) for unit in np.eye(n))]
     for _ in range(max_steps):
         corners.sort(key=lambda corner: corner[1])
