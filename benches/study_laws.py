@@ -86,6 +86,7 @@ class Design:
 
 
 DESIGNS = {
+    "coverage": Design(lambda _: {"k": np.geomspace(1, 1000, 16)}, {"a": -1.5, "b": -0.4}),
     "power_law": Design(lambda rng: {"x": _flops(rng)["flops"]}, {"E": 1.7, "A": 100, "alpha": 0.1}),
     "pure_power_law": Design(lambda rng: {"x": _flops(rng)["flops"]}, {"A": 40, "alpha": 0.06}),
     "chinchilla": Design(_grid, {"A": 482, "B": 2085, "alpha": 0.3478, "beta": 0.3658, "E": 1.817}),

@@ -29,6 +29,7 @@ def planted(law: Law, rng: np.random.Generator, noise: float = 0.0) -> tuple[Poi
         "tokens_per_param": tokens / params,
         "loss": np.linspace(2.0, 5.0, 25) if law.name == "loss_to_error" else np.linspace(0.5, 3.0, 25),
         "step": np.tile(np.arange(1.0, 6.0) * 1000, 5),
+        "k": np.geomspace(1, 1000, 25),
         "learning_rate": np.tile([1e-3, 1e-3, 7e-4, 3e-4, 1e-4], 5),
     }
     inputs = {name: columns[name] for name in law.inputs}
@@ -58,6 +59,7 @@ TRUTH = {
     "ladder_single_step": np.array([60.0, 120.0, 0.22, 0.22, -1.2, -0.7, 0.98]),
     "ladder_single_step_flops": np.array([60.0, 0.09, 0.3, -0.7, 1.1, 4.0, 0.95]),
     "farseer": np.array([-0.021, 0.169, -0.091, 88.01, -0.1, -5.287, -0.124, 0.123, 0.424]),
+    "coverage": np.array([-1.5, -0.4]),
     "lr_annealing": np.array([2.5, 0.6, 0.5, 0.4]),
 }
 

@@ -161,9 +161,9 @@ def test_clusters_stand_together() -> None:
     )
     found = loaded(frame)
     assert found.items["__cluster"].head(6).to_list() == [None, None, None, "pfalse", "pfalse", "ptrue"]
-    values = found.items["c"].to_numpy().astype(float)
+    values = found.part(0)["c"].to_numpy().astype(float)
     assert found.sample(0, values).members.tolist() == [0, 1, 2, 3, 5, 6]
-    assert found.sample(1, values).values.tolist() == [1.0, 2.0, 3.0, 4.0, 0.0, 1.0]
+    assert found.part(1)["c"].to_list() == [1, 2, 3, 4, 0, 1]
     assert not loaded(frame, cluster="instance_id").sample(0, values).clustered
 
 

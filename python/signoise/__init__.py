@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from ._read import scan_scores
     from ._report import report
     from ._running import confidence_sequence
+    from ._sampling._coverage_law import coverage_law
     from ._sampling._pass_at_k import pass_at_k
     from ._sampling._pass_until import pass_until
     from ._sampling._self_consistency import self_consistency
@@ -123,6 +124,7 @@ __all__ = [
     "compute_optimal",
     "confidence_sequence",
     "correlate",
+    "coverage_law",
     "crossover",
     "decision_accuracy",
     "example_scores",
@@ -187,6 +189,7 @@ _HOMES = {
     "confidence_sequence": "_running",
     "compute_optimal": "_laws",
     "correlate": "_interventions._correlate",
+    "coverage_law": "_sampling._coverage_law",
     "crossover": "_laws",
     "decision_accuracy": "_decisions",
     "ScoreStore": "_store",

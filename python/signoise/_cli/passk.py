@@ -19,6 +19,7 @@ _BY = ("task", "metric", "k")
     examples=(
         "signoise passk humaneval_eval_results.json --k 1,5,10",
         "signoise passk samples.parquet --k 8 --success all --by task,temperature -o passk.csv",
+        "signoise passk samples.parquet --k 1,10,1000 --extrapolate",
     ),
 )
 @option.reading
@@ -32,6 +33,12 @@ _BY = ("task", "metric", "k")
     "--success",
     type=click.Choice(["any", "all"]),
     help="pass@k: any of k tries is right; pass^k: all of them are.  [any]",
+)
+@click.option(
+    "--extrapolate",
+    is_flag=True,
+    default=None,
+    help="Where samples are fewer than k: what three distributions of success probabilities expect.",
 )
 @option.by
 @option.order
@@ -53,6 +60,6 @@ def passk(session: Session, **options: Any) -> None:
 
     SOURCE holds instances with repeats (generations, epochs), or a row for each instance with its numbers of
     samples and of right ones (n_samples and n_correct, or n and c) or a list of outcomes. Where an instance
-    has fewer than k samples nothing unbiased is known: status too_few_samples.
+    has fewer than k samples nothing unbiased is known: status too_few_samples, unless --extrapolate.
     """
     run_verb(session, "pass_at_k", options, by=_BY)

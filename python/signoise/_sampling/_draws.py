@@ -17,6 +17,11 @@ from ._samples import RepeatedSamples
 Floats = NDArray[np.float64]
 
 
+def sample_of(loaded: RepeatedSamples, group: int, values: Floats) -> Sample:
+    """What a group has of the values of all items, as it is drawn."""
+    return loaded.sample(group, values[loaded.starts[group] : loaded.starts[group + 1]])
+
+
 def item_counts(
     cluster_sizes: NDArray[np.intp], unit: int, n_resamples: int, rng_seed: int, threads: int | None
 ) -> Floats:

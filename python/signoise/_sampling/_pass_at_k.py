@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -19,6 +20,8 @@ from .._mean_intervals import FEW_CLUSTERS, too_skewed
 from .._options import as_columns, check_choice, check_count, check_level, check_seed, signature
 from .._scores import Filter, Scores
 from .._status import Statuses, check_strict, flag_lists, result_column
+from ._beyond import Beyond, beyond_samples
+from ._mixing import MIXINGS
 from ._samples import RepeatedSamples, load_repeated
 
 Floats = NDArray[np.float64]
@@ -32,6 +35,7 @@ def pass_at_k(
     k: int | Sequence[int] = 1,
     estimator: Literal["unbiased", "plug_in", "compat"] = "unbiased",
     success: Literal["any", "all"] = "any",
+    extrapolate: bool = False,
     by: str | Sequence[str] = ("task", "metric"),
     where: Filter = None,
     order: str = "tokens",
@@ -63,6 +67,9 @@ def pass_at_k(
         also where it has fewer than k.
     success
         ``"any"`` try is right: pass@k. ``"all"`` k tries are right: pass^k, ``C(c, k) / C(n, k)`` or ``(c/n)^k``.
+    extrapolate
+        Where some instance has fewer than k samples, say what three distributions of success probabilities, fitted to
+        all counts, expect of k further tries at each such instance.
     by
         Key beside the run and its checkpoint. The last checkpoint of each run is taken, among those that `where`
         leaves; with ``step`` (or another column of the checkpoint) in `by` all of them are.
@@ -79,19 +86,26 @@ def pass_at_k(
     DataFrame
         A row for each run, checkpoint, score and k: ``run, step``, by-columns, ``k``; ``n_items`` instances,
         ``n_samples_min`` and ``n_samples_max`` of one, ``n_short`` instances with fewer than k; ``pass_at_k``,
-        ``stderr, low, high``; ``n_missing, n_nan`` samples left out; ``status, flags, signature``.
+        ``stderr, low, high``; ``n_missing, n_nan`` samples left out; ``status, flags, signature``. With `extrapolate`
+        also ``beta, zero_inflated_beta, logit_normal``, the three predictions where samples are too few, and
+        ``beta_log_likelihood, ..``, mean log-likelihood of an instance that was left out of the fit (5 parts); then
+        `pass_at_k` is their median with its `stderr`, and `low`, `high` span the limits of all three.
 
     Undefined when
         Some instance has fewer than k samples (``too_few_samples``), unless `estimator` is one of the others: nothing
-        unbiased is known there. Fewer than 2 instances or clusters (``too_few``: error and limits null). All instances
-        have one value (``constant``: limits null, for 0 of 30 solved is compatible with some).
+        unbiased is known there. With `extrapolate` the status is ``extrapolated``, and `pass_at_k` is null where the
+        predictions differ by more than two standard errors (flag ``models_differ``) or k is more than 100 times the
+        mean number of samples (``far_beyond``); where no instance has two samples, or all samples of all are right, or
+        wrong, nothing is known of what is beyond (``not_identified``). Fewer than 2 instances or clusters
+        (``too_few``: error and limits null). All instances have one value (``constant``: limits null, for 0 of 30
+        solved is compatible with some).
 
     Raises
     ------
     SchemaError
         For scores without instances, or other than 0 and 1; of several metrics those are left out, with a warning.
     OptionError
-        For ``estimator="compat"`` with ``success="all"``.
+        For ``estimator="compat"`` with ``success="all"``, or an estimator with `extrapolate`.
 
     Notes
     -----
@@ -100,10 +114,16 @@ def pass_at_k(
     shared by all k and by runs over the same instances. Limits are percentiles. Flags: ``few_instances`` (fewer than
     50), ``skewed``, ``few_clusters``, ``missing_values``, ``mixed_config``.
 
+    Extrapolation: the success probability of instances is taken to be beta distributed, the same beside a share of
+    instances that are never solved, or with a normal logit; each by maximum likelihood. An instance with c right and w
+    wrong samples then fails k further tries with probability ``E[p^c (1-p)^(w+k)] / E[p^c (1-p)^w]``. How many
+    instances are never solved no sample tells: that is why there are three. Limits hold the scatter of instances, that
+    of their probabilities given their samples, and the error of the parameters, on the scale of log odds.
+
     References
     ----------
     Chen et al. 2021, "Evaluating large language models trained on code", arXiv 2107.03374, equation 1; Yao et al. 2024,
-    "tau-bench", arXiv 2406.12045 (pass^k).
+    "tau-bench", arXiv 2406.12045 (pass^k); Schaeffer et al. 2025, arXiv 2502.17578 (beta distributed probabilities).
 
     Examples
     --------
@@ -118,6 +138,8 @@ def pass_at_k(
     check_choice("success", success, ("any", "all"))
     if estimator == "compat" and success == "all":
         raise OptionError('estimator="compat" is for success="any"; nobody published another')
+    if extrapolate and estimator != "unbiased":
+        raise OptionError(f'extrapolate=True is for estimator="unbiased", got {estimator!r}')
     tries = checked_tries(k)
     check_level(confidence_level)
     check_count("n_resamples", n_resamples, 2)
@@ -134,16 +156,22 @@ def pass_at_k(
         strict=strict,
         threads=threads,
     )
-    values = pass_values(loaded, tries, estimator, success, threads)
+    values = pass_values(loaded.items, tries, estimator, success, threads)
     plan = Plan("mean", None, None, "percentile", n_resamples, rng_seed, confidence_level, threads)
-    samples = [loaded.sample(group, row) for group in range(len(loaded)) for row in values]
+    samples = [
+        loaded.sample(group, row[start:end])
+        for group, (start, end) in enumerate(pairwise(loaded.starts.tolist()))
+        for row in values
+    ]
     found = intervals(samples, plan)
-    output = _table(loaded, tries, samples, found, undefined=estimator == "unbiased")
+    beyond = beyond_samples(loaded, tries, values, plan, every=success == "all") if extrapolate else None
+    output = _table(loaded, tries, samples, found, beyond, undefined=estimator == "unbiased")
     texts = {
         draws: signature(
             "pass_at_k",
             estimator=estimator,
             success=success,
+            extrapolate=extrapolate or None,
             draws=draws,
             cluster=cluster,
             order=order,
@@ -173,12 +201,12 @@ def checked_tries(k: int | Sequence[int]) -> list[int]:
 
 
 def pass_values(
-    loaded: RepeatedSamples, tries: Sequence[int], estimator: str, success: str, threads: int | None
+    items: pl.DataFrame, tries: Sequence[int], estimator: str, success: str, threads: int | None
 ) -> Floats:
-    """Estimates of all items, a row for each k."""
+    """Estimates of items, a row for each k."""
     values: Floats = kernels().pass_probabilities(
-        loaded.items["n"].cast(pl.UInt32).to_numpy(),
-        loaded.items["c"].cast(pl.UInt32).to_numpy(),
+        items["n"].cast(pl.UInt32).to_numpy(),
+        items["c"].cast(pl.UInt32).to_numpy(),
         np.array(tries, dtype=np.uint32),
         estimator=estimator,
         success=success,
@@ -188,7 +216,13 @@ def pass_values(
 
 
 def _table(
-    loaded: RepeatedSamples, tries: Sequence[int], samples: Sequence[Sample], found: Found, undefined: bool
+    loaded: RepeatedSamples,
+    tries: Sequence[int],
+    samples: Sequence[Sample],
+    found: Found,
+    beyond: Beyond | None,
+    *,
+    undefined: bool,
 ) -> pl.DataFrame:
     """Groups x k; `undefined` where some instance has fewer than k samples."""
     rows = np.repeat(np.arange(len(loaded)), len(tries))
@@ -198,10 +232,8 @@ def _table(
     clusters = [np.diff(sample.members) for sample in samples]
     n_clusters = np.array([len(own) for own in clusters], dtype=np.intp)
     effective = effective_clusters(clusters)
-    few = np.array([too_few(sample) for sample in samples], dtype=bool)
     statuses = Statuses(len(rows))
-    statuses.set("too_few", few)
-    statuses.set("too_few_samples", (short > 0) & undefined)
+    statuses.set("too_few", np.array([too_few(sample) for sample in samples], dtype=bool))
     statuses.set("constant", found.constant)
     counts = loaded.counts[rows]
     flags = {
@@ -211,6 +243,22 @@ def _table(
         "few_clusters": (n_clusters < n_items) & (effective < FEW_CLUSTERS),
         "skewed": too_skewed(found.skewness, effective),
     }
+    numbers = {"pass_at_k": found.value, "stderr": found.stderr, "low": found.low, "high": found.high}
+    if beyond is None:
+        statuses.set("too_few_samples", (short > 0) & undefined)
+    else:
+        own = (beyond.value, beyond.stderr, beyond.low, beyond.high)
+        numbers = {
+            name: np.where(beyond.short, there, values)
+            for (name, values), there in zip(numbers.items(), own, strict=True)
+        }
+        for at, mixing in enumerate(MIXINGS):
+            numbers[mixing.name] = beyond.predicted[:, at]
+        for at, mixing in enumerate(MIXINGS):
+            numbers[f"{mixing.name}_log_likelihood"] = beyond.log_likelihood[:, at]
+        statuses.set("not_identified", beyond.short & ~beyond.identified)
+        statuses.set("extrapolated", beyond.short & beyond.identified)
+        flags |= {"models_differ": beyond.differ, "far_beyond": beyond.far}
     smallest, largest = (
         pl.Series([int(end(own)) if len(own) else None for own in sizes], dtype=pl.Int64)[rows]
         for end in (np.min, np.max)
@@ -221,10 +269,7 @@ def _table(
         smallest.alias("n_samples_min"),
         largest.alias("n_samples_max"),
         pl.Series("n_short", short),
-        result_column("pass_at_k", found.value),
-        result_column("stderr", found.stderr),
-        result_column("low", found.low),
-        result_column("high", found.high),
+        *(result_column(name, values) for name, values in numbers.items()),
         *counts,
         statuses.column(),
         flag_lists(flags, len(rows)),

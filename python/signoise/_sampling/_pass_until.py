@@ -16,7 +16,7 @@ from .._errors import OptionError, SchemaError
 from .._options import as_columns, check_choice, check_count, check_level, check_seed, signature
 from .._scores import Filter, Scores
 from .._status import Statuses, check_strict, flag_lists, result_column
-from ._draws import sample_flags
+from ._draws import sample_flags, sample_of
 from ._pass_until_laws import (
     LawPlan,
     law_groups,
@@ -306,7 +306,7 @@ def _run_rows(
 ) -> pl.DataFrame:
     """A row for each run."""
     parts = [slice(start, end) for start, end in pairwise(loaded.starts.tolist())]
-    samples = [loaded.sample(group, rates) for group in range(len(loaded))]
+    samples = [sample_of(loaded, group, rates) for group in range(len(loaded))]
     found = intervals(samples, plan)
     n = np.diff(loaded.starts)
     at_bound = (found.value == 0.0) | (found.value == 1.0)

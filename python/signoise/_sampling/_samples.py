@@ -59,18 +59,22 @@ class RepeatedSamples:
     def __len__(self) -> int:
         return self.labels.height
 
+    def part(self, group: int) -> pl.DataFrame:
+        """The items of a group."""
+        return self.items[int(self.starts[group]) : int(self.starts[group + 1])]
+
     def sizes(self, group: int) -> Ints:
         """Samples of each item of a group."""
-        n: Ints = self.items["n"].to_numpy()[self.starts[group] : self.starts[group + 1]]
+        n: Ints = self.part(group)["n"].to_numpy()
         return n
 
     def sample(self, group: int, values: Floats) -> Sample:
-        """What a group has of the values of all items, as `_bootstrap_replicates` draws them: in whole clusters."""
-        part = self.items[int(self.starts[group]) : int(self.starts[group + 1])]
+        """A value for each item of a group, as `_bootstrap_replicates` draws them: whole clusters at a time."""
+        part = self.part(group)
         own = part["__cluster"].is_null().to_numpy()
         members = np.append(np.flatnonzero(new_segments(part, ["__cluster"]) | own), part.height)
         return Sample(
-            values=values[self.starts[group] : self.starts[group + 1]],
+            values=values,
             weights=None,
             members=members.astype(np.uintp),
             strata=np.array([0, len(members) - 1], dtype=np.uintp),

@@ -18,7 +18,7 @@ from .._options import as_columns, check_choice, check_count, check_level, check
 from .._schema import KEY, did_you_mean, predicate
 from .._scores import Filter, Scores, collect, open_scores
 from .._status import Statuses, check_strict, flag_lists, result_column
-from ._draws import sample_flags
+from ._draws import sample_flags, sample_of
 from ._majority import Ties, Votes, majority
 from ._pass_at_k import checked_tries
 from ._samples import RepeatedSamples, load_repeated
@@ -292,11 +292,11 @@ def _rows_by_k(items: _Items, tries: Sequence[int], ties: Ties, n_orders: int, p
     ).reshape(-1, len(tries))
     modes = np.array([votes.at_mode(ties) for votes in items.votes])
     groups = np.repeat(np.arange(len(loaded)), len(tries))
-    samples = [loaded.sample(group, row) for group in range(len(loaded)) for row in values.T]
+    samples = [sample_of(loaded, group, row) for group in range(len(loaded)) for row in values.T]
     found = intervals(samples, plan)
-    at_mode = [loaded.sample(group, modes) for group in range(len(loaded))]
+    at_mode = [sample_of(loaded, group, modes) for group in range(len(loaded))]
     limit = intervals(at_mode, plan)
-    single = intervals([loaded.sample(group, items.single) for group in range(len(loaded))], plan)
+    single = intervals([sample_of(loaded, group, items.single) for group in range(len(loaded))], plan)
     sizes = [items.sizes(group) for group in range(len(loaded))]
     statuses = Statuses(len(groups))
     statuses.set("too_few", np.array([too_few(sample) for sample in samples], dtype=bool))

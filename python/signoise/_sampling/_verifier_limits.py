@@ -20,7 +20,7 @@ from .._options import as_columns, check_choice, check_count, check_level, check
 from .._schema import KEY, predicate
 from .._scores import Filter, Scores, collect, open_scores, warn_notes
 from .._status import Statuses, check_strict, flag_lists, result_column
-from ._draws import item_counts, sample_flags
+from ._draws import item_counts, sample_flags, sample_of
 from ._pass_at_k import checked_tries
 from ._samples import RepeatedSamples, load_repeated
 from ._verifier import Estimator, correct_share, outcomes
@@ -332,7 +332,7 @@ def _rows_by_k(
     columns: dict[str, Any] = {}
     constant = np.ones(len(groups), dtype=bool)
     for name, values in statistics.items():
-        samples = [loaded.sample(group, row) for group in range(len(loaded)) for row in values.T]
+        samples = [sample_of(loaded, group, row) for group in range(len(loaded)) for row in values.T]
         limits = intervals(samples, plan)
         columns |= _with_limits(name, limits)
         constant &= limits.constant
@@ -364,7 +364,7 @@ def _optima(
     """A row for each run."""
     groups = np.arange(len(loaded))
     share = correct_share(tried.right, tried.wrong)
-    ceilings = [loaded.sample(group, share) for group in groups.tolist()]
+    ceilings = [sample_of(loaded, group, share) for group in groups.tolist()]
     ceiling = intervals(ceilings, plan)
     passing = np.where(tried.right + tried.wrong > 0, share, np.nan)
     precision = intervals([_present(loaded, group, passing) for group in groups.tolist()], plan)
@@ -445,7 +445,7 @@ def _best(
 
 def _present(loaded: RepeatedSamples, group: int, values: Floats) -> Sample:
     """The items of a group that have a value."""
-    whole = loaded.sample(group, values)
+    whole = sample_of(loaded, group, values)
     there = np.isfinite(whole.values)
     cluster = np.repeat(np.arange(len(whole.members) - 1), np.diff(whole.members).astype(np.intp))[there]
     sizes = np.unique(cluster, return_counts=True)[1]

@@ -34,6 +34,7 @@ from .._mixed_effects import mixed_effects as _mixed_effects
 from .._permutation_test import permutation_test as _permutation_test
 from .._rank import rank as _rank
 from .._running import confidence_sequence as _confidence_sequence
+from .._sampling._coverage_law import coverage_law as _coverage_law
 from .._sampling._pass_at_k import pass_at_k as _pass_at_k
 from .._sampling._pass_until import pass_until as _pass_until
 from .._sampling._self_consistency import self_consistency as _self_consistency
@@ -58,6 +59,7 @@ compare = with_twins(_compare, _twins)
 compare_metrics = with_twins(_compare_metrics, _twins)
 confidence_sequence = with_twins(_confidence_sequence, _twins)
 correlate = with_twins(_correlate, _twins)
+coverage_law = with_twins(_coverage_law, _twins)
 decision_accuracy = with_twins(_decision_accuracy, _twins)
 filter_subtasks = with_twins(_filter_subtasks, _twins)
 filtering_gain = with_twins(_filtering_gain, _twins)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .._law import Law
-from . import annealing, chinchilla, farseer, ladder, overtraining, power
+from . import annealing, chinchilla, coverage, farseer, ladder, overtraining, power
 
 #: Every law that ships, in the order in which ``laws()`` lists them.
 LAWS: tuple[Law, ...] = (
@@ -13,4 +13,5 @@ LAWS: tuple[Law, ...] = (
     *ladder.LAWS,
     *farseer.LAWS,
     *annealing.LAWS,
+    *coverage.LAWS,
 )
