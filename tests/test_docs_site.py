@@ -39,6 +39,17 @@ def test_every_status_and_flag_is_explained() -> None:
     assert (statuses | flags) - explained == set()
 
 
+def test_tests_that_pages_name_exist() -> None:
+    named = [
+        found
+        for page in DOCS.glob("*.md")
+        for found in re.findall(r"`(?:tests/)?(test_\w+\.py)::(test_\w+)", page.read_text(encoding="utf-8"))
+    ]
+    assert len(named) >= 20
+    for file, name in named:
+        assert f"def {name}(" in (DOCS.parent / "tests" / file).read_text(encoding="utf-8"), (file, name)
+
+
 def test_links_to_files_lead_somewhere() -> None:
     pages = [
         *DOCS.rglob("*.md"),

@@ -206,6 +206,20 @@ def test_zero_noise_leaves_the_signal() -> None:
         assert row["signal"] > 0
 
 
+@pytest.mark.parametrize("noise", ["within", "mean_sd", "detrended", "successive_difference"])
+def test_noise_of_rounding_alone_is_none(noise: str) -> None:
+    """Means of the same numbers in another order."""
+    third, tenth = [0.1 + 0.2, 0.3, 0.3], [0.7, 0.1 * 7, 0.7]
+    row = row_of(sn.snr, table({"a": third, "b": tenth}), noise=noise)
+    assert (row["status"], row["noise"], row["snr"]) == ("zero_noise", 0.0, None)
+    assert row["signal"] == pytest.approx(0.8)
+    # What is more than rounding stays.
+    row = row_of(sn.snr, table({"a": [0.3, 0.3 + 1e-13, 0.3], "b": tenth}), noise=noise)
+    assert (row["status"], row["noise"] > 0) == ("ok", True)
+    row = row_of(sn.noise, table({"a": [math.inf, 1.0, 1.0]}, metric="perplexity"), noise=noise)
+    assert row["noise"] is None
+
+
 # --- zero_mean and its neighbours ----------------------------------------------------------------------------------
 
 

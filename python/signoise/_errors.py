@@ -45,6 +45,10 @@ class FitError(SignoiseError, RuntimeError):
     """Raised with ``strict=True`` where a fit failed; the message gives status and remedy."""
 
 
+class ForkError(SignoiseError, RuntimeError):
+    """A process was forked after its parent had started threads; start it by spawn or forkserver."""
+
+
 class InternalError(SignoiseError, RuntimeError):
     """A bug in signoise worth reporting."""
 

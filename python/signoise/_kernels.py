@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import ParamSpec, TypeVar
 
 from ._errors import DebugBuildWarning
+from ._forks import note_work
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -36,6 +37,7 @@ def _compiled() -> ModuleType:
 
 def kernels() -> ModuleType:
     """The module that holds the kernels of the running call."""
+    note_work()
     return _twins.get() or _compiled()
 
 

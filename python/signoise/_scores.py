@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import polars as pl
 
 from ._duplicates import check_duplicates, settled_or_doubled
-from ._errors import RESULTS_TAKEN, DroppedRowsWarning, MixedKeyWarning, SchemaError
+from ._errors import RESULTS_TAKEN, DroppedRowsWarning, MixedKeyWarning, ReadError, SchemaError
+from ._forks import note_work
 from ._kernels import kernels
 from ._no_rows import NoRowsLeft, no_rows_left
 from ._options import check_threads
@@ -68,6 +69,7 @@ def open_scores(
     scores: Scores, columns: Mapping[str, str] | None = None, *, strict: bool = False
 ) -> tuple[pl.LazyFrame, ReadReport | None]:
     """Any form of scores as a LazyFrame with our columns; a report where files were read."""
+    note_work()
     from ._store._verbs import StoreReport, as_store, rows
 
     if (store := as_store(scores)) is not None:
@@ -245,9 +247,17 @@ def constant_or_null(names: Iterable[str]) -> list[pl.Expr]:
 
 def collect(frame: pl.LazyFrame, *, in_memory: bool = False) -> pl.DataFrame:
     """The rows of a table; a column that cannot be read as what it must hold is said by name."""
+    note_work()
     with column_errors():
         # Streaming would cut a table that is in memory already into pieces, and every column copied to join them.
         return frame.collect(engine="in-memory" if in_memory else "auto")
+
+
+_UNREADABLE = (
+    "the files behind this table could not be read to their end: they changed since then, or are damaged"
+)
+#: How Polars speaks of Parquet and Arrow files that are not what their footers say.
+_OF_DAMAGE = ("out of specification", "out-of-spec", "view contained", "OutOfSpec")
 
 
 @contextlib.contextmanager
@@ -257,12 +267,20 @@ def column_errors() -> Iterator[None]:
         yield
     except SchemaError as error:  # ours, from inside an expression: Polars appends the expression to it
         raise SchemaError(str(error).split("\n")[0]) from None
-    except (pl.exceptions.InvalidOperationError, pl.exceptions.ComputeError) as error:
+    except (
+        pl.exceptions.InvalidOperationError,
+        pl.exceptions.ComputeError,
+        pl.exceptions.OutOfBoundsError,
+    ) as error:
         detail = str(error).split("\n")[0]
+        if isinstance(error, pl.exceptions.OutOfBoundsError) or any(word in detail for word in _OF_DAMAGE):
+            raise ReadError(f"{_UNREADABLE} ({detail})") from None
         raise SchemaError(
             f"a column cannot be read as what it must hold: {detail}. Cast it first, or declare another column "
             'with columns={"theirs": "ours"}'
         ) from None
+    except pl.exceptions.PanicException:  # no Exception, and what it says is of no use to anybody
+        raise ReadError(_UNREADABLE) from None
 
 
 def note_key(encoded: Encoded, by: Sequence[str]) -> None:

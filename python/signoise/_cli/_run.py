@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from .._errors import RESULTS_TAKEN, DroppedRowsWarning, SignoiseError
+from .._whole_file import system_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -199,6 +200,8 @@ def describe(error: BaseException) -> str:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if isinstance(error, MemoryError):
         return "not enough memory; narrow the rows with --where, or give fewer files"
+    if (known := system_error(error)) is not None:
+        return str(known.strerror)
     first = " ".join((str(error).splitlines() or [""])[0].split())
     found = f"{type(error).__name__}: {first}" if first else type(error).__name__
     return f"unexpected {found}; --debug shows where. Please report it"

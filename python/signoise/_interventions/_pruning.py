@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from .._addresses import PRUNING_CONTROL, PRUNING_HALVES, PRUNING_TIES
 from .._item_statistics import statistics_of_items
 from .._kernels import kernels
+from .._rounding import rounded
 from ._item_scores import ItemScores, NoiseRows
 from ._member_halves import random_halves
-from ._sample_sizes import rounded
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]

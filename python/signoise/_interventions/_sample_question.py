@@ -14,7 +14,7 @@ from .._decision_sides import matched
 from .._instance_intervals import Windows
 from .._kernels import kernels
 from .._measure import Settings, member_scores, snr_of_replicates
-from ._sample_sizes import rounded
+from .._rounding import rounded
 from ._smoothed import Members, Study, signs_of
 
 Floats = NDArray[np.float64]

@@ -18,8 +18,6 @@ Floats = NDArray[np.float64]
 
 #: Subsets drawn in one go.
 _BATCH = 50
-#: Beyond this many decimals of the largest score a difference is rounding.
-_DECIMALS = 12
 
 
 def log_spaced(least: int, most: int, count: int) -> list[int]:
@@ -56,15 +54,6 @@ def subset_scores(cells: Cells, counts: Floats) -> Floats:
     scores: Floats = ((cells.values * cells.weights) @ counts.T) / (cells.weights @ counts.T)
     scores[cells.logs] = np.exp(scores[cells.logs])
     return scores
-
-
-def rounded(scores: Floats) -> Floats:
-    """Scores in which what rounding alone tells apart is equal."""
-    largest = float(np.abs(scores).max(initial=0.0))
-    if not 0 < largest < np.inf:
-        return scores
-    unit = 10.0 ** np.ceil(np.log10(largest))
-    return np.round(scores / unit, _DECIMALS)
 
 
 def isotone(values: Floats) -> Floats:

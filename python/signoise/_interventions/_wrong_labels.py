@@ -12,9 +12,9 @@ from .._bootstrap_relations import ranks
 from .._decision_rules import by_rule
 from .._intervals import quantile_at
 from .._kernels import kernels
+from .._rounding import rounded
 from ._item_scores import ItemScores
 from ._part_means import Crossing, PartMeans, crossing, joined, pair_products, part_means
-from ._sample_sizes import rounded
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]

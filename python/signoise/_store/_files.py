@@ -32,6 +32,14 @@ def numbered(stem: str, number: int) -> str:
     return f"{stem}-{number:04d}.arrow"
 
 
+def not_written(path: Path, error: OSError) -> str:
+    """The message where the disk cannot take a file."""
+    return (
+        f"{path} cannot be written: {error.strerror or error}; the store holds what was committed before, and the same "
+        "ingest goes on from there"
+    )
+
+
 def sync_file(path: Path) -> None:
     """Wait until a file is on disk.
 
@@ -44,7 +52,7 @@ def sync_file(path: Path) -> None:
         with path.open("rb+") as handle:
             os.fsync(handle.fileno())
     except OSError as error:
-        raise StoreError(f"{path} cannot be written: {error.strerror or error}") from None
+        raise StoreError(not_written(path, error)) from None
 
 
 def sync_folder(folder: Path) -> None:
@@ -61,11 +69,20 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_synced(path: Path, content: bytes) -> None:
-    """Write a whole file and wait until it is on disk."""
-    with path.open("wb") as handle:
-        handle.write(content)
-        handle.flush()
-        os.fsync(handle.fileno())
+    """Write a whole file and wait until it is on disk.
+
+    Raises
+    ------
+    StoreError
+        If the disk cannot take it.
+    """
+    try:
+        with path.open("wb") as handle:
+            handle.write(content)
+            handle.flush()
+            os.fsync(handle.fileno())
+    except OSError as error:
+        raise StoreError(not_written(path, error)) from None
 
 
 def rename(folder: Path, names: list[str]) -> None:

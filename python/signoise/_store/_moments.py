@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from .._errors import StoreError
 from .._kernels import kernels
 from .._metrics import aggregation, missing_infinities
 from ._parts import Bytes, Floats, Held, Ids, Mask, PartFile, key_of, overlaid
@@ -215,6 +216,11 @@ def _column(name: str, values: Values, *, defined: bool) -> pl.Series | pl.Expr:
 def labels_of(store: ScoreStore, units: Sequence[int], checkpoints: Sequence[Ids]) -> pl.DataFrame:
     """The checkpoint's columns and the unit's for runs of rows."""
     ids = np.concatenate([np.zeros(0, dtype=np.uint32), *checkpoints])
+    if len(ids) and (beyond := int(ids.max())) >= store.checkpoints.height:
+        raise StoreError(
+            f"{store.path} is damaged: a part names checkpoint {beyond}, and there are {store.checkpoints.height}; "
+            "verify() says which file"
+        )
     codes = _spread(units, [len(run) for run in checkpoints])
     # A column to begin with tells how long the table is where all rows share a value, which is not laid out then.
     return (

@@ -20,6 +20,7 @@ from .._errors import DuplicateKeyError, ReadError, ShapeError, StoreError
 from .._kernels import kernels
 from .._options import check_choice
 from .._schema import COLUMNS, KEY
+from .._whole_file import system_error
 from . import _manifest as manifests
 from ._files import (
     MANIFEST,
@@ -27,6 +28,7 @@ from ._files import (
     UNITS,
     locked,
     looks_free,
+    not_written,
     numbered,
     publish,
     remove_leftovers,
@@ -545,7 +547,14 @@ class StoreWriter:
 
     def _piece(self, file: str, frame: pl.DataFrame) -> Piece:
         path = self.path / (file + TEMPORARY)
-        frame.rechunk().write_ipc(path, compression="uncompressed", compat_level=pl.CompatLevel.oldest())
+        oldest = pl.CompatLevel.oldest()
+        try:
+            frame.rechunk().write_ipc(path, compression="uncompressed", compat_level=oldest)
+        except Exception as error:
+            known = system_error(error)
+            if known is None:
+                raise
+            raise StoreError(not_written(path, known)) from None
         sync_file(path)
         ((size, checksum),) = kernels().file_checksums([str(path)])
         return Piece(file=file, bytes=size, xxh3=checksum, rows=frame.height)

@@ -14,6 +14,9 @@ from ._segments import Floats, Offsets, check_length, check_positive, segments
 _SUMMARY = ("mean", "last", "m2", "slope", "sxx", "residual", "successive", "rho")
 _ESTIMATORS = ("within", "mean_sd", "pooled", "detrended", "successive_difference")
 
+#: Largest range of equal values, of the largest of them.
+_FLAT = 8 * np.finfo(float).eps
+
 
 def window_summary(
     values: Floats, positions: Floats, offsets: Offsets, window: int, *, threads: int | None = None
@@ -49,6 +52,12 @@ def _summary(x: Floats, positions: Floats) -> tuple[float, ...]:
             sxx = np.sum(u**2)
             slope = np.sum(u * (x - mean)) / sxx
             residual = np.sum((x - mean - slope * u) ** 2)
+        spread = np.ptp(x)
+        if math.isfinite(spread) and spread <= _FLAT * np.max(np.abs(x)):
+            m2 = successive = 0.0
+            rho = math.nan
+            if not math.isnan(slope):
+                slope = residual = 0.0
     return k, float(mean), x[-1], m2, slope, sxx, residual, successive, rho
 
 

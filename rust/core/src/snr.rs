@@ -7,6 +7,7 @@
 //!   residual    sum of squared residuals of that line
 //!   successive  sum (x_{t+1} - x_t)^2                 von Neumann: variance = successive / (2 (k - 1))
 //!   rho         lag-1 autocorrelation about the mean, uncorrected
+//! Values that rounding alone tells apart (range within 8 eps of the largest) have no spread: sums and slope are 0.
 //!
 //! For the runs r of a group, with v_r the variance of run r by the chosen estimator:
 //!   within   sqrt(mean_r v_r)          mean_sd  mean_r sqrt(v_r)
@@ -41,8 +42,24 @@ pub struct Summary {
     pub rho: f64,
 }
 
+/// Largest range of equal values, of the largest of them: sums in another order differ by that much.
+const FLAT: f64 = 8.0 * f64::EPSILON;
+
 impl Summary {
     fn new(window: &[f64], positions: &[f64]) -> Self {
+        let mut summary = Self::measured(window, positions);
+        if summary.n >= 2 && flat(window) {
+            summary.m2 = 0.0;
+            summary.successive = 0.0;
+            summary.rho = f64::NAN;
+            if !summary.slope.is_nan() {
+                (summary.slope, summary.residual) = (0.0, 0.0);
+            }
+        }
+        summary
+    }
+
+    fn measured(window: &[f64], positions: &[f64]) -> Self {
         let moments = Moments::new(window);
         let k = window.len();
         let last = window.last().copied().unwrap_or(f64::NAN);
@@ -56,6 +73,17 @@ impl Summary {
         let (slope, sxx, residual) = line(window, positions, moments);
         Self { n: moments.n, mean: moments.mean, last, m2: moments.m2, slope, sxx, residual, successive, rho }
     }
+}
+
+/// Whether rounding alone tells the values apart.
+fn flat(values: &[f64]) -> bool {
+    let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+    for &value in values {
+        low = low.min(value);
+        high = high.max(value);
+    }
+    let range = high - low;
+    range.is_finite() && range <= FLAT * high.abs().max(low.abs())
 }
 
 /// Least squares of the window on its positions, rescaled so that their mean spacing is 1.
