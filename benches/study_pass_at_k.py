@@ -3,7 +3,7 @@
 Items have success probabilities of a known law, some of them 0 or hardly more. Within the samples the truth is the mean
 over all items of the law; beyond them the mean over the items at hand, whose samples are given. Printed are the
 coverage of limits (nominal 95 %), beside it that of a beta distribution alone, how often a single value is given and
-how far off it is then.
+how far off it is then. A suite without limits (all instances solved) counts as a miss.
 
 With `--samples FILE`, a table of published samples, three of the ten of each item are fitted and compared with the
 unbiased pass@10 of all of them.

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 from math import comb
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import polars as pl
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import signoise as sn
 from signoise import _core, reference
+from signoise._cli import main
 
 SHARED = Path(os.environ.get("SIGNOISE_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 SAMPLES = SHARED / "data" / "cruxeval_samples.parquet"
@@ -227,6 +231,30 @@ def test_nothing_depends_on_the_order_of_rows_or_on_threads() -> None:
 def test_wrong_options(options: dict[str, Any], message: str) -> None:
     with pytest.raises(sn.OptionError, match=message):
         sn.pass_at_k(counts([(4, 2), (4, 1)]), **options)
+
+
+# --- command line --------------------------------------------------------------------------------------------------
+
+
+def test_the_command_is_the_verb(tmp_path: Path) -> None:
+    path = tmp_path / "samples.parquet"
+    counts([(10, 3), (10, 0), (4, 4)], temperature=0.8).write_parquet(path)
+    arguments = ["--k", "2,8", "--extrapolate", "--by", "task,temperature", "--n-resamples", "50", "--json"]
+    found = CliRunner().invoke(main, ["passk", str(path), *arguments])
+    assert found.exit_code == 0, found.output
+    rows = json.loads(found.stdout)
+    options: dict[str, Any] = {"extrapolate": True, "by": ("task", "temperature"), "n_resamples": 50}
+    assert rows == sn.pass_at_k(path, k=[2, 8], **options).to_dicts()
+    strict = CliRunner().invoke(main, ["passk", str(path), "--k", "8", "--by", "task", "--strict"])
+    assert strict.exit_code == 1
+    assert "too_few_samples" in strict.stderr
+
+
+def test_every_keyword_is_an_option() -> None:
+    command = main.get_command(click.Context(main), "passk")
+    assert command is not None
+    keywords = set(list(inspect.signature(sn.pass_at_k).parameters)[1:])
+    assert keywords <= {option.name for option in command.params}
 
 
 # --- dumps and published numbers -----------------------------------------------------------------------------------

@@ -180,10 +180,10 @@ def _predict(
     ) / (2e-4)
     stderr = float(np.sqrt(variance + slope @ fit.covariance @ slope))
     with np.errstate(all="ignore"):
-        # On the scale of odds, which does not leave 0 to 1.
+        # On the scale of arcsin sqrt, which neither leaves 0 to 1 nor runs away near its ends.
         z = float(quantile_at("t_quantile", (1 + plan.level) / 2, np.array([np.inf]))[0])
-        centre, reach = np.log(value) - np.log1p(-value), z * stderr / (value * (1 - value))
-        low, high = (1 / (1 + np.exp(-(centre + sign * reach))) for sign in (-1, 1))
+        centre, reach = np.arcsin(np.sqrt(value)), z * stderr / (2 * np.sqrt(value * (1 - value)))
+        low, high = np.sin(np.clip([centre - reach, centre + reach], 0.0, np.pi / 2)) ** 2
     return _Predicted(value, item_stderr, stderr, float(low), float(high))
 
 

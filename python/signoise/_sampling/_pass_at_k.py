@@ -118,7 +118,7 @@ def pass_at_k(
     instances that are never solved, or with a normal logit; each by maximum likelihood. An instance with c right and w
     wrong samples then fails k further tries with probability ``E[p^c (1-p)^(w+k)] / E[p^c (1-p)^w]``. How many
     instances are never solved no sample tells: that is why there are three. Limits hold the scatter of instances, that
-    of their probabilities given their samples, and the error of the parameters, on the scale of log odds.
+    of their probabilities given their samples, and the error of the parameters, on the scale of arcsin sqrt.
 
     References
     ----------
