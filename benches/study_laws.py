@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import process_time
@@ -25,11 +25,10 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 import signoise as sn
+from law_designs import planted
 from peer_fits import Problem, scipy_best
 from signoise._laws._fit import Fit, fit_groups, settings_of
 from signoise._laws._forms import LAWS
-from signoise._laws._forms.annealing import annealing_sums
-from signoise._laws._law import find_law
 from signoise._laws._points import Points
 
 Floats = NDArray[np.float64]
@@ -38,103 +37,6 @@ Floats = NDArray[np.float64]
 ROOM = 1e-8
 PUBLISHED = {"ln A": 0.2445, "ln B": 0.4383, "alpha": 0.0154, "beta": 0.0206, "E": 0.02566}
 """Standard errors of 2404.10102 (4,000 draws); of ln A and ln B from the published 95 % limits of A and B."""
-
-
-def _grid(_: np.random.Generator) -> dict[str, Floats]:
-    """Five sizes, each on five budgets of tokens."""
-    params = np.repeat(np.geomspace(7e7, 3e9, 5), 5)
-    return {"params": params, "tokens": params * np.tile([5.0, 20.0, 60.0, 160.0, 500.0], 5)}
-
-
-def _ratios(rng: np.random.Generator) -> dict[str, Floats]:
-    grid = _grid(rng)
-    return {"params": grid["params"], "tokens_per_param": grid["tokens"] / grid["params"]}
-
-
-def _flops_ratios(rng: np.random.Generator) -> dict[str, Floats]:
-    grid = _grid(rng)
-    return {
-        "flops": 6 * grid["params"] * grid["tokens"],
-        "tokens_per_param": grid["tokens"] / grid["params"],
-    }
-
-
-def _flops(_: np.random.Generator) -> dict[str, Floats]:
-    return {"flops": np.geomspace(1e18, 1e22, 16)}
-
-
-def _losses(low: float, high: float) -> Callable[[np.random.Generator], dict[str, Floats]]:
-    return lambda rng: {"loss": np.sort(rng.uniform(low, high, 24))}
-
-
-def _schedule(_: np.random.Generator) -> dict[str, Floats]:
-    steps = np.arange(2000.0, 24001.0, 200.0)
-    rates = 3e-5 + 1.35e-4 * (1 + np.cos(np.pi * steps / 24000))
-    s1, s2 = annealing_sums(steps, rates)
-    return {"s1": s1, "s2": s2}
-
-
-@dataclass(frozen=True)
-class Design:
-    """Where a law is observed, its parameters before they are shaken, and the size of the errors."""
-
-    places: Callable[[np.random.Generator], dict[str, Floats]]
-    centre: Mapping[str, float]
-    noise: float = 0.01
-    shake: float = 0.15
-    """Parameters are multiplied by exp of a uniform number in -/+ this."""
-
-
-DESIGNS = {
-    "coverage": Design(lambda _: {"k": np.geomspace(1, 1000, 16)}, {"a": -1.5, "b": -0.4}),
-    "power_law": Design(lambda rng: {"x": _flops(rng)["flops"]}, {"E": 1.7, "A": 100, "alpha": 0.1}),
-    "pure_power_law": Design(lambda rng: {"x": _flops(rng)["flops"]}, {"A": 40, "alpha": 0.06}),
-    "chinchilla": Design(_grid, {"A": 482, "B": 2085, "alpha": 0.3478, "beta": 0.3658, "E": 1.817}),
-    "hitchhiker": Design(_grid, {"A": 482, "B": 2085, "alpha": 0.3478, "beta": 0.3658, "E": 1.817}),
-    "overtraining": Design(_ratios, {"alpha": 166, "beta": 367, "b": -0.273, "E": 1.84}),
-    "overtraining_compute": Design(_flops_ratios, {"a": 200, "b": 200, "eta": 0.136, "E": 1.84}),
-    "loss_to_error": Design(_losses(2, 5), {"k": 2.2, "gamma": 0.71, "epsilon": 0.857}, 0.005, 0.1),
-    "ladder_loss": Design(_grid, {"A": 435, "B": 1480, "alpha": 0.374, "beta": 0.369, "E": 0.43}),
-    "ladder_loss_flops": Design(_flops, {"A": 200, "alpha": 0.12, "E": 0.4}),
-    "ladder_loss_flops_pure": Design(_flops, {"A": 40, "alpha": 0.09}),
-    "ladder_accuracy": Design(_grid, {"A": 50, "B": 80, "alpha": 0.3, "beta": 0.3, "E": 0.9}, 0.01, 0.05),
-    "ladder_accuracy_flops": Design(_flops, {"A": 100, "alpha": 0.12, "E": 0.9}, 0.01, 0.02),
-    "ladder_sigmoid": Design(_losses(0.3, 1.4), {"a": -0.7, "x0": 0.8, "k": 5, "b": 0.95}, 0.01, 0.04),
-    "ladder_log_sigmoid": Design(_losses(0.3, 1.3), {"a": -0.15, "x0": 0.5, "k": 5}),
-    "ladder_single_step": Design(
-        _grid, {"A": 50, "B": 100, "alpha": 0.2, "beta": 0.2, "E": -2, "p": -0.75, "q": 0.95}, 0.01, 0.04
-    ),
-    "ladder_single_step_flops": Design(
-        _flops, {"A": 200, "alpha": 0.12, "E": 0.4, "a": -0.7, "x0": 0.9, "k": 6, "b": 0.95}, 0.01, 0.02
-    ),
-    "farseer": Design(
-        _grid,
-        dict(
-            zip(
-                ("a3", "gamma", "b3", "a2", "beta", "b2", "a1", "alpha", "b1"),
-                (-0.021, 0.169, -0.091, 88.01, -0.1, -5.287, -0.124, 0.123, 0.424),
-                strict=True,
-            )
-        ),
-        0.003,
-        0.01,
-    ),
-    "lr_annealing": Design(_schedule, {"L0": 2.9, "A": 0.6, "alpha": 0.75, "C": 0.5}, 0.003),
-}
-
-
-def planted(name: str, seed: int) -> Problem:
-    """A problem of a law with known parameters; errors are relative where residuals are of logarithms."""
-    law, design = find_law(name), DESIGNS[name]
-    rng = np.random.default_rng([seed, *name.encode()])
-    places = design.places(rng)
-    truth = {key: value * math.exp(rng.uniform(-1, 1) * design.shake) for key, value in design.centre.items()}
-    fitted = np.array([float(p.inner(np.array([truth[p.name]]))[0]) for p in law.parameters])
-    n = len(next(iter(places.values())))
-    exact = Problem(law, places, np.ones(n)).values(fitted)
-    errors = design.noise * rng.standard_normal(n)
-    y = exact * np.exp(errors) if law.objective.endswith("_log") else exact + errors
-    return Problem(law, places, y)
 
 
 @dataclass(frozen=True)

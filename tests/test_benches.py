@@ -14,28 +14,20 @@ import polars as pl
 import pytest
 
 import signoise as sn
+from bench_modules import BENCHES, bench_module
 from signoise import _core
 
 pytest.importorskip("pyarrow")
 pytest.importorskip("duckdb")
 
 ROOT = Path(__file__).resolve().parent.parent
-BENCHES = ROOT / "benches"
 SMALL = ["--models", "2", "--steps", "2", "--tasks", "2", "--subtasks", "2", "--instances", "20"]
-
-
-def bench(name: str) -> Any:
-    sys.path.insert(0, str(BENCHES))
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(str(BENCHES))
 
 
 @pytest.fixture(scope="module")
 def dumps(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dumps")
-    make_dump = bench("make_dump")
+    make_dump = bench_module("make_dump")
     for layout in make_dump.WRITERS:
         make_dump.main([str(folder / layout), "--layout", layout, *SMALL])
     return folder
@@ -59,20 +51,23 @@ def test_layouts_hold_the_same_rows(dumps: Path) -> None:
 
 @pytest.mark.parametrize("layout", ["sorted", "tiny", "shuffled", "csv"])
 def test_answers_on_tables_are_equal(dumps: Path, layout: str) -> None:
-    processes, script = bench("processes"), bench("bench_json" if layout == "csv" else "bench_scan")
+    processes, script = (
+        bench_module("processes"),
+        bench_module("bench_json" if layout == "csv" else "bench_scan"),
+    )
     options = processes.parser_of(None).parse_args([str(dumps / layout)])
     ours, *others = answers(script.CSV if layout == "csv" else script.JOBS, options).items()
     assert ours[1].height == 2 * 2 * 4 * 2
     for name, table in others:
-        processes.equal_moments(ours[1], table, name, bench("bench_scan").OURS)
+        processes.equal_moments(ours[1], table, name, bench_module("bench_scan").OURS)
     wrong = others[0][1].with_columns(pl.col("mean") * (1 + 1e-8))
     with pytest.raises(SystemExit, match="mean differs"):
-        processes.equal_moments(ours[1], wrong, "peer", bench("bench_scan").OURS)
+        processes.equal_moments(ours[1], wrong, "peer", bench_module("bench_scan").OURS)
 
 
 def test_answers_on_json_are_equal(dumps: Path) -> None:
-    script = bench("bench_json")
-    options = bench("processes").parser_of(None).parse_args([str(dumps / "jsonl")])
+    script = bench_module("bench_json")
+    options = bench_module("processes").parser_of(None).parse_args([str(dumps / "jsonl")])
     options.every = 2
     jobs = {name: job for name, job in script.JSON.items() if not name.startswith("orjson")}
     if importlib.util.find_spec("orjson"):
@@ -85,7 +80,7 @@ def test_answers_on_json_are_equal(dumps: Path) -> None:
 
 
 def test_answers_of_the_store_are_equal(dumps: Path, tmp_path: Path) -> None:
-    script, processes = bench("bench_store"), bench("processes")
+    script, processes = bench_module("bench_store"), bench_module("processes")
     options = processes.parser_of(None).parse_args([str(dumps / "sorted")])
     options.store = tmp_path / "scores.store"
     script.INGEST.prepare(options)()
@@ -108,7 +103,7 @@ def test_processes_are_measured(dumps: Path) -> None:
 
 
 def test_pass_at_k_of_all_peers_is_equal(capsys: pytest.CaptureFixture[str]) -> None:
-    script = bench("bench_pass_at_k")
+    script = bench_module("bench_pass_at_k")
     script.main(["--items", "300", "--loop", "40", "--repeats", "1"])
     assert "| samples | published |" in capsys.readouterr().out
     script.by_table = lambda n, c: script.by_factors(n, c) * (1 + 1e-9)

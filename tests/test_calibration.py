@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
-BENCHES = Path(__file__).resolve().parent.parent / "benches"
+from bench_modules import bench_module
 
-
-def module(name: str) -> Any:
-    sys.path.insert(0, str(BENCHES))
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(str(BENCHES))
-
-
-command = module("calibrate")
-study = module("calibration.study")
-proportions = module("calibration.proportions")
-hypotheses = module("calibration.hypotheses")
-page = module("calibration.page")
+command = bench_module("calibrate")
+study = bench_module("calibration.study")
+proportions = bench_module("calibration.proportions")
+hypotheses = bench_module("calibration.hypotheses")
+page = bench_module("calibration.page")
 
 SCIPYS = {"wilson": "wilson", "clopper_pearson": "exact"}
 

@@ -211,7 +211,7 @@ def test_published_runs_with_sweeps_and_checkpoints(shared: Path) -> None:
             "no row has all of params, tokens, loss",
         ),
         (lambda f: f, {"x": "params"}, "takes 2 columns .* x names 1"),
-        (lambda f: f, {"law": "power_law"}, "is of one amount: say which column it is"),
+        (lambda f: f, {"law": "power_law"}, "is of any amount: say which column it is"),
     ],
 )
 def test_one_clear_sentence(change: Change, options: dict[str, Any], message: str) -> None:

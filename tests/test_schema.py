@@ -348,6 +348,12 @@ def test_unicode() -> None:
     assert "модель" in refusal(frame)
 
 
+def test_a_metric_for_each_row_needs_a_score() -> None:
+    frame = BASE.rename({"value": "val"}).with_columns(nll=pl.lit(0.5))
+    assert "nll beside it would be others. Say which holds the score" in refusal(frame)
+    assert sn.snr(frame, columns={"val": "value"}).height == sn.snr(BASE).height
+
+
 def test_empty_frames() -> None:
     assert refusal(BASE.head(0)) == "no rows are left"
     assert "no rows are left after where=value > 3" in refusal(BASE, where="value > 3")

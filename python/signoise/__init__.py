@@ -62,10 +62,14 @@ if TYPE_CHECKING:
         crossover,
         fit_scaling_law,
         laws,
+        loss_trajectory,
+        optimal_mixture,
+        optimal_split,
         predict,
         prediction_error,
         register_law,
         validate_law,
+        vary_parameter,
     )
     from ._mixed_effects import mixed_effects
     from ._options import version as _version
@@ -138,10 +142,13 @@ __all__ = [
     "item_statistics",
     "label_errors",
     "laws",
+    "loss_trajectory",
     "mixed_effects",
     "near_best",
     "noise",
     "open_store",
+    "optimal_mixture",
+    "optimal_split",
     "pass_at_k",
     "pass_until",
     "permutation_test",
@@ -170,6 +177,7 @@ __all__ = [
     "transform_correlations",
     "validate_law",
     "variance",
+    "vary_parameter",
     "verifier_limits",
 ]
 
@@ -207,6 +215,7 @@ _HOMES = {
     "label_errors": "_interventions._label_errors",
     "mixed_effects": "_mixed_effects",
     "laws": "_laws",
+    "loss_trajectory": "_laws",
     "near_best": "_interventions._near_best",
     "noise": "_snr",
     "open_store": "_store",
@@ -215,6 +224,8 @@ _HOMES = {
     "permutation_test": "_permutation_test",
     "power": "_power",
     "prediction_powered": "_judged",
+    "optimal_mixture": "_laws",
+    "optimal_split": "_laws",
     "predict": "_laws",
     "prediction_error": "_laws",
     "prune_items": "_interventions._prune_items",
@@ -235,6 +246,7 @@ _HOMES = {
     "thresholdout": "_interventions._thresholdout",
     "transform_correlations": "_interventions._transforms",
     "validate_law": "_laws",
+    "vary_parameter": "_laws",
     "variance": "_variance",
     "verifier_limits": "_sampling._verifier_limits",
 }

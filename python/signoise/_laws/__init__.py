@@ -1,10 +1,14 @@
 """Scaling laws: the registry of forms, their fits, and what they predict."""
 
 from ._crossover import crossover
+from ._encoder_decoder import optimal_split
 from ._ladder import prediction_error
 from ._law import Law, Parameter, register_law
+from ._mixture import optimal_mixture
 from ._optimal import compute_optimal
+from ._trajectory import loss_trajectory
 from ._validate import validate_law
+from ._vary import vary_parameter
 from ._verbs import fit_scaling_law, laws, predict
 
 __all__ = [
@@ -14,8 +18,12 @@ __all__ = [
     "crossover",
     "fit_scaling_law",
     "laws",
+    "loss_trajectory",
+    "optimal_mixture",
+    "optimal_split",
     "predict",
     "prediction_error",
     "register_law",
     "validate_law",
+    "vary_parameter",
 ]

@@ -45,7 +45,11 @@ _DERIVED = {
 #: Single values this far below what the middle one may be are in other units too.
 _FAR_BELOW = 1e-2
 #: Amounts of which laws take powers: a run has more than none of them.
-AMOUNTS = (*_PLAUSIBLE, "tokens_per_param", "x")
+AMOUNTS = (
+    *_PLAUSIBLE,
+    *("tokens_per_param", "x", "unique_tokens", "batch_tokens", "min_steps", "samples", "pool_size", "share"),
+    *("encoder_params", "decoder_params", "streams", "bits", "group_size", "environments"),
+)
 _OTHER_NAMES = {"learning_rate": ("lr",), "tokens_per_param": ("token_multiplier",), "loss": ()}
 
 
@@ -72,8 +76,10 @@ def input_names(x: Sequence[str], law: Law) -> dict[str, str]:
     """The column of each input of a law."""
     if not x:
         if "x" in law.inputs:
+            names = tuple("flops" if name == "x" else name for name in law.inputs)
             raise OptionError(
-                f"law {law.name!r} is of one amount: say which column it is, e.g. x='flops' or --x flops"
+                f"law {law.name!r} is of any amount: say which column it is, e.g. "
+                f"x={names if len(names) > 1 else names[0]!r} or --x {','.join(names)}"
             )
         return {name: name for name in law.inputs}
     if len(x) != len(law.inputs):

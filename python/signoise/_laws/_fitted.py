@@ -15,7 +15,7 @@ from .._scores import Filter, Scores
 from .._status import result_column
 from ._columns import Checkpoints, Repeats, Source
 from ._fit import Fit, fit_groups, settings_of
-from ._law import Law, Objective, find_law
+from ._law import Floats, Law, Objective, find_law
 from ._points import Grouped, extrapolation, read_points, variables_of
 from ._status import UNDEFINED, check_strict, status_of
 from ._uncertainty import INTERVALS, Interval, Spread, parameter_interval, prediction_intervals, spread_of
@@ -52,7 +52,7 @@ class Fitted:
         """A row for each group and place."""
         if not (np.isfinite(target_noise) and target_noise >= 0):
             raise OptionError(f"target_noise must be 0 or above, got {target_noise!r}")
-        places = _places(at, self.names, self.y)
+        places = places_of(at, self.names, self.y)
         tables = []
         for index, (fit, spread) in enumerate(zip(self.fits, self.spreads, strict=True)):
             label = self.grouped.label(index)
@@ -219,17 +219,13 @@ def _prediction_rows(
     found = prediction_intervals(fit, spread, variables, n, confidence_level, target_noise)
     if status in UNDEFINED:
         found = {name: np.full(n, np.nan) for name in found}
-    actual = places["__actual"].to_numpy()
-    with np.errstate(all="ignore"):
-        error = (found["predicted"] - actual) / np.abs(actual)
     ratio = extrapolation(fit.points, variables, n)
     all_flags = [[*flags, *(["extrapolated"] if far > 10 else [])] for far in ratio]
     return pl.DataFrame(
         [
             *(places[name] for name in names),
             *(result_column(name, found[name]) for name in found),
-            result_column("actual", actual),
-            result_column("relative_error", error),
+            *actual_and_error(places, found["predicted"]),
             result_column("extrapolation", ratio),
             pl.Series("status", [status] * n),
             pl.Series("flags", all_flags, dtype=pl.List(pl.String)),
@@ -237,7 +233,15 @@ def _prediction_rows(
     )
 
 
-def _places(at: Places, names: Sequence[str], y: str | None) -> pl.DataFrame:
+def actual_and_error(places: pl.DataFrame, predicted: Floats) -> tuple[pl.Series, pl.Series]:
+    """What came out at places, and how far a prediction is from it."""
+    actual = places["__actual"].to_numpy()
+    with np.errstate(all="ignore"):
+        error = (predicted - actual) / np.abs(actual)
+    return result_column("actual", actual), result_column("relative_error", error)
+
+
+def places_of(at: Places, names: Sequence[str], y: str | None) -> pl.DataFrame:
     """The places to predict at, with a column of what came out."""
     if isinstance(at, pl.DataFrame):
         frame = at

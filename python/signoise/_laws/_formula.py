@@ -204,6 +204,10 @@ def _exp(a: Node) -> Node:
 def _log(a: Node) -> Node:
     if (x := _number(a)) is not None and x > 0:
         return ("constant", math.log(x))
+    if a[0] == "mul" and a[2][0] == "exp":
+        return _add(_log(a[1]), a[2][1])
+    if a[0] == "div" and a[1][0] == "exp":
+        return _sub(a[1][1], _log(a[2]))
     return a[1] if a[0] == "exp" else ("log", a)
 
 

@@ -102,6 +102,8 @@ class Law:
         What a user asks of it, in one sentence.
     source
         Paper, section, equation.
+    published
+        Coefficients that were published, by a name of each set.
     """
 
     name: str
@@ -116,11 +118,13 @@ class Law:
     source: str = ""
     inputs: Mapping[str, str] = field(default_factory=dict)
     prepare: Prepare | None = None
+    published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "variables", MappingProxyType(dict(self.variables)))
         object.__setattr__(self, "parameters", tuple(self.parameters))
         object.__setattr__(self, "inputs", MappingProxyType(dict(self.inputs or self.variables)))
+        object.__setattr__(self, "published", MappingProxyType(dict(self.published)))
         names = [*self.variables, *self.names]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:

@@ -10,15 +10,15 @@ import polars as pl
 
 from .._errors import OptionError
 from .._options import signature
-from .._schema import did_you_mean
 from .._scores import Filter, Scores
 from .._status import result_column
 from ._columns import Checkpoints, Repeats
-from ._fit import Fit, inner, outer, values
+from ._fit import Fit, outer, values
 from ._fitted import Bounds, beside, fit_all
 from ._forms.chinchilla import FORMULA
 from ._law import Floats, Law, Objective, find_law
 from ._points import extrapolation
+from ._published import Coefficients, fitted_set, one_source, stamp
 from ._status import UNDEFINED, status_of
 from ._uncertainty import Interval, Spread, derived_interval
 
@@ -47,7 +47,7 @@ def compute_optimal(
     law: str | Law = "chinchilla",
     *,
     flops: float | Sequence[float],
-    parameters: Mapping[str, float] | None = None,
+    parameters: Coefficients | None = None,
     x: str | Sequence[str] | None = None,
     y: str | None = None,
     by: str | Sequence[str] | None = None,
@@ -80,7 +80,8 @@ def compute_optimal(
     flops
         Compute of the training run, C; one budget or several.
     parameters
-        Published coefficients in place of a fit, ``{"A": 406.4, ...}``: then there are no intervals.
+        Published coefficients in place of a fit, ``{"A": 406.4, ...}``, or the name of a set of the law's (see `laws`):
+        then there are no intervals.
     x, y, by, where, objective, delta, overestimate_penalty, bounds
         As in `fit_scaling_law`.
     checkpoints, repeats, cluster, scale, interval, n_resamples, rng_seed, confidence_level, check_units, columns
@@ -131,17 +132,12 @@ def compute_optimal(
     chosen = find_law(law)
     _check_law(chosen)
     budgets = _budgets(flops)
+    one_source(scores, parameters, "compute_optimal")
     if parameters is not None:
-        if scores is not None:
-            raise OptionError("scores and parameters exclude each other: fit, or take published coefficients")
-        sets = _published(chosen, parameters)
-        found = optimum(chosen, sets, budgets)
+        found = optimum(chosen, fitted_set(chosen, parameters), budgets)
         table = _rows(chosen, budgets, found, None, confidence_level)
-        return table.with_columns(
-            signature=pl.lit(signature("compute_optimal", law=chosen.name, **parameters))
-        )
-    if scores is None:
-        raise OptionError("compute_optimal needs scores to fit, or parameters={...} of a published fit")
+        return table.with_columns(signature=pl.lit(stamp("compute_optimal", chosen, parameters)))
+    assert scores is not None
     fitted = fit_all(
         scores,
         chosen,
@@ -176,8 +172,8 @@ def compute_optimal(
                 _rows(fit.law, budgets, found, (fit, spread), confidence_level),
             )
         )
-    stamp = signature("compute_optimal", **fitted.settings)
-    table = pl.concat(tables).with_columns(signature=pl.lit(stamp))
+    told = signature("compute_optimal", **fitted.settings)
+    table = pl.concat(tables).with_columns(signature=pl.lit(told))
     fitted.check_strict(table, strict=strict)
     return table
 
@@ -285,19 +281,6 @@ def _budgets(flops: float | Sequence[float]) -> Floats:
     if budgets.ndim != 1 or not len(budgets) or not (np.isfinite(budgets) & (budgets > 0)).all():
         raise OptionError(f"flops must be a budget above 0 or several such, got {flops!r}")
     return budgets
-
-
-def _published(law: Law, parameters: Mapping[str, float]) -> Floats:
-    for name in parameters:
-        if name not in law.names:
-            raise OptionError(
-                f"parameters: law {law.name!r} has no {name!r}{did_you_mean(name, law.names)} (it has "
-                f"{', '.join(law.names)})"
-            )
-    missing = [name for name in law.names if name not in parameters]
-    if missing:
-        raise OptionError(f"parameters: law {law.name!r} needs {', '.join(missing)} too")
-    return inner(law, np.array([[float(parameters[name]) for name in law.names]]))
 
 
 # --- rows -------------------------------------------------------------------------------------------

@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import polars as pl
 
+from .._options import as_columns
 from .._scores import Filter, Scores
 from ._columns import Checkpoints, Repeats
 from ._fitted import Bounds, Places, fit_all
-from ._law import Law, Objective, registry
+from ._law import Law, Objective, find_law, registry
+from ._published import Coefficients, one_source, predictions
+from ._status import check_strict
 from ._uncertainty import Interval
 
 
@@ -171,10 +174,11 @@ def fit_scaling_law(
 
 
 def predict(
-    scores: Scores,
+    scores: Scores | None = None,
     law: str | Law = "chinchilla",
     *,
     at: Places,
+    parameters: Coefficients | None = None,
     x: str | Sequence[str] | None = None,
     y: str | None = None,
     by: str | Sequence[str] | None = None,
@@ -202,7 +206,10 @@ def predict(
     Parameters
     ----------
     scores, law, x, y, by, where, objective, delta, overestimate_penalty, bounds
-        As in `fit_scaling_law`.
+        As in `fit_scaling_law`; no scores where `parameters` are given.
+    parameters
+        Coefficients in place of a fit: ``{"c": 1.79, ...}``, or the name of a set of the law's that was published (see
+        `laws`). Then there are no intervals, and of the other options `at`, `x` and `y` count.
     checkpoints, repeats, cluster, scale, interval, n_resamples, rng_seed, confidence_level, check_units, columns
         As in `fit_scaling_law`.
     strict, threads
@@ -228,7 +235,7 @@ def predict(
     Raises
     ------
     OptionError, SchemaError, FitError
-        As `fit_scaling_law`; `at` without one of the inputs.
+        As `fit_scaling_law`; `at` without one of the inputs; neither scores nor parameters, or both.
 
     Notes
     -----
@@ -249,7 +256,17 @@ def predict(
     >>> out = sn.predict(runs, "chinchilla", y="loss", at={"params": 7e9, "tokens": 1.4e11}, interval="none")
     >>> out["predicted"].round(3).item()
     2.19
+    >>> batch = sn.predict(law="step_law_batch", parameters="Step Law", at={"tokens": 1e11})["predicted"]
+    >>> (batch / 1e6).round(3).item()
+    1.108
     """
+    one_source(scores, parameters, "predict")
+    if parameters is not None:
+        names = () if x is None else as_columns(x)
+        table = predictions(find_law(law), parameters, at, names, y)
+        check_strict(table, (), strict=strict)
+        return table
+    assert scores is not None
     fitted = fit_all(
         scores,
         law,
@@ -286,7 +303,8 @@ def laws() -> pl.DataFrame:
     -------
     DataFrame
         A row a law: ``law, question, formula, inputs, y, parameters`` (in the order of the fit), ``n_starts``
-        (null where they depend on the data), ``objective, source``.
+        (null where they depend on the data), ``objective, source``, and ``published``: names of sets of
+        coefficients that `predict` and `compute_optimal` take.
 
     Examples
     --------
@@ -308,6 +326,7 @@ def laws() -> pl.DataFrame:
                 "n_starts": grid,
                 "objective": law.objective,
                 "source": law.source,
+                "published": list(law.published),
             }
         )
-    return pl.DataFrame(rows, schema_overrides={"n_starts": pl.Int64})
+    return pl.DataFrame(rows, schema_overrides={"n_starts": pl.Int64, "published": pl.List(pl.String)})

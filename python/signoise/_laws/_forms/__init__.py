@@ -3,7 +3,22 @@
 from __future__ import annotations
 
 from .._law import Law
-from . import annealing, chinchilla, coverage, farseer, ladder, overtraining, power
+from . import (
+    annealing,
+    architecture,
+    chinchilla,
+    coverage,
+    farseer,
+    hyperparameters,
+    kaplan,
+    ladder,
+    mixtures,
+    overtraining,
+    posttraining,
+    power,
+    repetition,
+    shapes,
+)
 
 #: Every law that ships, in the order in which ``laws()`` lists them.
 LAWS: tuple[Law, ...] = (
@@ -13,5 +28,12 @@ LAWS: tuple[Law, ...] = (
     *ladder.LAWS,
     *farseer.LAWS,
     *annealing.LAWS,
+    *kaplan.LAWS,
+    *hyperparameters.LAWS,
+    *architecture.LAWS,
+    *repetition.LAWS,
+    *mixtures.LAWS,
+    *posttraining.LAWS,
+    *shapes.LAWS,
     *coverage.LAWS,
 )

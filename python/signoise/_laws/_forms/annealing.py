@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._law import Floats, Law, Parameter
+from ._starts import EXPONENTS, separable
 
 #: How much of what annealing has gained so far is kept at each step.
 DECAY = 0.999
@@ -38,7 +39,8 @@ def _prepare(inputs: Mapping[str, Floats], run: NDArray[np.int64]) -> dict[str, 
         rows = np.flatnonzero(run == one)
         rows = rows[np.argsort(inputs["step"][rows], kind="stable")]
         s1[rows], s2[rows] = annealing_sums(inputs["step"][rows], inputs["learning_rate"][rows])
-    return {"s1": s1, "s2": s2}
+    # What else a law speaks of stands as it is.
+    return {"s1": s1, "s2": s2} | {name: inputs[name] for name in inputs if name == "params"}
 
 
 LAWS = (
@@ -56,5 +58,36 @@ LAWS = (
         prepare=_prepare,
         question="What loss curve would another learning-rate schedule give?",
         source="Tissue et al. 2024, arXiv 2408.11029, equation 1 (decay 0.999; bounds of a replication)",
+    ),
+    Law(
+        name="lr_annealing_params",
+        formula="L0 + A * s1**-alpha + B * params**-beta - C * s2",
+        variables={"s1": "summed learning rate", "s2": "summed annealing", "params": "parameters"},
+        parameters=(
+            Parameter("L0", lower=0.0, meaning="irreducible loss"),
+            Parameter("A", lower=0.0, meaning="gain by training"),
+            Parameter("alpha", lower=0.0, upper=10.0, meaning="exponent of S1"),
+            Parameter("B", lower=0.0, transform="log", meaning="gain by parameters"),
+            Parameter("beta", lower=0.0, upper=10.0, meaning="exponent of parameters"),
+            Parameter("C", lower=0.0, meaning="gain by annealing"),
+        ),
+        starts=separable(
+            ("L0", "A", "alpha", "B", "beta", "C"),
+            {"alpha": (0.2, 0.5, 0.8, 1.2), "beta": EXPONENTS},
+            lambda v, held: {
+                "L0": np.ones_like(v["s1"]),
+                "A": v["s1"] ** -held["alpha"],
+                "B": v["params"] ** -held["beta"],
+                "C": -v["s2"],
+            },
+        ),
+        inputs={
+            "step": "optimizer step",
+            "learning_rate": "learning rate of the step",
+            "params": "parameters",
+        },
+        prepare=_prepare,
+        question="What loss curve would another schedule give a model of another size?",
+        source="Tissue et al. 2024, arXiv 2408.11029, extension to model sizes (form unverified)",
     ),
 )
