@@ -304,6 +304,7 @@ VERBS: dict[str, Callable[..., pl.DataFrame]] = {
     "noise per run": lambda scores, **k: sn.noise(scores, per="run", **k),
     "decision_accuracy": lambda scores, **k: sn.decision_accuracy(scores, **SIDES, **k),
     "smoothness": sn.smoothness,
+    "plateau": lambda scores, **k: sn.plateau(scores, **({"delta": 0.01, "autocorrelation": 0.0} | k)),
     "average_checkpoints": sn.average_checkpoints,
 }
 

@@ -58,8 +58,10 @@ if TYPE_CHECKING:
     from ._laws import (
         Law,
         Parameter,
+        choose_law,
         compute_optimal,
         crossover,
+        exponent_test,
         fit_scaling_law,
         laws,
         loss_trajectory,
@@ -74,6 +76,7 @@ if TYPE_CHECKING:
     from ._mixed_effects import mixed_effects
     from ._options import version as _version
     from ._permutation_test import permutation_test
+    from ._plateau import plateau
     from ._power import power
     from ._rank import rank
     from ._read import scan_scores
@@ -123,6 +126,7 @@ __all__ = [
     "benchmark_preferences",
     "bootstrap",
     "choice_metrics",
+    "choose_law",
     "choose_metric",
     "choose_window",
     "compare",
@@ -134,6 +138,7 @@ __all__ = [
     "crossover",
     "decision_accuracy",
     "example_scores",
+    "exponent_test",
     "filter_subtasks",
     "filtering_gain",
     "fit_scaling_law",
@@ -152,6 +157,7 @@ __all__ = [
     "pass_at_k",
     "pass_until",
     "permutation_test",
+    "plateau",
     "plot",
     "power",
     "predict",
@@ -191,6 +197,7 @@ _HOMES = {
     "benchmark_agreement": "_interventions._benchmark_agreement",
     "benchmark_preferences": "_interventions._benchmark_preferences",
     "bootstrap": "_bootstrap",
+    "choose_law": "_laws",
     "choose_metric": "_interventions._choose_metric",
     "choose_window": "_interventions._choose_window",
     "choice_metrics": "_interventions._choice_metrics",
@@ -201,6 +208,7 @@ _HOMES = {
     "correlate": "_interventions._correlate",
     "coverage_law": "_sampling._coverage_law",
     "crossover": "_laws",
+    "exponent_test": "_laws",
     "decision_accuracy": "_decisions",
     "ScoreStore": "_store",
     "Law": "_laws",
@@ -222,6 +230,7 @@ _HOMES = {
     "pass_at_k": "_sampling._pass_at_k",
     "pass_until": "_sampling._pass_until",
     "permutation_test": "_permutation_test",
+    "plateau": "_plateau",
     "power": "_power",
     "prediction_powered": "_judged",
     "optimal_mixture": "_laws",

@@ -224,13 +224,13 @@ def _unpivot_metrics(
             f'columns are {", ".join(schema.names())}. Say which holds the score: columns={{"yours": "value"}} '
             "or --columns yours=value"
         )
-    index = [name for name in schema.names() if name not in metrics and name != found.get("metric")]
-    if "metric" in index:
+    if "metric" in found:
         raise SchemaError(
-            f"the table has a column 'metric', so that each row is one score, but no column of scores (value, score); "
+            f"the table has a column {found['metric']!r}, but no column of scores (value, score); "
             f"{', '.join(metrics)} beside it would be others. Say which holds the score: "
             'columns={"yours": "value"} or --columns yours=value'
         )
+    index = [name for name in schema.names() if name not in metrics]
     frame = (
         frame.with_columns(pl.col(metrics).cast(pl.Float64))
         .unpivot(on=metrics, index=index, variable_name="metric", value_name="value")

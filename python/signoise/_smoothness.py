@@ -125,7 +125,7 @@ def smoothness(
         threads=threads,
     )
     runs = as_columns(across)
-    apart = _telling_apart(table.frame, runs)
+    apart = telling_apart(table.frame, runs)
     encoded = encode(
         table.frame,
         by=list(dict.fromkeys([*by, *runs, *apart])),
@@ -141,7 +141,7 @@ def smoothness(
     place = encoded.group_of[filled]
     labels = encoded.groups
     scores_of = labels.select(name for name in encoded.by if name not in runs and name not in apart)
-    rho = _autocorrelation(values, offsets, place, scores_of, encoded.conflicts, autocorrelation)
+    rho = series_autocorrelation(values, offsets, place, scores_of, encoded.conflicts, autocorrelation)
     raw["autocorrelation"] = rho
     raw["monotonicity_p_ar1"] = kernels().monotonicity_ar1(
         raw["monotonicity_tau"], raw["n"], rho, n_resamples, rng_seed, threads=threads
@@ -181,7 +181,7 @@ def smoothness(
     return result
 
 
-def _autocorrelation(
+def series_autocorrelation(
     values: NDArray[np.float64],
     offsets: NDArray[np.uintp],
     place: NDArray[np.intp],
@@ -210,7 +210,7 @@ def _autocorrelation(
     return pooled.rho[group]
 
 
-def _telling_apart(frame: pl.DataFrame, across: Sequence[str]) -> list[str]:
+def telling_apart(frame: pl.DataFrame, across: Sequence[str]) -> list[str]:
     """Columns, such as the seed, by which several runs share one name."""
     candidates = [name for name in RUN_IDENTITY if name in frame.columns and name not in across]
     if not candidates:

@@ -1,7 +1,9 @@
 """Scaling laws: the registry of forms, their fits, and what they predict."""
 
+from ._choose import choose_law
 from ._crossover import crossover
 from ._encoder_decoder import optimal_split
+from ._exponents import exponent_test
 from ._ladder import prediction_error
 from ._law import Law, Parameter, register_law
 from ._mixture import optimal_mixture
@@ -14,8 +16,10 @@ from ._verbs import fit_scaling_law, laws, predict
 __all__ = [
     "Law",
     "Parameter",
+    "choose_law",
     "compute_optimal",
     "crossover",
+    "exponent_test",
     "fit_scaling_law",
     "laws",
     "loss_trajectory",

@@ -33,7 +33,7 @@ _PLAUSIBLE = {
     "flops": (1e11, 1e29, "floating-point operations"),
 }
 #: Columns that can be computed where the table lacks them.
-_DERIVED = {
+DERIVED = {
     "flops": (("params", "tokens"), 6 * pl.col("params") * pl.col("tokens"), "6 x params x tokens"),
     "tokens_per_param": (("params", "tokens"), pl.col("tokens") / pl.col("params"), "tokens / params"),
     "tokens": (
@@ -90,10 +90,28 @@ def input_names(x: Sequence[str], law: Law) -> dict[str, str]:
     return dict(zip(law.inputs, x, strict=True))
 
 
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a table that may be points, before any column is looked at."""
+
+    frame: pl.DataFrame
+    by: tuple[str, ...]
+    """The columns of the key."""
+    value: str
+    """The column of what is fitted."""
+    notes: list[str]
+
+
 def read_columns(
     source: Source, inputs: Mapping[str, str]
 ) -> tuple[pl.DataFrame, tuple[str, ...], list[str]]:
     """The rows that may be points, with the inner columns, and the columns of the key."""
+    rows = read_rows(source, tuple(inputs.values()))
+    return inner_columns(rows, source, inputs), rows.by, rows.notes
+
+
+def read_rows(source: Source, wanted: Sequence[str] = ()) -> Rows:
+    """The rows that may be points, with all columns of the table; `wanted` are those that must be read."""
     plain = _plain(source)
     notes: list[str] = []
     if plain is not None:
@@ -107,8 +125,7 @@ def read_columns(
         value = source.y
     else:
         by = ("task", "metric") if source.by is None else source.by
-        wanted = [name for name in (*inputs.values(), *by, source.cluster, source.scale) if name]
-        use = [name for name in wanted if name in COLUMNS]
+        use = [name for name in (*wanted, *by, source.cluster, source.scale) if name in COLUMNS]
         table = load(
             source.scores,
             columns=source.columns,
@@ -141,17 +158,23 @@ def read_columns(
     for name in by:
         if name not in frame.columns:
             raise _absent("by", name, frame)
+    return Rows(frame, by, value or "value", notes)
+
+
+def inner_columns(rows: Rows, source: Source, inputs: Mapping[str, str]) -> pl.DataFrame:
+    """The rows with the columns ``__x0.., __y, __run, __scale, __place`` and those of the key."""
+    frame, notes = rows.frame, rows.notes
     _note_embeddings(frame, source, inputs, notes)
     columns = {f"__x{index}": input_column(frame, name, notes) for index, name in enumerate(inputs.values())}
-    columns["__y"] = _numbers(frame, value or "value")
+    columns["__y"] = _numbers(frame, rows.value)
     columns["__run"] = _runs(frame, source)
     columns["__scale"] = _scales(frame, source, inputs, columns)
     columns["__place"] = _places(frame)
-    out = pl.DataFrame([*(frame[name] for name in by), *(c.alias(name) for name, c in columns.items())])
+    out = pl.DataFrame([*(frame[name] for name in rows.by), *(c.alias(name) for name, c in columns.items())])
     if source.check_units:
         for index, name in enumerate(inputs.values()):
             check_plausible(name, out[f"__x{index}"])
-    return out, by, notes
+    return out
 
 
 def _plain(source: Source) -> pl.DataFrame | None:
@@ -171,7 +194,7 @@ def _plain(source: Source) -> pl.DataFrame | None:
         report = ReadReport(strict=source.strict)
         frame = read_plain(scores, report)
         if frame is not None and source.y in frame.columns:
-            report.warn(stacklevel=6)
+            report.warn(stacklevel=7)
     else:
         frame = None
     if frame is None or source.y not in frame.columns:
@@ -208,10 +231,10 @@ def _absent(argument: str, name: str, frame: pl.DataFrame, remedy: str = "") -> 
 def input_column(frame: pl.DataFrame, name: str, notes: list[str]) -> pl.Series:
     """A column by its name, or computed of others."""
     found = _find(frame, name)
-    if found is not None and not (name in _DERIVED and frame[found].null_count() == frame.height):
+    if found is not None and not (name in DERIVED and frame[found].null_count() == frame.height):
         return _numbers(frame, found, sizes=name in ("params", "params_nonembedding"))
-    if name in _DERIVED:
-        parts, formula, text = _DERIVED[name]
+    if name in DERIVED:
+        parts, formula, text = DERIVED[name]
         places = [_find(frame, part) for part in parts]
         if all(places):
             notes.append(f"{name} was computed as {text}")
@@ -227,11 +250,16 @@ def _note_embeddings(
     frame: pl.DataFrame, source: Source, inputs: Mapping[str, str], notes: list[str]
 ) -> None:
     """Say which of two counts of parameters is taken, where nobody has chosen."""
-    other = _find(frame, "params_nonembedding")
-    if source.x or inputs.get("params") != "params" or other is None or _find(frame, "params") is None:
+    other = other_params(frame)
+    if source.x or inputs.get("params") != "params" or other is None:
         return
     wanted = ",".join(other if name == "params" else name for name in inputs.values())
     notes.append(f"params were taken, not {other}; x={wanted!r} takes those")
+
+
+def other_params(frame: pl.DataFrame) -> str | None:
+    """The column of parameters without embeddings, where there is one of all parameters too."""
+    return _find(frame, "params_nonembedding") if _find(frame, "params") is not None else None
 
 
 def _numbers(frame: pl.DataFrame, name: str, *, sizes: bool = False) -> pl.Series:
@@ -286,7 +314,7 @@ def _scales(
 ) -> pl.Series:
     """The rung of each point: its number of parameters, or whatever the law is of."""
     if source.scale is not None:
-        if _find(frame, source.scale) is None and source.scale not in _DERIVED:
+        if _find(frame, source.scale) is None and source.scale not in DERIVED:
             raise _absent("scale", source.scale, frame)
         return input_column(frame, source.scale, [])
     names = list(inputs.values())

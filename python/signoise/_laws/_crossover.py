@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from .._errors import OptionError, SchemaError
+from .._errors import OptionError
 from .._options import as_columns, check_choice, signature
 from .._schema import as_expression
 from .._scores import Filter, Scores
@@ -19,7 +19,7 @@ from .._status import result_column
 from .._told import Told
 from ._columns import Checkpoints, Repeats
 from ._fit import Fit, values
-from ._fitted import Bounds, Fitted, beside, fit_all
+from ._fitted import Bounds, beside, fit_all, shared_groups
 from ._law import Floats, Law, Objective, find_law
 from ._status import FLAGS, status_of
 from ._uncertainty import FEW_CLUSTERS, Spread, spread_of
@@ -166,7 +166,7 @@ def crossover(
                 strict=strict,
                 threads=threads,
             )
-    pairs = _pairs(fitted)
+    pairs = shared_groups(fitted)
     for _, fits in pairs:
         _check_apart(fits)
     told.repeat()
@@ -260,20 +260,6 @@ class _Path:
 
 
 # --- both sides -------------------------------------------------------------------------------------
-
-
-def _pairs(fitted: Mapping[str, Fitted]) -> list[tuple[pl.DataFrame, dict[str, Fit]]]:
-    """The groups that both sides have."""
-    theirs = {repr(fitted["b"].grouped.label(i).rows()): fit for i, fit in enumerate(fitted["b"].fits)}
-    found = []
-    for index, fit in enumerate(fitted["a"].fits):
-        label = fitted["a"].grouped.label(index)
-        other = theirs.get(repr(label.rows()))
-        if other is not None:
-            found.append((label, {"a": fit, "b": other}))
-    if not found:
-        raise SchemaError("no group has rows on both sides; look at a, b and the by-columns")
-    return found
 
 
 def _check_apart(fits: Mapping[str, Fit]) -> None:

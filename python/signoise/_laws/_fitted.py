@@ -145,6 +145,24 @@ def fit_all(
     return Fitted(grouped, fits, spreads, names or tuple(chosen.inputs), y, confidence_level, told)
 
 
+def shared_groups(fitted: Mapping[str, Fitted]) -> list[tuple[pl.DataFrame, dict[str, Fit]]]:
+    """The groups that every side has, each with its label and the fits of the sides."""
+    by_label = {
+        side: {repr(one.grouped.label(index).rows()): fit for index, fit in enumerate(one.fits)}
+        for side, one in fitted.items()
+    }
+    labels = next(iter(fitted.values())).grouped
+    found = []
+    for index in range(len(labels.groups)):
+        label = labels.label(index)
+        fits = {side: own[key] for side, own in by_label.items() if (key := repr(label.rows())) in own}
+        if len(fits) == len(fitted):
+            found.append((label, fits))
+    if not found:
+        raise SchemaError("no group has rows on both sides; look at a, b and the by-columns")
+    return found
+
+
 # --- rows -------------------------------------------------------------------------------------------
 
 

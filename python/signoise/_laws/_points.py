@@ -153,8 +153,13 @@ def _codes(runs: pl.Series) -> NDArray[np.int64]:
 
 def extrapolation(points: Points, variables: Mapping[str, Floats], n: int) -> Floats:
     """How many times beyond the points' range the farthest variable of each of n places lies; 1 inside."""
+    return beyond(points.variables, variables, n)
+
+
+def beyond(known: Mapping[str, Floats], variables: Mapping[str, Floats], n: int) -> Floats:
+    """How many times beyond the range of what is known the farthest variable of each of n places lies; 1 inside."""
     ratio = np.ones(n)
-    for name, fitted in points.variables.items():
+    for name, fitted in known.items():
         with np.errstate(all="ignore"):
             for far in (variables[name] / fitted.max(), fitted.min() / variables[name]):
                 ratio = np.fmax(ratio, np.where(np.isfinite(far), far, 1.0))

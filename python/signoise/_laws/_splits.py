@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ._fit import Fit, fit_groups, inner, places
-from ._law import Floats
+from ._law import Floats, Law
 from ._points import Points, extrapolation
 from ._status import UNDEFINED, status_of
 from ._uncertainty import Interval, prediction_intervals, spread_of
@@ -21,7 +21,7 @@ METHODS: tuple[Method, ...] = ("leave_one_out", "rolling")
 #: Rungs that a split must leave to learn from.
 LEAST_RUNGS = 2
 #: Starts of the law that each split takes, beside the fit to all points.
-_STARTS = 64
+SOME_STARTS = 64
 _GOLDEN = 0.5 * (np.sqrt(5) - 1)
 
 
@@ -87,12 +87,13 @@ def outcomes(
     n_resamples: int,
     rng_seed: int,
     confidence_level: float,
+    n_starts: int = SOME_STARTS,
 ) -> list[Outcome]:
     """The law of `whole` fitted to each split, from its optimum and an even choice of the law's starts."""
     law, points = whole.law, whole.points
     parts = [points.take(split.train) for split in splits]
     usable = [i for i, part in enumerate(parts) if len(np.unique(places(part))) >= whole.n_free]
-    starts = [_starts(whole, parts[index]) for index in usable]
+    starts = [_starts(whole, parts[index], n_starts) for index in usable]
     fitted = fit_groups(law, [parts[index] for index in usable], whole.settings, starts) if usable else []
     fits = dict(zip(usable, fitted, strict=True))
     found = []
@@ -129,13 +130,34 @@ def outcomes(
     return found
 
 
-def _starts(whole: Fit, part: Points) -> Floats:
-    """Starts of a split: multiples of the golden section fall evenly on a grid whatever its shape."""
-    grid = inner(whole.law, whole.law.start_grid(part.variables, part.y))
-    if len(grid) > _STARTS:
-        shares = np.arange(1, _STARTS + 1) * _GOLDEN % 1.0
-        grid = grid[np.unique((shares * len(grid)).astype(np.intp))]
+def _starts(whole: Fit, part: Points, most: int) -> Floats:
+    """Starts of a split: the optimum of all points, and some of the law's."""
+    grid = some_starts(whole.law, part, most)
     return np.concatenate([whole.inner[None], grid]) if whole.found else grid
+
+
+def some_starts(law: Law, points: Points, most: int = SOME_STARTS) -> Floats:
+    """At most so many of a law's starts: multiples of the golden section fall evenly on a grid whatever its shape."""
+    with np.errstate(all="ignore"):  # a law that does not suit the scores may start anywhere
+        grid = inner(law, law.start_grid(points.variables, points.y))
+    if len(grid) > most:
+        shares = np.arange(1, most + 1) * _GOLDEN % 1.0
+        grid = grid[np.unique((shares * len(grid)).astype(np.intp))]
+    return grid
+
+
+#: Statuses of fits, the gravest first.
+_GRAVEST = ("at_bound", "ok")
+
+
+def outcome_status(every: Sequence[Outcome]) -> tuple[str, tuple[str, ...]]:
+    """The gravest status of the splits that have a fit, and the flags of all."""
+    known = [one for one in every if np.isfinite(one.predicted).all()]
+    if not known:
+        return "too_few" if all(one.status == "too_few" for one in every) else "not_converged", ()
+    status = next(word for word in _GRAVEST if any(one.status == word for one in known))
+    flags = tuple(dict.fromkeys(flag for one in known for flag in one.flags))
+    return status, (*flags, *(["skipped_scales"] if len(known) < len(every) else []))
 
 
 # --- baselines --------------------------------------------------------------------------------------
@@ -147,14 +169,18 @@ BASELINES = ("predict_last", "predict_best")
 def baseline(name: str, points: Points, split: Split) -> Outcome:
     """What a baseline says of the points left out (Choshen et al. 2024, section 4)."""
     part, test = points.take(split.train), points.take(split.test)
-    top = np.flatnonzero(part.scale == part.scale.max())
-    if name == "predict_last":
-        order = np.lexsort([column[top] for column in reversed(part.inputs.values())])
-        value = float(part.y[top[order[-1]]])
-    else:
-        rises = part.y[top].mean() > part.y[part.scale == 0].mean()
-        value = float(part.y.max() if rises else part.y.min())
+    value = known_score(name, part)
     nothing = np.full(test.n, np.nan)
     far = float(np.max(extrapolation(part, test.variables, test.n)))
     n_rungs = int(part.scale.max()) + 1
     return Outcome(split, n_rungs, test.y, np.full(test.n, value), nothing, nothing, far, "ok", ())
+
+
+def known_score(name: str, part: Points) -> float:
+    """The score that a baseline takes from the points that are known."""
+    top = np.flatnonzero(part.scale == part.scale.max())
+    if name == "predict_last":
+        order = np.lexsort([column[top] for column in reversed(part.inputs.values())])
+        return float(part.y[top[order[-1]]])
+    rises = part.y[top].mean() > part.y[part.scale == 0].mean()
+    return float(part.y.max() if rises else part.y.min())

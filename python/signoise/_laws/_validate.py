@@ -19,14 +19,12 @@ from ._fit import Fit
 from ._fitted import Bounds, Fitted, beside, criteria, fit_all
 from ._law import Law, Objective, find_law
 from ._points import Points
-from ._splits import BASELINES, METHODS, Method, Outcome, baseline, outcomes, splits_of
+from ._splits import BASELINES, METHODS, Method, Outcome, baseline, outcome_status, outcomes, splits_of
 from ._status import check_strict
 from ._uncertainty import Interval
 
 #: Columns of the inputs: of one law or of all, or for each law that needs others.
 Inputs: TypeAlias = "str | Sequence[str] | Mapping[str, str | Sequence[str]]"
-#: Statuses of fits, the gravest first.
-_GRAVEST = ("at_bound", "ok")
 
 
 def validate_law(
@@ -268,7 +266,7 @@ def _by_law(
             known = [one for one in every if np.isfinite(one.predicted).all()]
             errors = [_mean(np.abs(one.relative).tolist()) for one in known]
             aicc, bic = criteria(fits[name]) if name in fits else (np.nan, np.nan)
-            status, flags = _status(fits.get(name), every, known)
+            status, flags = outcome_status(every)
             rows.append(
                 {
                     "law": name,
@@ -325,14 +323,3 @@ def _same(a: Points, b: Points) -> bool:
     return all(
         np.array_equal(getattr(a, name)[orders[0]], getattr(b, name)[orders[1]]) for name in ("scale", "y")
     )
-
-
-def _status(
-    fit: Fit | None, every: Sequence[Outcome], known: Sequence[Outcome]
-) -> tuple[str, tuple[str, ...]]:
-    """The gravest status of the splits that have a fit, and the flags of all."""
-    if not known:
-        return "too_few" if all(one.status == "too_few" for one in every) else "not_converged", ()
-    status = next(word for word in _GRAVEST if any(one.status == word for one in known))
-    flags = tuple(dict.fromkeys(flag for one in known for flag in one.flags)) if fit else ()
-    return status, (*flags, *(["skipped_scales"] if len(known) < len(every) else []))
