@@ -130,6 +130,7 @@ DESIGNS = {
         0.003,
         0.01,
     ),
+    "coverage": Design(_amount(1, 1000, name="k"), {"a": -1.5, "b": -0.4}),
     "lr_annealing": Design(_schedule, {"L0": 2.9, "A": 0.6, "alpha": 0.75, "C": 0.5}, 0.003),
     "lr_annealing_params": Design(
         _schedules_of_sizes, {"L0": 1.8, "A": 0.6, "alpha": 0.75, "B": 400, "beta": 0.34, "C": 0.5}, 0.003

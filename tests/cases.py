@@ -378,6 +378,25 @@ def bit_matrices(rng: np.random.Generator, n: int) -> Arguments:
     return values, validity, *(np.ascontiguousarray(shapes[:, i]).astype(np.uintp) for i in (0, 1))
 
 
+def tries(rng: np.random.Generator, n: int, *, longest: int = 30) -> Arguments:
+    """Samples of n items and right ones among them, and numbers of tries, some beyond the samples."""
+    samples = rng.integers(1, longest + 1, n).astype(np.uint32)
+    right = rng.integers(0, samples + 1).astype(np.uint32)
+    return samples, right, np.array([1, 2, 7, longest + 1], dtype=np.uint32)
+
+
+def few_samples(rng: np.random.Generator, n: int) -> Arguments:
+    """The same, of so many items with so few samples that tables are worth while."""
+    return tries(rng, 20 * n, longest=4)
+
+
+def right_wrong(rng: np.random.Generator, n: int, *, gaps: bool = False) -> tuple[np.ndarray]:
+    found = (rng.random((n, 301)) < rng.random((n, 1))).astype(np.uint8)
+    if gaps:
+        found[rng.random(found.shape) < 0.2] = 255
+    return (found,)
+
+
 def answers(rng: np.random.Generator, n: int, *, gaps: bool = False) -> Arguments:
     """Right and wrong of n subjects, with easy and hard items and some that all got right."""
     rows, width = n, 2 * n
@@ -641,6 +660,26 @@ CASES: list[Case] = [
             ("2pl, gaps", partial(answers, gaps=True), {}),
             ("1pl, no priors, gaps", partial(answers, gaps=True), {"common": True, **NO_PRIORS}),
             ("2pl, no priors", many_answers, NO_PRIORS),
+        )
+    ),
+    Case("sample_counts", right_wrong, rtol=0.0),
+    Case("sample_counts", partial(right_wrong, gaps=True), label="gaps", rtol=0.0),
+    Case("sample_counts", lambda rng, n: (right_wrong(rng, n)[0] == 1,), label="booleans", rtol=0.0),
+    *(
+        Case(
+            "pass_probabilities",
+            make,
+            label=f"{make.__name__}, {estimator}, {success}",
+            options={"estimator": estimator, "success": success},
+            atol=1e-15,
+        )
+        for make in (tries, few_samples)
+        for estimator, success in (
+            ("unbiased", "any"),
+            ("unbiased", "all"),
+            ("plug_in", "any"),
+            ("plug_in", "all"),
+            ("compat", "any"),
         )
     ),
     Case("item_abilities", known_items, rtol=1e-8, atol=1e-9),

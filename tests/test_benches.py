@@ -100,3 +100,13 @@ def test_processes_are_measured(dumps: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "| Polars streaming | 2 | 0." in done.stdout
     assert "all answers equal those of Polars streaming" in done.stdout
+
+
+def test_pass_at_k_of_all_peers_is_equal(capsys: pytest.CaptureFixture[str]) -> None:
+    script = bench_module("bench_pass_at_k")
+    script.main(["--items", "300", "--loop", "40", "--repeats", "1"])
+    assert "| samples | published |" in capsys.readouterr().out
+    script.by_table = lambda n, c: script.by_factors(n, c) * (1 + 1e-9)
+    script.by_table.__name__ = "by_table"
+    with pytest.raises(SystemExit, match="by_table finds"):
+        script.check(script.raw_samples(50, 100))

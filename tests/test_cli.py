@@ -158,7 +158,7 @@ def test_help_explains_and_shows_examples(command: str) -> None:
 
 
 def test_commands_of_later_releases_are_usage_errors() -> None:
-    for command in ("passk", "signal"):
+    for command in ("watch", "signal"):
         assert "No such command" in failed(2, command, "x")
 
 

@@ -63,6 +63,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     part = pl.when(task="boolq").then(pl.lit("yes"))
     pl.concat(both).with_columns(subtask=part).write_parquet(path / "runs" / "a.parquet")
     sn.ingest(instances, path / "store")
+    right = np.random.default_rng(0).binomial(10, np.linspace(0.0, 1.0, 60))
+    pl.DataFrame({"run": "m", "task": "code", "item": range(60), "n": 10, "c": right}).write_parquet(
+        path / "samples.parquet"
+    )
     subjects, _ = sn.simulate(
         tasks=[f"hendrycksTest-{i}" for i in range(6)], recipes=8, params=1e9, checkpoints=8
     )

@@ -82,6 +82,11 @@ if TYPE_CHECKING:
     from ._read import scan_scores
     from ._report import report
     from ._running import confidence_sequence
+    from ._sampling._coverage_law import coverage_law
+    from ._sampling._pass_at_k import pass_at_k
+    from ._sampling._pass_until import pass_until
+    from ._sampling._self_consistency import self_consistency
+    from ._sampling._verifier_limits import verifier_limits
     from ._seed_variance import seed_variance
     from ._simulate import simulate
     from ._smoothness import smoothness
@@ -129,6 +134,7 @@ __all__ = [
     "compute_optimal",
     "confidence_sequence",
     "correlate",
+    "coverage_law",
     "crossover",
     "decision_accuracy",
     "example_scores",
@@ -148,6 +154,8 @@ __all__ = [
     "open_store",
     "optimal_mixture",
     "optimal_split",
+    "pass_at_k",
+    "pass_until",
     "permutation_test",
     "plateau",
     "plot",
@@ -164,6 +172,7 @@ __all__ = [
     "sample_size",
     "scan_scores",
     "seed_variance",
+    "self_consistency",
     "signal",
     "simulate",
     "smoothness",
@@ -175,6 +184,7 @@ __all__ = [
     "validate_law",
     "variance",
     "vary_parameter",
+    "verifier_limits",
 ]
 
 # A verb brings Polars and NumPy with it, so each is imported when it is first asked for: `import signoise` stays light.
@@ -196,6 +206,7 @@ _HOMES = {
     "confidence_sequence": "_running",
     "compute_optimal": "_laws",
     "correlate": "_interventions._correlate",
+    "coverage_law": "_sampling._coverage_law",
     "crossover": "_laws",
     "exponent_test": "_laws",
     "decision_accuracy": "_decisions",
@@ -216,6 +227,8 @@ _HOMES = {
     "near_best": "_interventions._near_best",
     "noise": "_snr",
     "open_store": "_store",
+    "pass_at_k": "_sampling._pass_at_k",
+    "pass_until": "_sampling._pass_until",
     "permutation_test": "_permutation_test",
     "plateau": "_plateau",
     "power": "_power",
@@ -232,6 +245,7 @@ _HOMES = {
     "sample_size": "_interventions._sample_size",
     "scan_scores": "_read",
     "seed_variance": "_seed_variance",
+    "self_consistency": "_sampling._self_consistency",
     "signal": "_snr",
     "simulate": "_simulate",
     "smoothness": "_smoothness",
@@ -243,6 +257,7 @@ _HOMES = {
     "validate_law": "_laws",
     "vary_parameter": "_laws",
     "variance": "_variance",
+    "verifier_limits": "_sampling._verifier_limits",
 }
 
 

@@ -335,7 +335,7 @@ def _drawn(loaded: Samples, plan: Plan, sisters: Sisters | None) -> _Drawn:
         np.array([table.n for table in tables], dtype=np.intp),
         np.array([len(table.cluster_sizes) for table in tables], dtype=np.intp),
         np.array([table.n_strata for table in tables], dtype=np.intp),
-        _effective_clusters([table.cluster_sizes for table in tables]),
+        effective_clusters([table.cluster_sizes for table in tables]),
         np.array([table.too_few for table in tables], dtype=bool),
         np.zeros(len(tables), dtype=bool),
     )
@@ -347,7 +347,7 @@ def _over_instances(samples: Sequence[Sample], found: Found) -> _Drawn:
         np.array([len(sample.values) for sample in samples], dtype=np.intp),
         np.array([len(sample.members) - 1 for sample in samples], dtype=np.intp),
         np.array([len(sample.units) for sample in samples], dtype=np.intp),
-        _effective_clusters([np.diff(sample.members) for sample in samples]),
+        effective_clusters([np.diff(sample.members) for sample in samples]),
         np.array([too_few(sample) for sample in samples], dtype=bool),
         _few_in_stratum(samples),
     )
@@ -359,6 +359,6 @@ def _few_in_stratum(samples: Sequence[Sample]) -> NDArray[np.bool_]:
     return np.fromiter(several, dtype=bool) & (np.fromiter(smallest, dtype=np.intp) < FEW_IN_STRATUM)
 
 
-def _effective_clusters(sizes: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
+def effective_clusters(sizes: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
     """Clusters of equal size that these are worth: 1 / sum of squared shares."""
     return np.array([(x.sum() / (x.astype(float) ** 2).sum()) * x.sum() if len(x) else 0.0 for x in sizes])

@@ -108,12 +108,15 @@ def load_samples(
     every = over == "step" or not {*PLACE, order}.isdisjoint(by)
     apart = ["step"] if "step" in by else []
     by = [name for name in by if name not in ("run", "step", *stratify)]
-    choice = _Checkpoints(by, order, stratify, every=every)
-
-    def narrow(frame: pl.LazyFrame) -> pl.LazyFrame:
-        _check_columns(frame, [*by, *stratify, *(sisters.across if sisters else ())], cluster)
-        return choice.narrow(frame)
-
+    needed = [*by, *stratify, *(sisters.across if sisters else ())]
+    choice = Checkpoints(
+        by,
+        order,
+        stratify,
+        every=every,
+        needed=[*needed, *([] if cluster is None else [cluster])],
+        who="bootstrap draws instances",
+    )
     rows, _ = rows_of(
         scores,
         columns,
@@ -128,7 +131,7 @@ def load_samples(
         strict=strict,
         threads=threads,
         instances=True,
-        narrow=narrow,
+        narrow=choice.narrow,
     )
     rows, notes = settle_duplicates(rows, duplicates)
     if choice.results:
@@ -166,31 +169,38 @@ def _members(rows: pl.DataFrame, sisters: Sisters | None, by: Sequence[str]) -> 
     return list(dict.fromkeys([*across, *by])), inside
 
 
-def _check_columns(frame: pl.LazyFrame, named: Sequence[str], cluster: str | None) -> None:
-    names = frame.collect_schema().names()
-    for name in ("run", *named, *([] if cluster is None else [cluster])):
-        if name not in names:
-            raise SchemaError(
-                f"the table has no column {name!r}{did_you_mean(name, names)} (it has {', '.join(names)})"
-            )
-    if "instance_id" not in names:
-        raise SchemaError(no_instances("bootstrap draws instances"))
-
-
-class _Checkpoints:
+class Checkpoints:
     """Which checkpoints are drawn from: the last of each run in each score, or every one."""
 
-    def __init__(self, by: Sequence[str], order: str, stratify: Sequence[str], *, every: bool) -> None:
+    def __init__(
+        self,
+        by: Sequence[str],
+        order: str,
+        stratify: Sequence[str],
+        *,
+        every: bool,
+        needed: Sequence[str],
+        who: str,
+    ) -> None:
         self._by = by
         self._order = order
         self._stratify = stratify
         self._every = every
+        self._needed = needed
+        self._who = who
         self.results = 0
         """Rows without an instance, which are left out."""
 
     def narrow(self, frame: pl.LazyFrame) -> pl.LazyFrame:
         """Leave the rows of all other checkpoints unread."""
         names = frame.collect_schema().names()
+        for name in ("run", *self._needed):
+            if name not in names:
+                raise SchemaError(
+                    f"the table has no column {name!r}{did_you_mean(name, names)} (it has {', '.join(names)})"
+                )
+        if "instance_id" not in names:
+            raise SchemaError(no_instances(self._who))
         # Subtasks and strata follow their task: one of an earlier checkpoint would be another model's score.
         apart = ("subtask", *self._stratify)
         scope = [
@@ -206,7 +216,7 @@ class _Checkpoints:
         self.results = int(labels.filter("__result")["__rows"].sum())
         labels = labels.filter(~pl.col("__result"))
         if not labels.height:
-            raise SchemaError(no_instances("bootstrap draws instances"))
+            raise SchemaError(no_instances(self._who))
         frame = frame.filter(~result)
         if self._every:
             return frame
@@ -239,7 +249,7 @@ def _arrange(
         rows, inside, unmatched = _matched(rows, [*stratify, "instance_id"], labels.select(key), sisters)
     elif within is not None:
         rows, unmatched = _shared(rows, [*stratify, "instance_id"], labels.select(key), within)
-    rows = _with_clusters(rows, ["__row", *stratify, "instance_id"], cluster)
+    rows = with_clusters(rows, ["__row", *stratify, "instance_id"], cluster)
     outer = [] if sisters is None else ["__sister"]
     within = ["__row", *outer, *stratify, "__cluster", "instance_id"]
     rows = rows.sort(*within, *(name for name in ("repeat",) if name in rows.columns))
@@ -260,7 +270,7 @@ def _arrange(
     cluster_starts = new_segments(items, within[:-1]) | items["__cluster"].is_null().to_numpy()
     stratum_starts = new_segments(items, within[:-2])
     units = np.zeros(items.height, dtype=np.uint64)
-    units[stratum_starts] = group_addresses(_drawn(items.filter(pl.Series(stratum_starts)), stratify))
+    units[stratum_starts] = group_addresses(drawn_labels(items.filter(pl.Series(stratum_starts)), stratify))
     bounds = np.searchsorted(items["__row"].to_numpy(), np.arange(labels.height + 1))
     samples = []
     for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
@@ -336,7 +346,7 @@ def _shared(
     return whole.drop("__group", "__all"), (held - kept).astype(np.intp)
 
 
-def _with_clusters(rows: pl.DataFrame, key: Sequence[str], cluster: str | None) -> pl.DataFrame:
+def with_clusters(rows: pl.DataFrame, key: Sequence[str], cluster: str | None) -> pl.DataFrame:
     """The cluster of each instance as ``__cluster``; null where an instance is its own."""
     name = "cluster" if cluster is None else cluster
     if name == "instance_id" or name not in rows.columns:
@@ -351,7 +361,7 @@ def _with_clusters(rows: pl.DataFrame, key: Sequence[str], cluster: str | None) 
     return rows.with_columns(label.first().over(key).alias("__cluster"))
 
 
-def _drawn(strata: pl.DataFrame, stratify: Sequence[str]) -> pl.DataFrame:
+def drawn_labels(strata: pl.DataFrame, stratify: Sequence[str]) -> pl.DataFrame:
     """What says which instances these are: neither runs nor metrics, which share their draws."""
     names = dict.fromkeys(["task", "subtask", "config", *stratify])
     return strata.select(

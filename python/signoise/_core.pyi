@@ -56,8 +56,10 @@ __all__ = [
     "normal_quantile",
     "pair_agreement",
     "parquet_footers",
+    "pass_probabilities",
     "philox_uint64",
     "read_json_lines",
+    "sample_counts",
     "sampled_agreement",
     "segment_moments",
     "segment_weighted_mean",
@@ -403,6 +405,20 @@ def philox_uint64(
 def wide_uint32(
     rng_seed: int, purpose: int, replicate: int, unit: int, n: int, *, threads: int | None = None
 ) -> NDArray[np.uint32]: ...
+
+# sampling
+def sample_counts(
+    samples: NDArray[np.uint8] | NDArray[np.bool_], *, threads: int | None = None
+) -> dict[str, NDArray[np.uint32]]: ...
+def pass_probabilities(
+    n: NDArray[np.uint32],
+    c: NDArray[np.uint32],
+    k: NDArray[np.uint32],
+    *,
+    estimator: str = "unbiased",
+    success: str = "any",
+    threads: int | None = None,
+) -> _Floats: ...
 
 # bootstrap
 def bootstrap_bayesian(

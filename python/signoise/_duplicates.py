@@ -19,19 +19,24 @@ def check_duplicates(duplicates: str) -> None:
         raise OptionError(f'duplicates must be "raise", "first", "last" or "mean", got {duplicates!r}')
 
 
-def drop_exact_duplicates(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
-    """Rows that repeat another one's key and value, dropped and counted."""
-    key = [name for name in (*KEY, "value") if name in frame.columns]
+def drop_exact_duplicates(frame: pl.DataFrame, apart: Sequence[str] = ()) -> tuple[pl.DataFrame, list[str]]:
+    """Rows that repeat another one's key and value, dropped and counted; columns `apart` are part of the key."""
+    key = [*_key(frame, apart), "value"]
     unique = frame.unique(subset=key, keep="first", maintain_order=True)
     dropped = frame.height - unique.height
     return unique, ([f"{dropped} exact duplicate rows were dropped"] if dropped else [])
 
 
-def settle_duplicates(frame: pl.DataFrame, duplicates: Duplicates) -> tuple[pl.DataFrame, list[str]]:
-    """One row a key: exact repeats dropped, different values settled as `duplicates` says (or an error)."""
+def settle_duplicates(
+    frame: pl.DataFrame, duplicates: Duplicates, apart: Sequence[str] = ()
+) -> tuple[pl.DataFrame, list[str]]:
+    """One row a key: exact repeats dropped, different values settled as `duplicates` says (or an error).
+
+    `apart` are columns that tell scores apart beside the key.
+    """
     check_duplicates(duplicates)
-    frame, notes = drop_exact_duplicates(frame)
-    key, conflicting = _conflicts(frame)
+    frame, notes = drop_exact_duplicates(frame, apart)
+    key, conflicting = _conflicts(frame, apart)
     if not conflicting.height:
         return frame, notes
     if duplicates in ("raise", "status"):
@@ -81,8 +86,12 @@ def settled_or_doubled(
     return drop_exact_duplicates(pl.concat(tables))[0], notes
 
 
-def _conflicts(frame: pl.DataFrame) -> tuple[list[str], pl.DataFrame]:
-    key = [name for name in KEY if name in frame.columns]
+def _key(frame: pl.DataFrame, apart: Sequence[str]) -> list[str]:
+    return [name for name in dict.fromkeys([*KEY, *apart]) if name in frame.columns]
+
+
+def _conflicts(frame: pl.DataFrame, apart: Sequence[str] = ()) -> tuple[list[str], pl.DataFrame]:
+    key = _key(frame, apart)
     return key, frame.filter(frame.select(key).is_duplicated())
 
 

@@ -182,7 +182,7 @@ def _with_roles(
     condition = predicate(where, "where", schema)
     if condition is not None:
         frame = frame.filter(condition)
-    masks = {name: _mask(which, name, schema) for name, which in (("judge", judge), ("gold", gold))}
+    masks = {name: which_rows(which, name, schema) for name, which in (("judge", judge), ("gold", gold))}
     there = frame.select(
         *(mask.any().alias(name) for name, mask in masks.items()),
         (masks["judge"] & masks["gold"]).any().alias("both"),
@@ -202,7 +202,7 @@ def _with_roles(
     return frame.with_columns(role.alias(_ROLE)).filter(pl.col(_ROLE).is_not_null())
 
 
-def _mask(which: Which, argument: str, schema: pl.Schema) -> pl.Expr:
+def which_rows(which: Which, argument: str, schema: pl.Schema) -> pl.Expr:
     """Rows of a metric, which has no spaces or signs of comparison in its name, or of a filter."""
     if isinstance(which, str) and re.fullmatch(r"[^\s='\"()<>]+", which):
         return pl.col("metric") == which

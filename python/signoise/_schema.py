@@ -81,6 +81,17 @@ CONFIG_PARTS: tuple[tuple[str, str], ...] = (
 """Columns joined into `config` as ``name=value`` where the table has no `config`: (their name, name in the pair)."""
 
 
+#: What a table of repeated samples has in place of scores: how many samples an instance has and how many of them are
+#: right, or a list of their outcomes. These may be declared like columns of ours.
+N_SAMPLES = "n_samples"
+_REPEATED: dict[str, tuple[str, ...]] = {
+    N_SAMPLES: (N_SAMPLES, "num_samples", "n", "trials"),
+    "n_correct": ("n_correct", "num_correct", "n_passed", "num_passed", "c", "successes"),
+    "outcomes": ("outcomes", "passed", "correct", "successes", "results"),
+}
+#: Metric of samples that are right or wrong, where the table names none.
+_RIGHT = "correct"
+
 #: Where a checkpoint stands in training.
 _PLACES = ("tokens", "flops")
 
@@ -110,8 +121,10 @@ def find_columns(names: Iterable[str], columns: Mapping[str, str] | None = None)
                 f"columns: the table has no column {theirs!r}{did_you_mean(theirs, names)} "
                 f"(it has {', '.join(names)})"
             )
-        if our not in ours:
-            raise SchemaError(f"columns: {our!r} is not a column of the score table{did_you_mean(our, ours)}")
+        if our not in ours and our not in _REPEATED:
+            raise SchemaError(
+                f"columns: {our!r} is not a column of the score table{did_you_mean(our, [*ours, *_REPEATED])}"
+            )
         if our in chosen:
             raise SchemaError(f"columns: both {chosen[our]!r} and {theirs!r} are declared as {our!r}")
         chosen[our] = theirs
@@ -201,6 +214,10 @@ def _unpivot_metrics(
 ) -> tuple[pl.LazyFrame, pl.Schema, dict[str, str]]:
     """One column per metric -> one row per metric."""
     metrics = wide_metrics(schema, found)
+    if not metrics and (repeated := _repeated(frame, schema, found)) is not None:
+        schema = repeated.collect_schema()
+        left = {theirs: our for theirs, our in (columns or {}).items() if theirs in schema}
+        return repeated, schema, find_columns(schema.names(), left)
     if not metrics:
         raise SchemaError(
             "the table has neither a value column (value, score) nor a numeric column named like a metric; its "
@@ -221,6 +238,42 @@ def _unpivot_metrics(
     )
     schema = frame.collect_schema()
     return frame, schema, find_columns(schema.names(), columns)
+
+
+def _repeated(
+    frame: pl.LazyFrame, schema: Mapping[str, pl.DataType], found: Mapping[str, str]
+) -> pl.LazyFrame | None:
+    """Instances with several samples: a row for each outcome of a list, or shares of right ones with ``n_samples``.
+
+    Lists win over counts, as they say more. None where a table has neither.
+    """
+    if "instance_id" not in found:
+        return None
+    by_bare = {_bare(name): name for name in reversed(list(schema))}
+    taken = {theirs for our, theirs in found.items() if our != "n"}
+
+    def named(our: str) -> str | None:
+        if our in found:
+            return found[our]
+        names = (by_bare[name] for name in _REPEATED[our] if name in by_bare)
+        return next((name for name in names if name not in taken), None)
+
+    outcomes = named("outcomes")
+    if outcomes is not None and isinstance(schema[outcomes], (pl.List, pl.Array)):
+        table = frame.with_columns(
+            pl.col(outcomes).cast(pl.List(pl.Float64)).alias("value"),
+            pl.int_ranges(0, pl.col(outcomes).cast(pl.List(pl.Float64)).list.len(), dtype=pl.Int32).alias(
+                "repeat"
+            ),
+        )
+        table = (table if outcomes == "value" else table.drop(outcomes)).explode("value", "repeat")
+    else:
+        right, all_ = named("n_correct"), named(N_SAMPLES)
+        if right is None or all_ is None or not (schema[right].is_numeric() and schema[all_].is_numeric()):
+            return None
+        share = pl.when(pl.col(all_) > 0).then(pl.col(right).cast(pl.Float64) / pl.col(all_))
+        table = frame.with_columns(share.alias("value"), pl.col(all_).cast(pl.Int64).alias(N_SAMPLES))
+    return table if "metric" in found else table.with_columns(pl.lit(_RIGHT).alias("metric"))
 
 
 def _cast(our: str, theirs: str, dtype: pl.DataType) -> pl.Expr:

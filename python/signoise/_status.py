@@ -19,6 +19,8 @@ STATUSES = (
     "duplicate_key",
     "not_a_mean",
     "too_few",
+    "too_few_samples",
+    "not_identified",
     "no_stderr",
     "order_not_random",
     "zero_mean",
@@ -27,6 +29,7 @@ STATUSES = (
     "not_converged",
     "at_bound",
     "not_finite",
+    "extrapolated",
 )
 #: Statuses under which something is undefined; `constant` alone leaves a signal of 0.
 FLAGS = (
@@ -50,6 +53,9 @@ FLAGS = (
     "no_primary",
     "percentile_fallback",
     "poor_coverage",
+    "extrapolated",
+    "models_differ",
+    "far_beyond",
 )
 
 

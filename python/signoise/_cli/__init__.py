@@ -28,6 +28,7 @@ COMMANDS = {
     "rank": "compare",
     "power": "power",
     "variance": "variance",
+    "passk": "passk",
     "fit": "fit",
     "ladder": "ladder",
     "laws": "fit",

@@ -67,10 +67,19 @@ from ._moments import segment_moments, segment_weighted_mean
 from ._permutation import label_permutation_test, max_t_quantiles, max_t_test, sign_flip_test
 from ._random import philox_uint64, wide_uint32
 from ._sample_sizes import crossing, isotone, kept_share, subset_of
+from ._sampling import pass_probabilities, sample_counts
 from ._scan import aggregate_parquet, parquet_footers
 from ._smoothness import monotonicity_ar1, smoothness_groups
 from ._snr import group_noise, window_summary
 from ._subtasks import subtask_gain, subtask_order, union_agreement, union_scores, union_snr
+from ._tries import (
+    majority_vote,
+    pass_until_likelihood,
+    pass_until_rate,
+    pass_until_replay,
+    verifier_law,
+    verifier_returns,
+)
 
 if TYPE_CHECKING:
     from ._verbs import (
@@ -86,6 +95,7 @@ if TYPE_CHECKING:
         compare_metrics,
         confidence_sequence,
         correlate,
+        coverage_law,
         decision_accuracy,
         filter_subtasks,
         filtering_gain,
@@ -95,6 +105,8 @@ if TYPE_CHECKING:
         mixed_effects,
         near_best,
         noise,
+        pass_at_k,
+        pass_until,
         permutation_test,
         prediction_powered,
         prune_items,
@@ -102,6 +114,7 @@ if TYPE_CHECKING:
         roll_up,
         sample_size,
         seed_variance,
+        self_consistency,
         signal,
         smoothness,
         snr,
@@ -109,6 +122,7 @@ if TYPE_CHECKING:
         subset_gap,
         transform_correlations,
         variance,
+        verifier_limits,
     )
 
 __all__ = [
@@ -150,6 +164,7 @@ __all__ = [
     "compare_metrics",
     "confidence_sequence",
     "correlate",
+    "coverage_law",
     "cross_fitted",
     "crossing",
     "decision_accuracy",
@@ -173,6 +188,7 @@ __all__ = [
     "law_derivatives",
     "law_values",
     "log_snr_of",
+    "majority_vote",
     "matrix_moments",
     "matrix_weighted_means",
     "max_t_quantiles",
@@ -188,6 +204,12 @@ __all__ = [
     "overlapping_variance",
     "pair_agreement",
     "parquet_footers",
+    "pass_at_k",
+    "pass_probabilities",
+    "pass_until",
+    "pass_until_likelihood",
+    "pass_until_rate",
+    "pass_until_replay",
     "pearson",
     "permutation_test",
     "philox_uint64",
@@ -196,11 +218,13 @@ __all__ = [
     "rank",
     "read_json_lines",
     "roll_up",
+    "sample_counts",
     "sample_size",
     "sampled_agreement",
     "seed_variance",
     "segment_moments",
     "segment_weighted_mean",
+    "self_consistency",
     "separated_variance",
     "sign_flip_test",
     "signal",
@@ -227,6 +251,9 @@ __all__ = [
     "union_snr",
     "variance",
     "variance_factor",
+    "verifier_law",
+    "verifier_limits",
+    "verifier_returns",
     "wide_uint32",
     "window_summary",
 ]
@@ -246,6 +273,7 @@ _VERBS = frozenset(
         "compare_metrics",
         "confidence_sequence",
         "correlate",
+        "coverage_law",
         "decision_accuracy",
         "filter_subtasks",
         "filtering_gain",
@@ -256,6 +284,8 @@ _VERBS = frozenset(
         "mixed_effects",
         "near_best",
         "noise",
+        "pass_at_k",
+        "pass_until",
         "permutation_test",
         "prediction_powered",
         "prune_items",
@@ -263,6 +293,7 @@ _VERBS = frozenset(
         "roll_up",
         "sample_size",
         "seed_variance",
+        "self_consistency",
         "signal",
         "smoothness",
         "snr",
@@ -270,6 +301,7 @@ _VERBS = frozenset(
         "subset_gap",
         "transform_correlations",
         "variance",
+        "verifier_limits",
     }
 )
 

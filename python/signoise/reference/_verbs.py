@@ -34,6 +34,11 @@ from .._mixed_effects import mixed_effects as _mixed_effects
 from .._permutation_test import permutation_test as _permutation_test
 from .._rank import rank as _rank
 from .._running import confidence_sequence as _confidence_sequence
+from .._sampling._coverage_law import coverage_law as _coverage_law
+from .._sampling._pass_at_k import pass_at_k as _pass_at_k
+from .._sampling._pass_until import pass_until as _pass_until
+from .._sampling._self_consistency import self_consistency as _self_consistency
+from .._sampling._verifier_limits import verifier_limits as _verifier_limits
 from .._seed_variance import seed_variance as _seed_variance
 from .._smoothness import smoothness as _smoothness
 from .._snr import noise as _noise
@@ -54,6 +59,7 @@ compare = with_twins(_compare, _twins)
 compare_metrics = with_twins(_compare_metrics, _twins)
 confidence_sequence = with_twins(_confidence_sequence, _twins)
 correlate = with_twins(_correlate, _twins)
+coverage_law = with_twins(_coverage_law, _twins)
 decision_accuracy = with_twins(_decision_accuracy, _twins)
 filter_subtasks = with_twins(_filter_subtasks, _twins)
 filtering_gain = with_twins(_filtering_gain, _twins)
@@ -63,6 +69,8 @@ label_errors = with_twins(_label_errors, _twins)
 mixed_effects = with_twins(_mixed_effects, _twins)
 near_best = with_twins(_near_best, _twins)
 noise = with_twins(_noise, _twins)
+pass_at_k = with_twins(_pass_at_k, _twins)
+pass_until = with_twins(_pass_until, _twins)
 permutation_test = with_twins(_permutation_test, _twins)
 prediction_powered = with_twins(_prediction_powered, _twins)
 prune_items = with_twins(_prune_items, _twins)
@@ -70,6 +78,7 @@ rank = with_twins(_rank, _twins)
 roll_up = with_twins(_roll_up, _twins)
 sample_size = with_twins(_sample_size, _twins)
 seed_variance = with_twins(_seed_variance, _twins)
+self_consistency = with_twins(_self_consistency, _twins)
 signal = with_twins(_signal, _twins)
 smoothness = with_twins(_smoothness, _twins)
 snr = with_twins(_snr, _twins)
@@ -77,3 +86,4 @@ subset_control = with_twins(_subset_control, _twins)
 subset_gap = with_twins(_subset_gap, _twins)
 transform_correlations = with_twins(_transform_correlations, _twins)
 variance = with_twins(_variance, _twins)
+verifier_limits = with_twins(_verifier_limits, _twins)

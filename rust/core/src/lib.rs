@@ -18,6 +18,7 @@ pub mod moments;
 pub mod parallel;
 pub mod permutation;
 pub mod random;
+pub mod sampling;
 pub mod smoothness;
 pub mod snr;
 

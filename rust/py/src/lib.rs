@@ -19,6 +19,7 @@ mod matrix;
 mod moments;
 mod permutation;
 mod random;
+mod sampling;
 mod smoothness;
 mod snr;
 mod store;
@@ -47,5 +48,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     decisions::register(module)?;
     permutation::register(module)?;
     random::register(module)?;
+    sampling::register(module)?;
     Ok(())
 }

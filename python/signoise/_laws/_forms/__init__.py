@@ -7,6 +7,7 @@ from . import (
     annealing,
     architecture,
     chinchilla,
+    coverage,
     farseer,
     hyperparameters,
     kaplan,
@@ -34,4 +35,5 @@ LAWS: tuple[Law, ...] = (
     *mixtures.LAWS,
     *posttraining.LAWS,
     *shapes.LAWS,
+    *coverage.LAWS,
 )

@@ -1,0 +1,1 @@
+"""Repeated sampling: what several tries at an instance are worth."""
