@@ -22,6 +22,7 @@ from ._no_rows import NoRowsLeft, no_rows_left
 from ._options import check_threads
 from ._schema import COLUMNS, KEY, did_you_mean, predicate, recognise
 from ._segments import segment_offsets
+from ._whole_file import system_error
 
 if TYPE_CHECKING:
     from ._duplicates import Duplicates
@@ -279,6 +280,10 @@ def column_errors() -> Iterator[None]:
             f"a column cannot be read as what it must hold: {detail}. Cast it first, or declare another column "
             'with columns={"theirs": "ours"}'
         ) from None
+    except OSError as error:
+        if system_error(error) is not None:  # a file that is gone, no permission
+            raise
+        raise ReadError(f"{_UNREADABLE} ({error})") from None
     except pl.exceptions.PanicException:  # no Exception, and what it says is of no use to anybody
         raise ReadError(_UNREADABLE) from None
 

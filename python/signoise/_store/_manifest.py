@@ -128,7 +128,7 @@ def load(store: Path) -> Manifest:
     body, _, seal = content.rstrip().rpartition(b",\n")
     try:
         found: Any = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StoreError(f"{store / MANIFEST} is damaged: {error}") from None
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise StoreError(f"{store}: {MANIFEST} is not that of a score store")

@@ -719,6 +719,8 @@ def read_pieces(store: Path, pieces: Sequence[Piece], schema: Mapping[str, pl.Da
         except (OSError, pl.exceptions.PolarsError) as error:
             detail = str(error).split("\n")[0]
             raise StoreError(f"{store / piece['file']} is damaged or missing: {detail}") from None
+        except pl.exceptions.PanicException:  # no Exception, and what it says is of no use to anybody
+            raise StoreError(f"{store / piece['file']} is damaged") from None
         if frames[-1].height != piece["rows"]:
             raise StoreError(
                 f"{store / piece['file']} is damaged: it has {frames[-1].height} rows, and the manifest says "
