@@ -212,6 +212,7 @@ _AS_OPTIONS = (
     (r'duplicates="first", "last" or "mean"', "--duplicates first, last or mean"),
     (r"or call with strict=False", "or leave out --strict"),
     (r"\bwhere=\.\.\.", "--where .."),
+    (r"\bto by\b", "to --by"),
     (r'columns=\{"[^"]*": "[^"]*"\} or (?=--columns)', ""),
     (r'columns=\{"([^"]*)": "([^"]*)"\}', r"--columns \1=\2"),
     (r'direction=\{"[^"]*": "[^"]*"\} or (?=--direction)', ""),
