@@ -1,6 +1,6 @@
 # Two commands do everything from a clean clone, given Rust, Python >= 3.10 and make:
 #   make demo   build and run the main job on an embedded example
-#   make test   build, check formatting, lint, types and stubs, run every test and build the documentation
+#   make test   build, check formatting, lint, types and stubs, run every test and build all documentation
 # and `make docs` builds the documentation alone, into target/docs.
 PYTHON ?= python3
 VENV   := .venv
@@ -13,7 +13,7 @@ unexport PYTHONPATH
 demo: $(VENV)/.installed
 	$(BIN)/signoise demo
 
-test: build lint rust-test python-test wheel-test docs
+test: build lint rust-test rust-docs python-test wheel-test docs
 	@echo "all checks passed"
 
 # The package itself as a user would install it: compiled in release mode from the lock file.
@@ -42,7 +42,7 @@ lint: build
 	$(BIN)/python -m mypy.stubtest signoise._core
 
 rust-test:
-	PROPTEST_CASES=64 cargo test --locked --quiet -p signoise-core -p signoise-scan
+	cargo test --locked --quiet -p signoise-core -p signoise-scan
 
 # What rustdoc says of the crates, without a warning.
 rust-docs:
