@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 from math import comb
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,6 @@ from hypothesis import strategies as st
 import signoise as sn
 from signoise import _core, reference
 from signoise._cli import main
-
-SHARED = Path(os.environ.get("SIGNOISE_SHARED", Path(__file__).resolve().parents[2] / "shared"))
-SAMPLES = SHARED / "data" / "cruxeval_samples.parquet"
 
 
 def counts(pairs: list[tuple[int, int]], **more: Any) -> pl.DataFrame:
@@ -225,12 +221,34 @@ def test_nothing_depends_on_the_order_of_rows_or_on_threads() -> None:
         ({"k": 2**32}, "below 2\\*\\*32"),
         ({"estimator": "unbaised"}, "did you mean 'unbiased'"),
         ({"success": "most"}, "success must be one of"),
+        ({"k": 2.0}, r"k must be a whole number of at least 1, got 2\.0"),
+        ({"k": "5"}, "k must be a whole number of at least 1, got '5'"),
         ({"estimator": "compat", "success": "all"}, "compat"),
     ],
 )
 def test_wrong_options(options: dict[str, Any], message: str) -> None:
     with pytest.raises(sn.OptionError, match=message):
         sn.pass_at_k(counts([(4, 2), (4, 1)]), **options)
+
+
+def test_numbers_of_tries_from_numpy() -> None:
+    table = counts([(4, 2), (4, 1)])
+    assert sn.pass_at_k(table, k=np.arange(1, 4)).equals(sn.pass_at_k(table, k=[1, 2, 3]))
+    assert sn.pass_at_k(table, k=np.int64(2)).equals(sn.pass_at_k(table, k=2))
+
+
+@pytest.mark.parametrize(
+    ("pair", "message"),
+    [
+        ((10, 12), "instance '2' has 12 right samples of 10 "),
+        ((10, -1), "instance '2' has -1 right samples of 10 "),
+        ((2**32, 1), "an instance has 4294967296 samples; at most 4294967295 can be counted"),
+    ],
+)
+def test_counts_that_cannot_be(pair: tuple[int, int], message: str) -> None:
+    table = pl.DataFrame({"run": "m", "task": "t", "item": [1, 2], "n": [4, pair[0]], "c": [1, pair[1]]})
+    with pytest.raises(sn.SchemaError, match=message):
+        sn.pass_at_k(table)
 
 
 # --- command line --------------------------------------------------------------------------------------------------
@@ -260,13 +278,12 @@ def test_every_keyword_is_an_option() -> None:
 # --- dumps and published numbers -----------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason=f"no shared data at {SHARED}")
-def test_dumps_with_repeats() -> None:
+def test_dumps_with_repeats(shared: Path) -> None:
     with pytest.warns(sn.DroppedRowsWarning):
-        code = sn.pass_at_k(SHARED / "data" / "dumps" / "code_handmade", k=[1, 2, 4])
+        code = sn.pass_at_k(shared / "data" / "dumps" / "code_handmade", k=[1, 2, 4])
     known = code.filter(pl.col("step") == 12000)
     stored = pl.DataFrame(
-        json.loads((SHARED / "data/dumps/code_handmade/bigcode/evaluation_results.json").read_text())[
+        json.loads((shared / "data/dumps/code_handmade/bigcode/evaluation_results.json").read_text())[
             "humaneval"
         ]
     )
@@ -277,16 +294,15 @@ def test_dumps_with_repeats() -> None:
             )
     assert code.filter(pl.col("task") == "humaneval+", k=2)["status"].item() == "too_few_samples"
     with pytest.warns(sn.DroppedRowsWarning, match="length, quality were left out"):
-        epochs = sn.pass_at_k(SHARED / "data" / "dumps" / "inspect_ai", k=[1, 3])
+        epochs = sn.pass_at_k(shared / "data" / "dumps" / "inspect_ai", k=[1, 3])
     assert epochs["n_samples_min"].unique().to_list() == [3]
     assert epochs["status"].unique().to_list() == ["ok"]
 
 
-@pytest.mark.skipif(not SAMPLES.exists(), reason=f"no published samples at {SAMPLES}")
-def test_published_cruxeval() -> None:
-    outcomes = pl.read_parquet(SAMPLES)
+def test_published_cruxeval(shared: Path) -> None:
+    outcomes = pl.read_parquet(shared / "data" / "cruxeval_samples.parquet")
     frame = outcomes.drop("outcomes")
-    published = pl.read_parquet(SHARED / "data" / "cruxeval_published.parquet")
+    published = pl.read_parquet(shared / "data" / "cruxeval_published.parquet")
     by = ("task", "cot", "temperature")
     options: dict[str, Any] = {"k": [1, 5], "by": by, "n_resamples": 2}
     compat = sn.pass_at_k(frame, estimator="compat", **options)
@@ -302,7 +318,7 @@ def test_published_cruxeval() -> None:
     assert unbiased.filter(~enough)["status"].unique().to_list() == ["too_few_samples"]
     part = outcomes.head(8000)
     assert sn.pass_at_k(part, **options).equals(sn.pass_at_k(part.drop("outcomes"), **options))
-    oracle = json.loads((SHARED / "oracles" / "cruxeval_pass_at_k.json").read_text())["results"]
+    oracle = json.loads((shared / "oracles" / "cruxeval_pass_at_k.json").read_text())["results"]
     found = {
         tuple(row[:4]): row[4]
         for row in compat.filter(k=1).select("run", "cot", "temperature", "task", "pass_at_k").rows()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,6 @@ import signoise as sn
 from signoise._sampling._mixing import MIXINGS, beta_moment, logit_normal_moment, zero_inflated_moment
 from signoise._sampling._simplex import minimise
 
-SHARED = Path(os.environ.get("SIGNOISE_SHARED", Path(__file__).resolve().parents[2] / "shared"))
-SAMPLES = SHARED / "data" / "cruxeval_samples.parquet"
 NAMES = [mixing.name for mixing in MIXINGS]
 
 
@@ -201,9 +198,8 @@ def test_nothing_depends_on_rows_around() -> None:
     )
 
 
-@pytest.mark.skipif(not SAMPLES.exists(), reason=f"no published samples at {SAMPLES}")
-def test_a_quarter_of_published_samples_foretells_all() -> None:
-    frame = pl.read_parquet(SAMPLES).filter(
+def test_a_quarter_of_published_samples_foretells_all(shared: Path) -> None:
+    frame = pl.read_parquet(shared / "data" / "cruxeval_samples.parquet").filter(
         (pl.col("n") == 10) & (pl.col("model") == "codellama-13b") & ~pl.col("cot")
     )
     by = ("task", "temperature")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ import signoise as sn
 from signoise import reference
 from signoise._sampling._verifier import correct_share, outcomes
 
-SHARED = Path(os.environ.get("SIGNOISE_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 STATISTICS = ("success", "false_positive", "abstention", "expected_tries")
 
 
@@ -313,10 +311,8 @@ def test_refusals() -> None:
         sn.verifier_limits(rows, passes="base", k=9, strict=True)
 
 
-def test_base_tests_as_verifier_of_a_dump() -> None:
-    dump = SHARED / "data" / "dumps" / "code_handmade" / "evalplus"
-    if not dump.exists():
-        pytest.skip(f"{dump} is not there")
+def test_base_tests_as_verifier_of_a_dump(shared: Path) -> None:
+    dump = shared / "data" / "dumps" / "code_handmade" / "evalplus"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", sn.SignoiseWarning)
         rows = sn.scan_scores(dump).filter(pl.col("instance_id").is_not_null()).collect()

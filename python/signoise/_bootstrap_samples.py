@@ -236,14 +236,7 @@ def _arrange(
     threads: int | None,
 ) -> Samples:
     """Number rows of the result and sort instances, so that no order of rows can reach the draws."""
-    rows = with_usable(rows)
-    labels = (
-        rows.group_by(key)
-        .agg(*(pl.col(f"__{name}").sum().cast(pl.Int64).alias(f"n_{name}") for name in ("missing", "nan")))
-        .sort(key)
-    )
-    numbers = labels.select(key).with_row_index("__row")
-    rows = rows.filter("__usable").join(numbers, on=list(key), nulls_equal=True)
+    rows, labels = numbered(rows, key, "__row")
     inside, unmatched = np.ones(labels.height, dtype=np.intp), np.zeros(labels.height, dtype=np.intp)
     if sisters is not None:
         rows, inside, unmatched = _matched(rows, [*stratify, "instance_id"], labels.select(key), sisters)
@@ -344,6 +337,15 @@ def _shared(
     held = np.bincount(rows["__row"].to_numpy(), minlength=labels.height)
     kept = np.bincount(whole["__row"].to_numpy(), minlength=labels.height)
     return whole.drop("__group", "__all"), (held - kept).astype(np.intp)
+
+
+def numbered(rows: pl.DataFrame, key: Sequence[str], name: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rows with a score and the number of their row of the result, in a column; and the labels of these, in order."""
+    rows = with_usable(rows)
+    counts = (pl.col(f"__{lost}").sum().cast(pl.Int64).alias(f"n_{lost}") for lost in ("missing", "nan"))
+    labels = rows.group_by(key).agg(*counts).sort(key)
+    numbers = labels.select(key).with_row_index(name)
+    return rows.filter("__usable").join(numbers, on=list(key), nulls_equal=True), labels
 
 
 def with_clusters(rows: pl.DataFrame, key: Sequence[str], cluster: str | None) -> pl.DataFrame:

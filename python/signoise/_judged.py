@@ -19,7 +19,7 @@ from ._mean_intervals import FEW_CLUSTERS, interval, p_value
 from ._options import as_columns, check_choice, check_level, signature
 from ._prediction_powered import PredictionPowered, prediction_powered_mean
 from ._schema import did_you_mean, predicate
-from ._scores import Filter, Scores, open_scores
+from ._scores import Filter, Scores, open_filtered
 from ._status import Statuses, check_strict, flag_lists, result_column
 
 Floats = NDArray[np.float64]
@@ -175,13 +175,7 @@ def _with_roles(
     strict: bool,
 ) -> pl.LazyFrame:
     """Rows of judge and labels, and which they are."""
-    frame, report = open_scores(scores, columns, strict=strict)
-    if report is not None:
-        report.warn(stacklevel=4)
-    schema = frame.collect_schema()
-    condition = predicate(where, "where", schema)
-    if condition is not None:
-        frame = frame.filter(condition)
+    frame, schema = open_filtered(scores, columns, where, strict=strict)
     masks = {name: which_rows(which, name, schema) for name, which in (("judge", judge), ("gold", gold))}
     there = frame.select(
         *(mask.any().alias(name) for name, mask in masks.items()),

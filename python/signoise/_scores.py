@@ -94,6 +94,18 @@ def open_scores(
     return recognise(frame, columns), None
 
 
+def open_filtered(
+    scores: Scores, columns: Mapping[str, str] | None, where: Filter, *, strict: bool
+) -> tuple[pl.LazyFrame, pl.Schema]:
+    """Rows that satisfy `where`, for verbs that go on choosing among them, and the columns of the table."""
+    frame, report = open_scores(scores, columns, strict=strict)
+    if report is not None:
+        report.warn(stacklevel=5)
+    schema = frame.collect_schema()
+    condition = predicate(where, "where", schema)
+    return (frame if condition is None else frame.filter(condition)), schema
+
+
 def load_instances(
     scores: Scores,
     *,

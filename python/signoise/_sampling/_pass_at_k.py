@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -10,17 +10,16 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from .._bootstrap import FEW_INSTANCES, effective_clusters
 from .._bootstrap_replicates import Found, Plan, intervals, too_few
 from .._bootstrap_samples import Sample
 from .._duplicates import Duplicates
-from .._errors import OptionError
+from .._errors import OptionError, SchemaError
 from .._kernels import kernels
-from .._mean_intervals import FEW_CLUSTERS, too_skewed
 from .._options import as_columns, check_choice, check_count, check_level, check_seed, signature
 from .._scores import Filter, Scores
 from .._status import Statuses, check_strict, flag_lists, result_column
 from ._beyond import Beyond, beyond_samples
+from ._draws import sample_flags
 from ._mixing import MIXINGS
 from ._samples import RepeatedSamples, load_repeated
 
@@ -190,7 +189,8 @@ def pass_at_k(
 
 def checked_tries(k: int | Sequence[int]) -> list[int]:
     """Numbers of tries as a list without repeats, in the order given."""
-    tries = list(dict.fromkeys([k] if isinstance(k, int) else k))
+    given = list(k) if isinstance(k, Iterable) and not isinstance(k, str) else [k]
+    tries = list(dict.fromkeys(int(one) if isinstance(one, np.integer) else one for one in given))
     if not tries:
         raise OptionError("k must be a number of tries or several, got none")
     for number in tries:
@@ -204,6 +204,8 @@ def pass_values(
     items: pl.DataFrame, tries: Sequence[int], estimator: str, success: str, threads: int | None
 ) -> Floats:
     """Estimates of items, a row for each k."""
+    if items.height and (most := int(items["n"].max())) > _MOST:  # type: ignore[arg-type]
+        raise SchemaError(f"an instance has {most} samples; at most {_MOST} can be counted")
     values: Floats = kernels().pass_probabilities(
         items["n"].cast(pl.UInt32).to_numpy(),
         items["c"].cast(pl.UInt32).to_numpy(),
@@ -229,20 +231,11 @@ def _table(
     sizes = [loaded.sizes(group) for group in range(len(loaded))]
     short = np.array([(own < k).sum() for own in sizes for k in tries], dtype=np.int64)
     n_items = np.diff(loaded.starts)[rows]
-    clusters = [np.diff(sample.members) for sample in samples]
-    n_clusters = np.array([len(own) for own in clusters], dtype=np.intp)
-    effective = effective_clusters(clusters)
     statuses = Statuses(len(rows))
     statuses.set("too_few", np.array([too_few(sample) for sample in samples], dtype=bool))
     statuses.set("constant", found.constant)
     counts = loaded.counts[rows]
-    flags = {
-        "missing_values": counts.sum_horizontal().to_numpy() > 0,
-        "mixed_config": np.full(len(rows), "config" in loaded.joined),
-        "few_instances": n_items < FEW_INSTANCES,
-        "few_clusters": (n_clusters < n_items) & (effective < FEW_CLUSTERS),
-        "skewed": too_skewed(found.skewness, effective),
-    }
+    flags = sample_flags(loaded, rows, samples, found)
     numbers = {"pass_at_k": found.value, "stderr": found.stderr, "low": found.low, "high": found.high}
     if beyond is None:
         statuses.set("too_few_samples", (short > 0) & undefined)

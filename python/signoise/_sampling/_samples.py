@@ -15,12 +15,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from .._addresses import group_addresses
-from .._bootstrap_samples import PLACE, Checkpoints, Sample, drawn_labels, with_clusters
+from .._bootstrap_samples import PLACE, Checkpoints, Sample, drawn_labels, numbered, with_clusters
 from .._duplicates import Duplicates, settle_duplicates
 from .._encode import mixed
 from .._errors import DuplicateKeyError, SchemaError
 from .._metrics import lookup
-from .._moments import with_usable
 from .._schema import COLUMNS, KEY, N_SAMPLES, RUN_IDENTITY, SCORE_IDENTITY
 from .._scores import Filter, Scores, rows_of, warn_joined, warn_notes
 from .._segments import new_segments
@@ -204,6 +203,11 @@ def _right_or_wrong(rows: pl.DataFrame, who: str) -> tuple[pl.DataFrame, list[st
         lost, names = rows.height - rest.height, ", ".join(map(str, out))
         return rest, [f"{lost} rows of {names} were left out: {who} takes scores of 0 and 1"]
     row = wrong.sort("metric", "instance_id").row(0, named=True)
+    if row.get(N_SAMPLES) is not None:
+        raise SchemaError(
+            f"instance {row['instance_id']!r} has {row['value'] * row[N_SAMPLES]:.15g} right samples of "
+            f"{row[N_SAMPLES]} ({wrong.height} such rows); a count is a whole number from 0 to that of the samples"
+        )
     raise SchemaError(
         f"{who} works on samples that are right (1) or wrong (0), got {row['value']} of metric {row['metric']!r} for "
         f"instance {row['instance_id']!r} ({wrong.height} such scores); name a metric of right and wrong "
@@ -220,14 +224,7 @@ def _arranged(
     of_items: Sequence[str],
 ) -> RepeatedSamples:
     """Number groups and items in the order of their labels, so that no order of rows can reach a result."""
-    rows = with_usable(rows)
-    labels = (
-        rows.group_by(key)
-        .agg(*(pl.col(f"__{name}").sum().cast(pl.Int64).alias(f"n_{name}") for name in ("missing", "nan")))
-        .sort(key)
-    )
-    numbers = labels.select(key).with_row_index("group")
-    rows = rows.filter("__usable").join(numbers, on=list(key), nulls_equal=True)
+    rows, labels = numbered(rows, key, "group")
     rows = with_clusters(rows, ["group", "instance_id"], cluster)
     repeat = [name for name in ("repeat",) if name in rows.columns]
     rows = rows.sort("group", "__cluster", "instance_id", *repeat)

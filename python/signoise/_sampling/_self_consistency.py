@@ -15,8 +15,8 @@ from .._bootstrap_replicates import Plan, intervals, too_few
 from .._duplicates import Duplicates
 from .._errors import SchemaError
 from .._options import as_columns, check_choice, check_count, check_level, check_seed, signature
-from .._schema import KEY, did_you_mean, predicate
-from .._scores import Filter, Scores, collect, open_scores
+from .._schema import KEY, did_you_mean
+from .._scores import Filter, Scores, collect, open_filtered
 from .._status import Statuses, check_strict, flag_lists, result_column
 from ._draws import sample_flags, sample_of
 from ._majority import Ties, Votes, majority
@@ -195,10 +195,7 @@ def _with_answers(
     strict: bool,
 ) -> pl.DataFrame:
     """Rows with their answer and how many samples gave it; those of one item numbered where they are counted."""
-    frame, report = open_scores(scores, columns, strict=strict)
-    if report is not None:
-        report.warn(stacklevel=4)
-    schema = frame.collect_schema()
+    frame, schema = open_filtered(scores, columns, where, strict=strict)
     for name, what in ((answer, "answer"), (count, "count")):
         if name is not None and name not in schema:
             raise SchemaError(
@@ -206,9 +203,6 @@ def _with_answers(
                 f"{did_you_mean(name, schema)}; name it with {what}=. Readers of dumps keep scores alone: join the "
                 "answers (filtered_resps in samples of lm-eval, scores.*.answer in logs of inspect)"
             )
-    condition = predicate(where, "where", schema)
-    if condition is not None:
-        frame = frame.filter(condition)
     counted = pl.lit(1, dtype=pl.Int64) if count is None else pl.col(count)
     frame = frame.with_columns(pl.col(answer).cast(pl.String).alias(_ANSWER), counted.alias(_COUNT))
     if count is None:

@@ -17,8 +17,8 @@ from .._duplicates import Duplicates
 from .._errors import OptionError, SchemaError
 from .._judged import Which, which_rows
 from .._options import as_columns, check_choice, check_count, check_level, check_seed, signature
-from .._schema import KEY, predicate
-from .._scores import Filter, Scores, collect, open_scores, warn_notes
+from .._schema import KEY
+from .._scores import Filter, Scores, collect, open_filtered, warn_notes
 from .._status import Statuses, check_strict, flag_lists, result_column
 from ._draws import item_counts, sample_flags, sample_of
 from ._pass_at_k import checked_tries
@@ -215,13 +215,7 @@ def _paired(
     strict: bool,
 ) -> pl.DataFrame:
     """Rows of the truth, with the verdict of each sample beside its score."""
-    frame, report = open_scores(scores, columns, strict=strict)
-    if report is not None:
-        report.warn(stacklevel=4)
-    schema = frame.collect_schema()
-    condition = predicate(where, "where", schema)
-    if condition is not None:
-        frame = frame.filter(condition)
+    frame, schema = open_filtered(scores, columns, where, strict=strict)
     if isinstance(passes, str) and passes in schema:
         truth = frame if correct is None else frame.filter(which_rows(correct, "correct", schema))
         rows = collect(truth.with_columns(pl.col(passes).cast(pl.Float64).alias(_PASSES)))

@@ -76,25 +76,23 @@ def _worth(variables: Variables, half: float) -> Floats:
 _B = Parameter("b", upper=0.0, meaning="utility of the pool, below 0")
 _HALF_LIFE = Parameter("c", lower=0.05, upper=1e4, transform="log", meaning="epochs in which utility halves")
 _FLOOR = Parameter("d", lower=0.0, meaning="irreducible error")
+_AT_ONE = Parameter("a", lower=0.0, transform="log", meaning="error at one sample")
+_GROWTH = {f"r{epoch}": f"growth of ln samples in epoch {epoch}" for epoch in range(EPOCHS)}
+_ORDER, _GRID = ("a", "b", "c", "d"), {"b": _SLOPES, "c": _HALF_LIVES}
 _QUESTION = "What does a pool of data still give when it is seen again?"
 
 LAWS = (
     Law(
         name="data_filtering",
         formula=f"a * exp(b * {_faded('r', 0)}) + d",
-        variables={f"r{epoch}": f"growth of ln samples in epoch {epoch}" for epoch in range(EPOCHS)},
+        variables=_GROWTH,
         inputs=_POOL,
         prepare=_log_ratios,
-        parameters=(
-            Parameter("a", lower=0.0, transform="log", meaning="error at one sample"),
-            _B,
-            _HALF_LIFE,
-            _FLOOR,
-        ),
+        parameters=(_AT_ONE, _B, _HALF_LIFE, _FLOOR),
         y="error",
         starts=separable(
-            ("a", "b", "c", "d"),
-            {"b": _SLOPES, "c": _HALF_LIVES},
+            _ORDER,
+            _GRID,
             lambda v, held: {
                 "a": np.exp(held["b"] * faded(v, "r", held["c"])),
                 "d": np.ones_like(v["r0"]),
@@ -106,7 +104,7 @@ LAWS = (
     Law(
         name="data_filtering_code",
         formula=f"(exp(b * (log(a / {_NORMALISER:.0f}) + r0)) + d) * exp(b * {_faded('r', 1)})",
-        variables={f"r{epoch}": f"growth of ln samples in epoch {epoch}" for epoch in range(EPOCHS)},
+        variables=_GROWTH,
         inputs=_POOL,
         prepare=_log_ratios,
         parameters=(
@@ -117,8 +115,8 @@ LAWS = (
         ),
         y="error",
         starts=separable(
-            ("a", "b", "c", "d"),
-            {"b": _SLOPES, "c": _HALF_LIVES},
+            _ORDER,
+            _GRID,
             lambda v, held: {
                 "a": np.exp(held["b"] * (v["r0"] + faded(v, "r", held["c"], 1))),
                 "d": np.exp(held["b"] * faded(v, "r", held["c"], 1)),
@@ -134,16 +132,11 @@ LAWS = (
         variables={f"n{epoch}": f"samples seen in epoch {epoch}" for epoch in range(EPOCHS)},
         inputs=_POOL,
         prepare=_counts,
-        parameters=(
-            Parameter("a", lower=0.0, transform="log", meaning="error at one sample"),
-            _B,
-            _HALF_LIFE,
-            _FLOOR,
-        ),
+        parameters=(_AT_ONE, _B, _HALF_LIFE, _FLOOR),
         y="error",
         starts=separable(
-            ("a", "b", "c", "d"),
-            {"b": _SLOPES, "c": _HALF_LIVES},
+            _ORDER,
+            _GRID,
             lambda v, held: {
                 "a": faded(v, "n", held["c"]) ** held["b"],
                 "d": np.ones_like(v["n0"]),
