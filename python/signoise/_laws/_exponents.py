@@ -103,8 +103,8 @@ def exponent_test(
     Notes
     -----
     Student's t with the degrees of freedom of the runs; of two sets of different runs Welch's. Simulated with
-    ``pure_power_law`` and a true exponent, 6 to 24 runs: rejected at 5 % in .04 to .07, equal ones of two domains in
-    .03 to .05 (``huber_log``: .11 to .13 with fewer than ten runs, .02 with more).
+    ``pure_power_law`` and a true exponent, 6 to 12 runs, 300 problems each: rejected at 5 % in .04 to .06, equal ones
+    of two domains in .03 to .05 (``huber_log``: .09 to .11 with fewer than ten runs, .03 with twelve).
     A law with a constant has far wider limits of its exponent than one without, and the constant decides what the
     exponent is: that of ``pure_power_law`` is biased towards 0 where losses have a floor. An exponent that does not
     differ from 1 does not show a regime; one that differs excludes it. Resolution-limited exponents tell the dimension
