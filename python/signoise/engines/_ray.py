@@ -46,8 +46,8 @@ class Ray:
         A partition that runs so many times longer than its peers, for its size, is begun once more where there is
         room, and the first answer is taken. None: never.
     nodes
-        ``{"/mnt/a": "10.0.0.5"}``: files below a folder are worked on by the node with this address if it has room,
-        because they lie on its disks. All others are spread over the nodes.
+        ``{"/mnt/a": "10.0.0.5"}``: files below a folder are worked on by the node with this address (or number in the
+        cluster) if it has room, because they lie on its disks. All others are spread over the nodes.
 
     Raises
     ------
@@ -198,12 +198,13 @@ class Ray:
         """The node that has each path, by its number in the cluster."""
         if not self._nodes:
             return []
-        known = {node["NodeManagerAddress"]: node["NodeID"] for node in ray.nodes() if node["Alive"]}
+        alive = [node for node in ray.nodes() if node["Alive"]]
+        known = {node[name]: node["NodeID"] for name in ("NodeManagerAddress", "NodeID") for node in alive}
         strange = sorted(set(self._nodes.values()) - set(known))
         if strange:
             raise EngineError(
                 f"nodes: no node of the Ray cluster has the address {strange[0]!r} (there are "
-                f"{', '.join(sorted(known))})"
+                f"{', '.join(sorted({node['NodeManagerAddress'] for node in alive}))})"
             )
 
         def node_of(path: str | None) -> str | None:
