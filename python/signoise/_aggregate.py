@@ -29,6 +29,8 @@ from ._scores import (
 )
 from ._segments import segment_offsets
 from ._store._verbs import as_store, speaks_of_instances, stored_moments
+from .engines import Engine
+from .engines._engine import as_engine
 
 _BELOW_INSTANCE = ("instance_id", "repeat", "cluster")
 _CARRIED = ("source",)
@@ -45,6 +47,7 @@ def aggregate(
     columns: Mapping[str, str] | None = None,
     duplicates: Duplicates = "raise",
     strict: bool = False,
+    engine: str | Engine = "local",
     threads: int | None = None,
 ) -> pl.DataFrame:
     """Moments over instances: count, mean, variance, extremes.
@@ -66,6 +69,10 @@ def aggregate(
         Names of the metrics to keep; default: all.
     strict
         Raise where a group has no instance with a score.
+    engine
+        Where the rows of Parquet files are added up: ``"local"``, ``"ray"``, or one of `signoise.engines`, whose
+        workers read the files from the same paths; the table has the same bits. What is not streamed as it is, is
+        added up in this process, with a warning.
 
     Returns
     -------
@@ -93,10 +100,21 @@ def aggregate(
     chosen = None if metrics is None else as_columns(metrics)
     check_duplicates(duplicates)
     check_threads(threads)
+    where_added = as_engine(engine)
     store = as_store(source)
     with Spool(keys, where) as spool:
         scores = open_paths(source, columns, strict=strict, spool=spool) if store is None else store
-        return _aggregate(scores, keys, chosen, where, columns, duplicates, strict=strict, threads=threads)
+        return _aggregate(
+            scores,
+            keys,
+            chosen,
+            where,
+            columns,
+            duplicates,
+            strict=strict,
+            engine=where_added,
+            threads=threads,
+        )
 
 
 def _aggregate(
@@ -108,10 +126,11 @@ def _aggregate(
     duplicates: Duplicates,
     *,
     strict: bool,
+    engine: Engine,
     threads: int | None,
 ) -> pl.DataFrame:
     from ._aggregate_dumps import aggregate_dumps
-    from ._aggregate_tables import aggregate_tables
+    from ._aggregate_tables import aggregate_tables, not_on
 
     store = as_store(scores)
     table: pl.DataFrame | None = None
@@ -131,6 +150,7 @@ def _aggregate(
                 metrics=chosen,
                 where=where,
                 duplicates=duplicates,
+                engine=engine,
                 threads=threads,
             )
             in_order = found is not None
@@ -150,6 +170,8 @@ def _aggregate(
         notes += settled
         finest = [*keys, *(name for name in NEVER_MIXED if name in frame.columns and name not in keys)]
         table = instance_moments(frame, finest, threads=threads)
+    if not in_order:
+        notes += not_on(engine)
     joined = _mixing(table, keys)
     warn_joined(table, joined, keys)
     warn_notes(notes)

@@ -127,9 +127,8 @@ class Opened:
         if self.progress is not None:
             self.progress(min(self._done, len(self.files)), len(self.files))
 
-    def advance_rows(self, rows: int, size: int) -> None:
-        """So many rows of the tables, of so many bytes, are done in all."""
-        del size
+    def advance_rows(self, rows: int) -> None:
+        """So many rows of the tables are done in all."""
         if self.row_progress is not None:
             self.row_progress(rows, self.report.rows)
 
