@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol, TypeAlias, TypeVar, cast
+from typing import Protocol, TypeAlias, TypeVar, cast, overload
 
 from .._errors import OptionError
 from .._options import check_choice
 
 Partition = TypeVar("Partition")
 State = TypeVar("State")
+Item = TypeVar("Item")
 Progress: TypeAlias = Callable[[int, int], None]
 
 
@@ -39,13 +40,40 @@ class Engine(Protocol):
         """
         ...
 
+    @property
+    def shares(self) -> int:
+        """Partitions that work which can be cut anywhere is cut into."""
+        ...
+
     def threads_of(self, threads: int | None) -> int | None:
         """Threads of one call of the function, where the caller of the verb asked for `threads`."""
         ...
 
 
+class Made(Sequence[Partition]):
+    """Partitions that are made when they are asked for, so that they are not all in memory at once."""
+
+    def __init__(self, items: Sequence[Item], make: Callable[[Item], Partition]) -> None:
+        self._items = items
+        self._make = make
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @overload
+    def __getitem__(self, at: int) -> Partition: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Partition]: ...
+    def __getitem__(self, at: int | slice) -> Partition | Sequence[Partition]:
+        if isinstance(at, slice):
+            return Made(self._items[at], self._make)
+        return self._make(self._items[at])
+
+
 class Local:
     """One partition after the other in this process, each on as many threads as the caller allows."""
+
+    shares = 1
 
     def __repr__(self) -> str:
         return "Local()"
@@ -72,6 +100,9 @@ class Local:
         return threads
 
 
+LOCAL = Local()
+
+
 def sizes_of(partitions: Sequence[object], sizes: Sequence[float] | None) -> Sequence[float]:
     """The given sizes, or one for each partition."""
     return [1.0] * len(partitions) if sizes is None else sizes
@@ -91,7 +122,7 @@ def as_engine(engine: str | Engine) -> Engine:
         return Ray(engine)
     check_choice("engine", engine, ("local", "ray"))
     if engine == "local":
-        return Local()
+        return LOCAL
     from ._ray import Ray
 
     return cast("Engine", Ray())

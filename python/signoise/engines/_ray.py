@@ -19,6 +19,8 @@ from . import _worker
 from ._dispatch import Lost, Policy, dispatch
 from ._engine import Partition, Progress, State, sizes_of
 
+#: Partitions that work is cut into where the number of workers is not known yet.
+SHARES = 64
 #: Messages of Ray's daemons that say once more what is handled, and said where it matters, here.
 _NOISE = r"A worker died or was killed|A node with ID"
 
@@ -100,6 +102,11 @@ class Ray:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._open.close()
+
+    @property
+    def shares(self) -> int:
+        """Partitions that work which can be cut anywhere is cut into: some a worker, so that all end together."""
+        return SHARES if self._workers is None else 4 * self._workers
 
     def threads_of(self, threads: int | None) -> int | None:  # noqa: ARG002 (workers are not the caller's machine)
         """Those of a worker."""
