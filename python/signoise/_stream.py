@@ -15,8 +15,8 @@ import polars as pl
 
 from ._errors import UnsupportedScan
 from ._metrics import missing_infinities
-from ._readers._signal_and_noise import BITS, is_signal_and_noise, metric_columns, tidy
 from ._parquet_scan import ParquetScan
+from ._readers._signal_and_noise import BITS, is_signal_and_noise, metric_columns, tidy
 from ._schema import COLUMNS, CONFIG_PARTS, KEY, find_columns, recognise, wide_metrics
 from .engines._engine import Local
 
