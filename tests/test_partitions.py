@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -196,6 +197,37 @@ def test_aggregate_on_an_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert found.equals(expected, null_equal=True)
     assert len(engine.names) == 6
     assert engine.names[0] == f"2,400 rows of {tmp_path / '0.parquet'}"
+
+
+def told(call: Callable[[], Any]) -> tuple[Any, list[str]]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        return call(), [str(one.message) for one in caught]
+
+
+@pytest.mark.parametrize("name", ["lm_eval", "inspect_ai", "helm", "lighteval", "olmes_handmade"])
+def test_dumps_are_loaded_by_an_engine(
+    name: str, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A commit for each file, so that there is much to load side by side.
+    monkeypatch.setattr("signoise._store._ingest.BATCH_BYTES", 1)
+    source = shared / "data" / "dumps" / name
+    by = ["run", "step", "task", "metric", "filter"]
+    expected, said = told(lambda: sn.aggregate(source, by=by))
+    found, said_too = told(lambda: sn.aggregate(source, by=by, engine=Elsewhere()))
+    assert found.equals(expected, null_equal=True)
+    assert said_too == said
+    engine = Elsewhere()
+    stores = tmp_path / "here", tmp_path / "there"
+    done, _ = told(lambda: sn.ingest(source, stores[0], duplicates="first"))
+    done_too, _ = told(lambda: sn.ingest(source, stores[1], duplicates="first", engine=engine))
+    assert str(done_too) == str(done)
+    assert len(engine.names) > 1
+    assert contents(stores[1]) == contents(stores[0])
+
+
+def contents(store: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(store)): path.read_bytes() for path in store.rglob("*") if path.is_file()}
 
 
 def test_what_no_engine_adds_up_is_said(tmp_path: Path) -> None:

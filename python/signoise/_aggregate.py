@@ -70,9 +70,9 @@ def aggregate(
     strict
         Raise where a group has no instance with a score.
     engine
-        Where the rows of Parquet files are added up: ``"local"``, ``"ray"``, or one of `signoise.engines`, whose
-        workers read the files from the same paths; the table has the same bits. What is not streamed as it is, is
-        added up in this process, with a warning.
+        Where files are read: ``"local"``, ``"ray"``, or one of `signoise.engines`, whose workers find them at the same
+        paths; the table has the same bits. Workers load the files of harnesses, and add up those Parquet tables that
+        are streamed as they are; all else is done in this process, with a warning.
 
     Returns
     -------
@@ -135,13 +135,20 @@ def _aggregate(
     store = as_store(scores)
     table: pl.DataFrame | None = None
     notes: list[str] = []
-    in_order = False
+    in_order = on_engine = False
     if store is not None and store.unit_names.height and not speaks_of_instances(where, keys):
         table, notes = stored_moments(store, keys, NEVER_MIXED, metrics=chosen, where=where, threads=threads)
     elif isinstance(scores, Opened):
         found = aggregate_dumps(
-            scores, keys, metrics=chosen, where=where, duplicates=duplicates, threads=threads
+            scores,
+            keys,
+            metrics=chosen,
+            where=where,
+            duplicates=duplicates,
+            engine=engine,
+            threads=threads,
         )
+        on_engine = found is not None
         if found is None:
             found = aggregate_tables(
                 scores,
@@ -153,7 +160,7 @@ def _aggregate(
                 engine=engine,
                 threads=threads,
             )
-            in_order = found is not None
+            in_order = on_engine = found is not None
         if found is not None:
             table, notes = found
             scores.report.warn()
@@ -170,7 +177,7 @@ def _aggregate(
         notes += settled
         finest = [*keys, *(name for name in NEVER_MIXED if name in frame.columns and name not in keys)]
         table = instance_moments(frame, finest, threads=threads)
-    if not in_order:
+    if not on_engine:
         notes += not_on(engine)
     joined = _mixing(table, keys)
     warn_joined(table, joined, keys)
