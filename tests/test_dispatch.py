@@ -22,8 +22,8 @@ class Workers:
     """Workers whose tasks last as long as they are told to, and end as they are told to."""
 
     slots: int
-    seconds: Callable[[int, int], float] = lambda at, attempt: 1.0
-    fate: Callable[[int, int], Any] = lambda at, attempt: at
+    seconds: Callable[[int, int], float] = lambda _at, _attempt: 1.0
+    fate: Callable[[int, int], Any] = lambda at, _attempt: at
     now: float = 0.0
     begun: list[Run] = field(default_factory=list)
     cancelled: list[Run] = field(default_factory=list)
@@ -79,7 +79,7 @@ def test_states_come_in_order_whatever_dies_and_lasts(
 ) -> None:
     workers = Workers(
         slots,
-        seconds=lambda at, attempt: partitions[at][0],
+        seconds=lambda at, _: partitions[at][0],
         fate=lambda at, attempt: Lost("gone") if attempt < partitions[at][1] else at,
     )
     told: list[tuple[int, int]] = []
@@ -102,20 +102,22 @@ def test_no_more_is_begun_than_may_wait_for_its_turn() -> None:
     states = dispatch(workers, [1.0] * 50, PATIENT)
     assert next(states) == 0
     assert len(workers.begun) <= 2
-    slow = Workers(2, seconds=lambda at, attempt: 1000.0 if at == 0 else 1.0)
+    slow = Workers(2, seconds=lambda at, _: 1000.0 if at == 0 else 1.0)
     assert next(dispatch(slow, [1.0] * 500, PATIENT)) == 0
     assert max(at for at, _ in slow.begun) < AHEAD * 2
 
 
 def test_a_partition_that_dies_again_and_again_is_named() -> None:
     workers = Workers(2, fate=lambda at, attempt: Lost(f"signal {attempt}") if at == 3 else at)
-    with pytest.raises(sn.EngineError, match=r"task 3 \(partition 4 of 6\) .* 3 workers died .*: signal 2;"):
+    with pytest.raises(
+        sn.EngineError, match=r"task 3 \(partition 4 of 6\) .* workers died over it 3 times, .*: signal 2;"
+    ):
         list(dispatch(workers, [1.0] * 6, PATIENT))
     assert sum(at == 3 for at, _ in workers.begun) == 3
 
 
 def test_an_error_ends_everything() -> None:
-    workers = Workers(3, fate=lambda at, attempt: sn.SchemaError("no") if at == 1 else at)
+    workers = Workers(3, fate=lambda at, _: sn.SchemaError("no") if at == 1 else at)
     with pytest.raises(sn.SchemaError, match="no"):
         list(dispatch(workers, [1.0] * 9, USUAL))
     assert not workers._ends
@@ -144,7 +146,7 @@ def test_a_straggler_is_begun_once_more_and_the_first_answer_taken() -> None:
 
 def test_a_large_partition_is_no_straggler() -> None:
     sizes = [1.0, 1.0, 1.0, 1.0, 1000.0]
-    workers = Workers(2, seconds=lambda at, attempt: sizes[at])
+    workers = Workers(2, seconds=lambda at, _: sizes[at])
     assert list(dispatch(workers, sizes, USUAL)) == list(range(5))
     assert len(workers.begun) == 5
 

@@ -171,8 +171,8 @@ class _Work:
             if self._lost[run.at] > self._policy.retries:
                 raise EngineError(
                     f"{self._runner.name(run.at)} (partition {run.at + 1} of {len(self._sizes)}) could not be worked "
-                    f"on: {self._lost[run.at]} workers died over it, the last one so: {error}; give workers more "
-                    "memory (memory=), or smaller partitions"
+                    f"on: workers died over it {self._lost[run.at]} times, the last one so: {error}; give them more "
+                    "memory (memory=)"
                 ) from None
             self._idle[run.at] = None
             return
