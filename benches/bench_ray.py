@@ -2,14 +2,14 @@
 
 DATA is a folder of `make_dump.py` (layout sorted, tiny or shuffled). On 1, 2 and 4 workers, each one thread in a raylet
 of its own on this machine, and once more on 2 of which one is killed while it works, `aggregate` must give the bytes of
-the local engine. Then the constants of the model in docs/scaling_out.md are measured: seconds that one thread needs for
-a row, and for a partition however few rows it has; bytes of a state for each group; seconds that the driver needs
-to plan a unit, and to merge a group of a state. `--rows N ..` says what they make of so many rows.
+the local engine. Then the constants of the model in docs/scaling_out.md are measured, in CPU seconds of one thread, and
+what they make of so many rows (`--rows N ..`), with as many rows to a group as DATA has and with `--rows-per-group`.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import signal
 import tempfile
@@ -28,6 +28,8 @@ from signoise import _core, _parquet_scan
 from signoise.engines import Ray
 
 BY = ("run", "step", "task", "subtask", "metric")
+#: The columns of DATA that these are, and which of them name a score.
+KEYS, INNER = ["model", "step", "task", "subtask"], [False, False, True, True]
 #: Workers that are timed.
 WORKERS = (1, 2, 4)
 #: Rows of a partition while bits are compared: enough partitions to lose one.
@@ -165,77 +167,81 @@ class Model:
     row: float
     """Seconds of a worker for a row."""
     partition: float
-    """Seconds of a worker and of the driver for a partition beside its rows."""
-    state: float
-    """Bytes of a state for each of its groups."""
-    merge: float
-    """Seconds of the driver for a group of a state."""
+    """Seconds for a partition beside its rows: half of them of a worker, half of this process."""
     unit: float
-    """Seconds of the driver to plan a unit of 4 Mi rows."""
-    rows_per_group: float
+    """Seconds of this process to plan a unit of 4 Mi rows."""
+    sums: float
+    """Seconds of this process to merge the sums of a group and metric in a unit."""
+    sums_bytes: float
+    """Bytes of these in a state."""
     bytes_per_row: float
+    metrics: int
+    shuffled: bool
+    """Any row may be of any group; else each group's rows follow each other."""
 
-    def of(self, rows: float, workers: int) -> dict[str, float]:
-        """Seconds of each part of a job. Rows are sorted by group, so few groups lie in two partitions."""
-        partitions, groups = max(rows / MOST, 1.0), rows / self.rows_per_group
+    def of(self, rows: float, workers: int, per_group: float) -> dict[str, float]:
+        """Seconds of each part of a job, with so many rows to each group."""
+        partitions, units, groups = max(rows / MOST, 1.0), max(rows / UNIT, 1.0), rows / per_group
+        # Sums are kept for each unit, so that they are added in one order: a unit has some of all groups, or its own.
+        in_unit = groups * -math.expm1(-min(rows, UNIT) / groups) if self.shuffled else groups / units + 1
+        sums = units * in_unit * self.metrics
         return {
-            "rows": (rows * self.row + partitions * self.partition) / workers,
+            "rows": (rows * self.row + partitions * self.partition / 2) / workers,
             "network": rows * self.bytes_per_row / (NETWORK * workers),
-            "driver": rows / UNIT * self.unit + groups * self.merge + partitions * self.partition / 2,
-            "states": groups * self.state / NETWORK,
+            "this process": units * self.unit + sums * self.sums + partitions * self.partition / 2,
+            "states": sums * self.sums_bytes / NETWORK,
         }
 
 
-def costs_of(data: Path, files: Sequence[Path], groups: int, dispatch: float) -> Model:
-    """The constants; `dispatch` is what the cluster takes to run an empty partition."""
-    counted = {}
+def costs_of(data: Path, files: Sequence[Path], dispatch: float) -> tuple[Model, float]:
+    """The constants, and the rows of a group; `dispatch` is what the cluster takes to run an empty partition."""
     kept = _parquet_scan._FEWEST, _parquet_scan._MOST
-    for most in (1 << 30, 1):
-        _parquet_scan._FEWEST = _parquet_scan._MOST = most
-        counted[most] = Costs()
-        aggregate(data, counted[most])
+    _parquet_scan._FEWEST = _parquet_scan._MOST = UNIT
+    costs = Costs()
+    table, _ = aggregate(data, costs)
     _parquet_scan._FEWEST, _parquet_scan._MOST = kept
-    one, many = counted[1 << 30], counted[1]
     begun = time.process_time()
     plan = _core.plan_parquet(
-        [str(path) for path in files],
-        ["model", "step", "task", "subtask"],
-        inner=[False, False, True, True],
-        identity="instance_id",
-        threads=1,
+        [str(path) for path in files], KEYS, inner=INNER, identity="instance_id", threads=1
     )
     planned = time.process_time() - begun
-    rows, extra = sum(one.rows), len(many.seconds) - len(one.seconds)
-    beside = max((sum(many.seconds) - sum(one.seconds)) / extra, 0.0) if extra else 0.0
-    return Model(
-        row=sum(one.seconds) / rows,
-        partition=beside + dispatch,
-        state=sum(one.bytes) / groups,
-        merge=one.elsewhere / groups,
-        unit=planned / len(plan["rows"]),
-        rows_per_group=rows / groups,
+    if len(plan["rows"]) != len(files):
+        raise SystemExit("a file has more than one unit: give files of at most 4 Mi rows")
+    metrics = table["metric"].n_unique()
+    in_units = [pl.read_parquet(path, columns=KEYS).n_unique() for path in files]
+    groups, sums, rows = table.height / metrics, sum(in_units) * metrics, sum(costs.rows)
+    model = Model(
+        row=sum(costs.seconds) / rows,
+        partition=dispatch,
+        unit=planned / len(files),
+        sums=costs.elsewhere / sums,
+        sums_bytes=sum(costs.bytes) / sums,
         bytes_per_row=sum(path.stat().st_size for path in files) / rows,
+        metrics=metrics,
+        shuffled=sum(in_units) > 2 * groups + len(files),
     )
+    return model, rows / groups
 
 
 def nothing(partition: int) -> int:
     return partition
 
 
-def table_of(model: Model, sizes: Sequence[float]) -> list[dict[str, str]]:
+def table_of(model: Model, sizes: Sequence[float], per_group: float) -> list[dict[str, str]]:
     rows = []
     for size in sizes:
-        for workers in (1, 16, 256, 4096):
-            parts = model.of(size, workers)
-            # Workers read while they add up; the driver merges states while others are made.
-            seconds = max(parts["rows"], parts["network"], parts["driver"], parts["states"])
+        for workers in (16, 256, 4096):
+            parts = model.of(size, workers, per_group)
+            # Workers read while they add up; this process merges states while others are made.
+            seconds = max(parts.values())
             rows.append(
                 {
-                    "rows": f"{size:.0e}",
-                    "workers": str(workers),
+                    "rows": f"{size:.0e}".replace("e+", "e"),
+                    "workers": f"{workers:,}",
                     "seconds": f"{seconds:,.0f}",
                     "bound by": max(parts, key=lambda name: parts[name]),
-                    **{f"{name} alone, s": f"{value:,.1f}" for name, value in parts.items()},
+                    **{f"{name}, s": f"{value:,.0f}" for name, value in parts.items()},
+                    "merged, GB": f"{size / per_group * model.metrics * model.sums_bytes / 1e9:,.1f}",
                     "dollars": f"{seconds * workers * DOLLARS / 3600:,.2f}",
                 }
             )
@@ -248,18 +254,20 @@ def main() -> None:
     )
     parser.add_argument("data", type=Path)
     parser.add_argument("--rows", type=float, nargs="*", default=[1e10, 1e11, 1e12])
+    parser.add_argument("--rows-per-group", type=float, default=10_000)
     options = parser.parse_args()
     files = sorted(options.data.rglob("*.parquet"))
     print(setting(1))
     expected, seconds = aggregate(options.data, "local")
     clusters, dispatch = on_clusters(options.data, expected)
     print(markdown([{"engine": "local", "seconds": f"{seconds:.2f}", "bits": ""}, *clusters]))
-    model = costs_of(options.data, files, expected.height, dispatch)
+    model, per_group = costs_of(options.data, files, dispatch)
     print()
     for name, value in vars(model).items():
         print(f"{name:>15} {value:.3g}")
-    print()
-    print(markdown(table_of(model, options.rows)))
+    for rows in (per_group, options.rows_per_group):
+        print(f"\n{rows:,.0f} rows to a group\n")
+        print(markdown(table_of(model, options.rows, rows)))
 
 
 if __name__ == "__main__":
