@@ -354,8 +354,11 @@ def test_no_cluster_at_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ConnectionError("refused\nand much more")
 
     monkeypatch.setattr(ray, "init", refused)
-    with pytest.raises(sn.EngineError, match=r"no Ray cluster can be reached at 'host:1': refused$"):
-        list(Ray("host:1").map(abs, [1]))
+    for address, why in (("auto", "refused"), ("127.0.0.1:1", "Connection refused"), ("ray://[::1]:1", ".*")):
+        with pytest.raises(
+            sn.EngineError, match=rf"no Ray cluster can be reached at '.*{address[-4:]}': {why}$"
+        ):
+            list(Ray(address).map(abs, [1]))
 
 
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, scores: pl.DataFrame) -> None:
