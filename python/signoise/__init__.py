@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ._interventions._choice_metrics import choice_metrics
     from ._interventions._choose_metric import choose_metric
     from ._interventions._choose_window import choose_window
+    from ._interventions._clustering_on_difficulty import clustering_on_difficulty
     from ._interventions._compare_metrics import compare_metrics
     from ._interventions._correlate import correlate
     from ._interventions._filtering_gain import filtering_gain
@@ -129,6 +130,7 @@ __all__ = [
     "choose_law",
     "choose_metric",
     "choose_window",
+    "clustering_on_difficulty",
     "compare",
     "compare_metrics",
     "compute_optimal",
@@ -198,6 +200,7 @@ _HOMES = {
     "benchmark_preferences": "_interventions._benchmark_preferences",
     "bootstrap": "_bootstrap",
     "choose_law": "_laws",
+    "clustering_on_difficulty": "_interventions._clustering_on_difficulty",
     "choose_metric": "_interventions._choose_metric",
     "choose_window": "_interventions._choose_window",
     "choice_metrics": "_interventions._choice_metrics",

@@ -16,6 +16,7 @@ from .._interventions._averaging_gain import averaging_gain as _averaging_gain
 from .._interventions._benchmark_agreement import benchmark_agreement as _benchmark_agreement
 from .._interventions._benchmark_preferences import benchmark_preferences as _benchmark_preferences
 from .._interventions._choose_window import choose_window as _choose_window
+from .._interventions._clustering_on_difficulty import clustering_on_difficulty as _clustering_on_difficulty
 from .._interventions._compare_metrics import compare_metrics as _compare_metrics
 from .._interventions._correlate import correlate as _correlate
 from .._interventions._filtering_gain import filtering_gain as _filtering_gain
@@ -55,6 +56,7 @@ benchmark_agreement = with_twins(_benchmark_agreement, _twins)
 benchmark_preferences = with_twins(_benchmark_preferences, _twins)
 bootstrap = with_twins(_bootstrap, _twins)
 choose_window = with_twins(_choose_window, _twins)
+clustering_on_difficulty = with_twins(_clustering_on_difficulty, _twins)
 compare = with_twins(_compare, _twins)
 compare_metrics = with_twins(_compare_metrics, _twins)
 confidence_sequence = with_twins(_confidence_sequence, _twins)
