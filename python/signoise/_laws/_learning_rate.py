@@ -109,8 +109,8 @@ def learning_rate_sensitivity(
     >>> import polars as pl
     >>> import signoise as sn
     >>> runs = pl.DataFrame({"lr": [1e-4, 1e-3, 1e-2, 1e-1], "loss": [3.2, 3.0, 3.1, float("inf")]})
-    >>> sn.learning_rate_sensitivity(runs, initial_loss=10.8).select("best_rate", pl.col("sensitivity").round(3)).rows()
-    [(0.001, 1.367)]
+    >>> sn.learning_rate_sensitivity(runs, initial_loss=10.8).select("n_rates", pl.col("sensitivity").round(3)).rows()
+    [(4, 1.367)]
     """
     check_level(confidence_level)
     if initial_loss is not None and not np.isfinite(initial_loss):
