@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from ._interventions._item_response import item_response
     from ._interventions._label_errors import label_errors
     from ._interventions._near_best import near_best
+    from ._interventions._predictive_multiplicity import predictive_multiplicity
     from ._interventions._prune_items import prune_items
     from ._interventions._sample_size import sample_size
     from ._interventions._subset_gap import subset_gap
@@ -167,6 +168,7 @@ __all__ = [
     "predict",
     "prediction_error",
     "prediction_powered",
+    "predictive_multiplicity",
     "prune_items",
     "rank",
     "reference",
@@ -239,6 +241,7 @@ _HOMES = {
     "plateau": "_plateau",
     "power": "_power",
     "prediction_powered": "_judged",
+    "predictive_multiplicity": "_interventions._predictive_multiplicity",
     "optimal_mixture": "_laws",
     "optimal_split": "_laws",
     "predict": "_laws",

@@ -23,6 +23,7 @@ from .._interventions._filtering_gain import filtering_gain as _filtering_gain
 from .._interventions._item_response import item_response as _item_response
 from .._interventions._label_errors import label_errors as _label_errors
 from .._interventions._near_best import near_best as _near_best
+from .._interventions._predictive_multiplicity import predictive_multiplicity as _predictive_multiplicity
 from .._interventions._prune_items import prune_items as _prune_items
 from .._interventions._sample_size import sample_size as _sample_size
 from .._interventions._subset_gap import subset_gap as _subset_gap
@@ -76,6 +77,7 @@ pass_until = with_twins(_pass_until, _twins)
 permutation_test = with_twins(_permutation_test, _twins)
 prediction_powered = with_twins(_prediction_powered, _twins)
 prune_items = with_twins(_prune_items, _twins)
+predictive_multiplicity = with_twins(_predictive_multiplicity, _twins)
 rank = with_twins(_rank, _twins)
 roll_up = with_twins(_roll_up, _twins)
 sample_size = with_twins(_sample_size, _twins)
