@@ -96,6 +96,7 @@ if TYPE_CHECKING:
     from ._snr import noise, signal, snr
     from ._store import ScoreStore, ingest, open_store
     from ._subset_control import subset_control
+    from ._time_to_target import time_to_target
     from ._variance import variance
 
     __version__ = _version()
@@ -186,6 +187,7 @@ __all__ = [
     "subset_control",
     "subset_gap",
     "thresholdout",
+    "time_to_target",
     "transform_correlations",
     "validate_law",
     "variance",
@@ -262,6 +264,7 @@ _HOMES = {
     "subset_control": "_subset_control",
     "subset_gap": "_interventions._subset_gap",
     "thresholdout": "_interventions._thresholdout",
+    "time_to_target": "_time_to_target",
     "transform_correlations": "_interventions._transforms",
     "validate_law": "_laws",
     "vary_parameter": "_laws",
