@@ -71,8 +71,8 @@ Uncertainty; Multilingual; Superficial alignment; Rectified law; Self-consistenc
 Knowledge-graph; Thinking vs. Doing; SGD noise; POS tagging; Projektor; DPA3; Small-scale proxies; Predictive
 multiplicity; Pervasive Label Errors; Clustering on difficulty; Model Evaluation and Selection; Quantisation after
 training; Checkpoint averaging for cross-lingual; Investigating data contamination; Time travel; ConTAM; benchmark
-cheater; Chameleon; Robustness Gym; compositionality; WildBench; neural network training algorithms; BabyLM; RankMe; Same
-pre-training loss; Predictive data selection; 1.7B LLaMA; Domain upsampling; random censorship; Control variates;
+cheater; Chameleon; Robustness Gym; compositionality; WildBench; neural network training algorithms; BabyLM; RankMe;
+Same pre-training loss; Predictive data selection; 1.7B LLaMA; Domain upsampling; random censorship; Control variates;
 Trained on Code; tau-bench
 """
 

@@ -73,6 +73,7 @@ if TYPE_CHECKING:
         predict,
         prediction_error,
         register_law,
+        scaling_shape,
         validate_law,
         vary_parameter,
     )
@@ -177,6 +178,7 @@ __all__ = [
     "report",
     "roll_up",
     "sample_size",
+    "scaling_shape",
     "scan_scores",
     "seed_variance",
     "self_consistency",
@@ -254,6 +256,7 @@ _HOMES = {
     "report": "_report",
     "roll_up": "_aggregate",
     "sample_size": "_interventions._sample_size",
+    "scaling_shape": "_laws",
     "scan_scores": "_read",
     "seed_variance": "_seed_variance",
     "self_consistency": "_sampling._self_consistency",

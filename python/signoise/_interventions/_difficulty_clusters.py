@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from .._laws._fit import Fit, Settings, fit_groups, inner, settings_of, values
+from .._laws._fit import Fit, Settings, fit_groups, settings_of, values
 from .._laws._law import Law, find_law
 from .._laws._points import Points
+from .._laws._splits import some_starts
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -23,7 +24,7 @@ PREDICTABLE, FLAT, IRREGULAR, ALONE = "predictable", "flat", "irregular", "unclu
 #: Places from which modes are sought, evenly taken over difficulty: more find no other modes.
 _SEEDS = 400
 _STEPS, _STILL = 100, 1e-6
-#: Starts of a fit, evenly taken from the law's.
+#: Starts of a fit.
 _STARTS = 24
 #: Distances that are computed in one go.
 _BLOCK = 1 << 22
@@ -175,10 +176,7 @@ def _fitted(curves: Sequence[Floats], compute: Floats, plan: Plan) -> list[Fit]:
     runs = np.arange(len(compute), dtype=np.int64)
     places = {"flops": compute}
     groups = [Points((), places, places, curve, runs, runs, "accuracy") for curve in curves]
-    starts = []
-    for curve in curves:
-        own = inner(law, law.start_grid(places, curve))
-        starts.append(own[np.unique(np.linspace(0, len(own) - 1, _STARTS).astype(int))])
+    starts = [some_starts(law, points, _STARTS) for points in groups]
     return fit_groups(law, groups, settings, starts)
 
 

@@ -9,6 +9,7 @@ from ._law import Law, Parameter, register_law
 from ._learning_rate import learning_rate_sensitivity
 from ._mixture import optimal_mixture
 from ._optimal import compute_optimal
+from ._shape import scaling_shape
 from ._trajectory import loss_trajectory
 from ._validate import validate_law
 from ._vary import vary_parameter
@@ -30,6 +31,7 @@ __all__ = [
     "predict",
     "prediction_error",
     "register_law",
+    "scaling_shape",
     "validate_law",
     "vary_parameter",
 ]
