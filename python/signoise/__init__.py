@@ -10,6 +10,7 @@ from ._errors import (
     DebugBuildWarning,
     DroppedRowsWarning,
     DuplicateKeyError,
+    EngineError,
     FitError,
     ForkError,
     InsufficientDataError,
@@ -26,7 +27,7 @@ from ._errors import (
 )
 
 if TYPE_CHECKING:
-    from . import plot, reference
+    from . import engines, plot, reference
     from ._aggregate import aggregate, roll_up
     from ._bootstrap import bootstrap
     from ._checkpoints import average_checkpoints
@@ -106,6 +107,7 @@ __all__ = [
     "DebugBuildWarning",
     "DroppedRowsWarning",
     "DuplicateKeyError",
+    "EngineError",
     "FitError",
     "ForkError",
     "InsufficientDataError",
@@ -143,6 +145,7 @@ __all__ = [
     "coverage_law",
     "crossover",
     "decision_accuracy",
+    "engines",
     "example_scores",
     "exponent_test",
     "filter_subtasks",
@@ -280,7 +283,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
         _register()
-    elif name in ("plot", "reference"):
+    elif name in ("engines", "plot", "reference"):
         value = import_module(f".{name}", __name__)
     elif name == "__version__":
         value = import_module("._core", __name__).__version__

@@ -11,4 +11,4 @@ pub mod store;
 pub mod text;
 
 pub use error::{Error, Result};
-pub use parquet::{Footers, Label, parquet_footers};
+pub use parquet::{Footers, Label, Piece, UNIT_ROWS, parquet_footers};
