@@ -49,7 +49,7 @@ rust-docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --quiet --no-deps -p signoise-core -p signoise-scan
 
 python-test: build
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 # The wheel in an empty environment, away from the source tree.
 wheel-test: $(VENV)/.dev
