@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -28,8 +29,15 @@ WINDOWS = os.name == "nt"
 #: Free-threaded builds (t) cannot load abi3 wheels; they are named so that the reason is printed.
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14", "3.14t"]
 TOP = {"Cargo.lock", "Cargo.toml", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml"}
-WITHIN = re.compile(r"(rust/(core|scan|py)/(Cargo\.toml|src/.+\.rs|tests/.+|README\.md)|python/signoise/.+\.(py|pyi|typed|css|js))")
-NEEDED = {"rust/py/src/lib.rs", "rust/py/Cargo.toml", "python/signoise/__init__.py", "python/signoise/py.typed"}
+WITHIN = re.compile(
+    r"(rust/(core|scan|py)/(Cargo\.toml|src/.+\.rs|tests/.+|README\.md)|python/signoise/.+\.(py|pyi|typed|css|js))"
+)
+NEEDED = {
+    "rust/py/src/lib.rs",
+    "rust/py/Cargo.toml",
+    "python/signoise/__init__.py",
+    "python/signoise/py.typed",
+}
 
 
 def main() -> None:
@@ -43,9 +51,9 @@ def main() -> None:
     wrong = [said for path in sdists for said in sdist(path)]
     wrong += [said for path in wheels for said in wheel(path)]
     wrong += [said for tool in tools([*map(str, wheels)], [*map(str, sdists)]) for said in ran(*tool)]
-    native = [path for path in wheels if machine() in path.name]
+    native = [path for path in wheels if is_native(path.name)]
     if not native:
-        skip("wheels are not installed", f"none of them is for this machine ({machine()})")
+        skip("wheels are not installed", "none of them is for this system and processor")
     for path in native:
         for python in options.pythons:
             wrong += installed(path.resolve(), python)
@@ -60,9 +68,7 @@ def sdist(path: Path) -> Iterator[str]:
     with tarfile.open(path) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     yield from (f"{path.name} lacks {name}" for name in sorted((TOP | NEEDED) - names))
-    yield from (
-        f"{path.name} holds {name}" for name in sorted(names - TOP) if not WITHIN.fullmatch(name)
-    )
+    yield from (f"{path.name} holds {name}" for name in sorted(names - TOP) if not WITHIN.fullmatch(name))
     print(f"{path.name}: {len(names)} files, {path.stat().st_size / 1e6:.1f} MB")
 
 
@@ -105,11 +111,10 @@ def ran(name: str, arguments: list[str], expected: str) -> list[str]:
     return [f"{name} says: {said}"]
 
 
-def machine() -> str:
-    """How names of wheels call this machine."""
-    import platform
-
-    return platform.machine().lower() if WINDOWS or sys.platform == "darwin" else f"linux_2_17_{platform.machine()}"
+def is_native(name: str) -> bool:
+    """Whether a wheel is for this system and processor."""
+    system = {"linux": "linux", "darwin": "macosx", "win32": "win_"}.get(sys.platform, sys.platform)
+    return system in name and name.endswith(f"{platform.machine().lower()}.whl")
 
 
 def interpreter(python: str) -> str | None:
@@ -125,7 +130,11 @@ def interpreter(python: str) -> str | None:
             return found
     versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     loose = python.removesuffix("t")
-    kept = [path for path in versions.glob(f"{loose}.*/bin/python") if python.endswith("t") == ("t" in path.parts[-3])]
+    kept = [
+        path
+        for path in versions.glob(f"{loose}.*/bin/python")
+        if python.endswith("t") == ("t" in path.parts[-3])
+    ]
     return str(kept[-1]) if kept else None
 
 
@@ -133,7 +142,10 @@ def installed(wheel_path: Path, python: str) -> list[str]:
     """What is wrong with the wheel in a new environment of this Python."""
     found = interpreter(python)
     if python.endswith("t"):
-        skip(f"Python {python}", "free-threaded builds cannot load abi3 wheels" + ("" if found else ", and none is here"))
+        skip(
+            f"Python {python}",
+            "free-threaded builds cannot load abi3 wheels" + ("" if found else ", and none is here"),
+        )
         return []
     if found is None:
         skip(f"Python {python}", "there is none here")
@@ -143,14 +155,26 @@ def installed(wheel_path: Path, python: str) -> list[str]:
         programs = home / "venv" / ("Scripts" if WINDOWS else "bin")
         steps = [
             [found, "-m", "venv", "venv"],
-            [str(programs / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check", str(wheel_path)],
+            [
+                str(programs / "python"),
+                "-m",
+                "pip",
+                "install",
+                "-q",
+                "--disable-pip-version-check",
+                str(wheel_path),
+            ],
             [str(programs / "python"), "-m", "pip", "check"],
             [str(programs / "signoise"), "demo"],
             [str(programs / "python"), "-X", "dev", "-W", "error", str(HERE / "smoke.py")],
         ]
-        environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+        environment = {
+            name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")
+        }
         for step in steps:
-            done = subprocess.run(step, cwd=home, env=environment, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                step, cwd=home, env=environment, capture_output=True, text=True, check=False
+            )
             if done.returncode:
                 return [f"Python {python}: {' '.join(step)}: {(done.stdout + done.stderr).strip()[-2000:]}"]
         print(f"Python {python}: {done.stdout.strip()}")

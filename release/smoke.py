@@ -1,4 +1,4 @@
-"""An installed signoise does its main jobs: kernels, verbs, readers, a store, threads, the command line. Some seconds."""
+"""An installed signoise does its main jobs: kernels, verbs, readers, a store, threads, the command line."""
 
 from __future__ import annotations
 
@@ -26,13 +26,19 @@ def main() -> None:
     kernels = sn.snr(scores)
     twins = sn.reference.snr(scores)
     for name in ("signal", "noise", "snr"):
-        assert ((kernels[name] - twins[name]).abs().fill_null(0) <= 1e-12 * twins[name].abs().fill_null(1)).all()
+        assert (
+            (kernels[name] - twins[name]).abs().fill_null(0) <= 1e-12 * twins[name].abs().fill_null(1)
+        ).all()
     assert sn.decision_accuracy(scores, **SIDES)["decision_accuracy"].max() > 0.9
     with ThreadPoolExecutor(8) as pool:
-        assert all(found.equals(kernels) for found in pool.map(lambda _: sn.snr(scores, threads=2), range(16)))
+        assert all(
+            found.equals(kernels) for found in pool.map(lambda _: sn.snr(scores, threads=2), range(16))
+        )
     with tempfile.TemporaryDirectory() as name:
         files(Path(name), kernels)
-    print(f"{platform.python_implementation()} {platform.python_version()}: signoise {sn.__version__} does its jobs")
+    print(
+        f"{platform.python_implementation()} {platform.python_version()}: signoise {sn.__version__} does its jobs"
+    )
 
 
 def files(folder: Path, expected: pl.DataFrame) -> None:
@@ -52,7 +58,9 @@ def files(folder: Path, expected: pl.DataFrame) -> None:
     assert sn.bootstrap(store, n_resamples=50).height > 0
     command = [sys.executable, "-m", "signoise", "snr", str(folder / "scores.parquet"), "--json"]
     said = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    rows = said if isinstance(said, list) else next(found for found in said.values() if isinstance(found, list))
+    rows = (
+        said if isinstance(said, list) else next(found for found in said.values() if isinstance(found, list))
+    )
     assert [row["snr"] for row in rows] == expected["snr"].to_list()
 
 
