@@ -378,6 +378,8 @@ def test_engines_by_name(scores: pl.DataFrame) -> None:
         sn.snr(scores, engine="ray")
     with pytest.raises(sn.OptionError, match='test="permutation"'):
         sn.compare(scores, engine="ray")
+    with pytest.raises(sn.OptionError, match="run in this process, got engine='ray'"):
+        sn.reference.bootstrap(scores, engine="ray")
     local: Engine = Local()
     assert_same_bits(sn.bootstrap(scores, engine=local, **FEW), sn.bootstrap(scores, **FEW), "local")
 
