@@ -53,14 +53,26 @@ STUDIES: dict[str, Callable[..., pl.DataFrame]] = {
 }
 
 
+def started(start: Callable[[], Any]) -> Any:
+    """A node; Ray gives one half a minute, which a busy machine may need more of."""
+    for _ in range(3):
+        try:
+            return start()
+        except Exception as error:
+            if "timed out during startup" not in str(error):
+                raise
+    return start()
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    head = {"num_cpus": 0, "include_dashboard": False}
+    cluster = started(lambda: Cluster(initialize_head=True, head_node_args=head))
     for _ in range(2):
-        cluster.add_node(num_cpus=2)
+        started(lambda: cluster.add_node(num_cpus=2))
     ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
     # Workers cannot import tests.
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -240,7 +252,7 @@ def test_a_killed_worker_changes_nothing(
 
 
 def test_a_node_that_goes_takes_no_state_with_it(cluster: Any, tmp_path: Path) -> None:
-    node = cluster.add_node(num_cpus=1)
+    node = started(lambda: cluster.add_node(num_cpus=1))
     number = node.node_id
 
     def work(piece: Piece) -> int:
