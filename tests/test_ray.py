@@ -58,7 +58,7 @@ def started(start: Callable[[], Any]) -> Any:
     for _ in range(3):
         try:
             return start()
-        except Exception as error:
+        except Exception as error:  # noqa: PERF203 (each try is one)
             if "timed out during startup" not in str(error):
                 raise
     return start()
