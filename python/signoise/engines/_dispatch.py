@@ -152,7 +152,8 @@ class _Work:
         late: dict[int, float] = {}
         for run in self.running.values():
             expected = self._policy.straggler * pace * max(self._sizes[run.at], 1e-9)
-            if copies[run.at] == 1 and now - run.since > max(expected, LATE):
+            again = copies[run.at] == 1 and self._lost[run.at] <= self._policy.retries
+            if again and now - run.since > max(expected, LATE):
                 late[run.at] = now - run.since - expected
         return max(late, key=lambda at: late[at]) if late else None
 
@@ -165,14 +166,15 @@ class _Work:
             self.found[run.at] = self._runner.take(handle)
         except Lost as error:
             self._lost[run.at] += 1
+            if twins:
+                return
             if self._lost[run.at] > self._policy.retries:
                 raise EngineError(
                     f"{self._runner.name(run.at)} (partition {run.at + 1} of {len(self._sizes)}) could not be worked "
-                    f"on: {self._lost[run.at]} workers died over it, the last one so: {error}; give workers more "
-                    "memory (memory=), or smaller partitions"
+                    f"on: workers died over it {self._lost[run.at]} times, the last one so: {error}; give them more "
+                    "memory (memory=)"
                 ) from None
-            if not twins:
-                self._idle[run.at] = None
+            self._idle[run.at] = None
             return
         self._paces.append((self._runner.clock() - run.since) / max(self._sizes[run.at], 1e-9))
         self.cancel(twins)

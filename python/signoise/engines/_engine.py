@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeAlias, TypeVar, cast, overload
 
 from .._errors import OptionError
 from .._options import check_choice
+
+#: ``host:6379``, ``ray://host:10001``
+_ADDRESS = re.compile(r"(ray://)?[\w.\-\[\]:]+:\d+(\?.*)?")
 
 Partition = TypeVar("Partition")
 State = TypeVar("State")
@@ -32,7 +36,8 @@ class Engine(Protocol):
         function
             Pure: a partition may be mapped more than once, and any of its equal states is taken.
         partitions
-            What the function is called with, one at a time.
+            What the function is called with, one at a time. They may have a ``name``, for messages, and a ``path``, a
+            file that an engine may want to be near. Functions, partitions and states can be pickled.
         sizes
             How much work each is, in any unit.
         progress
@@ -109,14 +114,14 @@ def sizes_of(partitions: Sequence[object], sizes: Sequence[float] | None) -> Seq
 
 
 def as_engine(engine: str | Engine) -> Engine:
-    """An engine by its name, by the address of a cluster (``"ray://host:10001"``), or as it is."""
+    """An engine by its name, by the address of a Ray cluster (``"host:6379"``, ``"ray://host:10001"``), or as it is."""
     if not isinstance(engine, str):
         if not (hasattr(engine, "map") and hasattr(engine, "threads_of")):
             raise OptionError(
                 f'engine must be "local", "ray" or one of signoise.engines, e.g. Ray(workers=8), got {engine!r}'
             )
         return engine
-    if engine.startswith("ray://"):
+    if _ADDRESS.fullmatch(engine):
         from ._ray import Ray
 
         return Ray(engine)

@@ -46,8 +46,8 @@ class Ray:
         A partition that runs so many times longer than its peers, for its size, is begun once more where there is
         room, and the first answer is taken. None: never.
     nodes
-        ``{"/mnt/a": "10.0.0.5"}``: files below a folder are worked on by the node with this address if it has room,
-        because they lie on its disks. All others are spread over the nodes.
+        ``{"/mnt/a": "10.0.0.5"}``: files below a folder are worked on by the node with this address (or number in the
+        cluster) if it has room, because they lie on its disks. All others are spread over the nodes.
 
     Raises
     ------
@@ -118,27 +118,9 @@ class Ray:
         partitions: Sequence[Partition],
         *,
         sizes: Sequence[float] | None = None,
-        names: Sequence[str] | None = None,
-        paths: Sequence[str | None] | None = None,
         progress: Progress | None = None,
     ) -> Iterator[State]:
-        """The state of each partition, in the order of the partitions.
-
-        Parameters
-        ----------
-        function
-            Pure: a partition may be mapped more than once, and the first of its states is taken.
-        partitions
-            What the function is called with, one at a time.
-        sizes
-            How much work each is, in any unit; the largest are begun first.
-        names
-            What partitions are called in messages.
-        paths
-            A file of each, for the option `nodes`.
-        progress
-            Called with the work done so far and all of it, in the unit of `sizes`.
-        """
+        """As every engine; the largest partitions are begun first, the first of several states is taken."""
         if not partitions:
             return
         with self._connected() as ray:
@@ -146,8 +128,7 @@ class Ray:
                 ray,
                 function,
                 partitions,
-                names=names,
-                nodes=self._nodes_of(ray, paths or []),
+                node_of=self._node_of(ray),
                 slots=self._slots(ray),
                 threads=self._threads,
                 memory=self._memory,
@@ -194,23 +175,22 @@ class Ray:
         room = int(resources.get("CPU", 0) // self._threads)
         return room if self._memory is None else min(room, int(resources.get("memory", 0) // self._memory))
 
-    def _nodes_of(self, ray: Any, paths: Sequence[str | None]) -> list[str | None]:
-        """The node that has each path, by its number in the cluster."""
-        if not self._nodes:
-            return []
-        known = {node["NodeManagerAddress"]: node["NodeID"] for node in ray.nodes() if node["Alive"]}
+    def _node_of(self, ray: Any) -> Callable[[str], str | None]:
+        """From a path to the node that has it, by its number in the cluster; None where any will do."""
+        alive = [node for node in ray.nodes() if node["Alive"]]
+        known = {node[name]: node["NodeID"] for name in ("NodeManagerAddress", "NodeID") for node in alive}
         strange = sorted(set(self._nodes.values()) - set(known))
         if strange:
             raise EngineError(
                 f"nodes: no node of the Ray cluster has the address {strange[0]!r} (there are "
-                f"{', '.join(sorted(known))})"
+                f"{', '.join(sorted({node['NodeManagerAddress'] for node in alive}))})"
             )
 
-        def node_of(path: str | None) -> str | None:
-            folders = [folder for folder in self._nodes if path is not None and _is_below(path, folder)]
+        def node_of(path: str) -> str | None:
+            folders = [folder for folder in self._nodes if _is_below(path, folder)]
             return known[self._nodes[max(folders, key=len)]] if folders else None
 
-        return [node_of(path) for path in paths]
+        return node_of
 
 
 class _Runner:
@@ -222,37 +202,34 @@ class _Runner:
         function: Callable[[Any], Any],
         partitions: Sequence[Any],
         *,
-        names: Sequence[str] | None,
-        nodes: Sequence[str | None],
+        node_of: Callable[[str], str | None],
         slots: int,
         threads: int,
         memory: int | None,
     ) -> None:
         self._ray = ray
         self._partitions = partitions
-        self._names = names
-        self._nodes = nodes
-        self._threads = threads
+        self._node_of = node_of
         self.slots = slots
-        self._versions = _worker.versions()
+        self._driver = _worker.Driver(*_worker.versions(), os.getcwd(), threads)
         self._number = uuid.uuid4().hex
         # In a list Ray leaves it alone: only a worker that has another function fetches it.
         self._function = [ray.put(ray.cloudpickle.dumps(function))]
-        self._task = ray.remote(_worker.task).options(
-            num_cpus=threads, memory=memory, max_retries=0, name="signoise", scheduling_strategy="SPREAD"
-        )
+        self._task = ray.remote(_worker.task)
+        self._options = {"num_cpus": threads, "memory": memory, "max_retries": 0, "name": "signoise"}
         self._told: dict[tuple[str, type[Warning]], None] = {}
 
     def start(self, at: int) -> Any:
         """Begin a partition."""
-        task = self._task
-        if self._nodes and (node := self._nodes[at]) is not None:
+        partition = self._partitions[at]
+        strategy: Any = "SPREAD"
+        path = getattr(partition, "path", None)
+        if path is not None and (node := self._node_of(str(path))) is not None:
             strategies = self._ray.util.scheduling_strategies
-            task = task.options(
-                scheduling_strategy=strategies.NodeAffinitySchedulingStrategy(node, soft=True)
-            )
-        content = self._ray.cloudpickle.dumps(self._partitions[at])
-        return task.remote(self._number, self._function, content, self._threads, self._versions)
+            strategy = strategies.NodeAffinitySchedulingStrategy(node, soft=True)
+        content = self._ray.cloudpickle.dumps(partition)
+        task = self._task.options(**self._options, scheduling_strategy=strategy)
+        return task.remote(self._number, self._function, content, self._driver)
 
     def wait(self, handles: Sequence[Any], seconds: float | None) -> Sequence[Any]:
         """Those that have ended, as soon as one has."""
@@ -291,7 +268,7 @@ class _Runner:
 
     def name(self, at: int) -> str:
         """What a partition is called."""
-        return "the work" if self._names is None else self._names[at]
+        return str(getattr(self._partitions[at], "name", "the work"))
 
 
 def _ray() -> Any:

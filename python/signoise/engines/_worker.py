@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import traceback
@@ -34,9 +35,19 @@ class Ended:
     heard: tuple[tuple[str, type[Warning]], ...] = ()
 
 
-def run(
-    number: str, load: Callable[[], bytes], partition: bytes, threads: int, driver: tuple[str, str]
-) -> Ended:
+@dataclass(frozen=True)
+class Driver:
+    """What workers have to know of the process that they work for."""
+
+    version: str
+    polars: str
+    folder: str
+    """Where relative paths begin."""
+    threads: int
+    """Of Polars and of our core in a worker, if it has not begun yet."""
+
+
+def run(number: str, load: Callable[[], bytes], partition: bytes, driver: Driver) -> Ended:
     """Map one partition.
 
     Parameters
@@ -47,13 +58,13 @@ def run(
         Gives the pickled function.
     partition
         Pickled.
-    threads
-        Of Polars and of our core, if this worker has not begun yet.
     driver
-        Versions of the package and of Polars on the driver.
+        Who asks for it.
     """
     for name in ("POLARS_MAX_THREADS", "RAYON_NUM_THREADS"):
-        os.environ.setdefault(name, str(threads))
+        os.environ.setdefault(name, str(driver.threads))
+    with contextlib.suppress(OSError):  # this machine has no such folder, and then no such relative path
+        os.chdir(driver.folder)
     global _last  # noqa: PLW0603 (a worker is one process)
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
@@ -68,7 +79,7 @@ def run(
     return Ended(state, heard=tuple(told))
 
 
-def task(number: str, function: list[Any], partition: bytes, threads: int, driver: tuple[str, str]) -> Ended:
+def task(number: str, function: list[Any], partition: bytes, driver: Driver) -> Ended:
     """`run` as a task of Ray; the function is a reference, inside a list that Ray leaves alone."""
 
     def load() -> bytes:
@@ -77,7 +88,7 @@ def task(number: str, function: list[Any], partition: bytes, threads: int, drive
         content: bytes = ray.get(function[0])
         return content
 
-    return run(number, load, partition, threads, driver)
+    return run(number, load, partition, driver)
 
 
 def versions() -> tuple[str, str]:
@@ -89,15 +100,15 @@ def versions() -> tuple[str, str]:
     return version(), pl.__version__
 
 
-def check_versions(driver: tuple[str, str]) -> None:
+def check_versions(driver: Driver) -> None:
     """Refuse to mix versions, whose states and bits may differ."""
     own = versions()
-    if own != driver:
+    if own != (driver.version, driver.polars):
         from .._errors import EngineError
 
         raise EngineError(
-            f"workers have signoise {own[0]} with polars {own[1]}, and this process has {driver[0]} with {driver[1]}: "
-            "install the same on every node"
+            f"workers have signoise {own[0]} with polars {own[1]}, and this process has {driver.version} with "
+            f"{driver.polars}: install the same on every node"
         )
 
 
