@@ -103,17 +103,13 @@ def machine() -> dict[str, Any]:
     for line in cpuinfo.read_text().splitlines() if cpuinfo.exists() else []:
         if line.startswith("model name"):
             model = line.partition(":")[2].strip()
-    installed = {}
-    for package in PACKAGES:
-        try:
-            installed[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+    there = {found.metadata["Name"]: found.version for found in importlib.metadata.distributions()}
     return {
         "processor": model,
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.release()}",
-        "versions": {"Python": platform.python_version(), **installed},
+        "versions": {"Python": platform.python_version()}
+        | {name: there[name] for name in PACKAGES if name in there},
     }
 
 
