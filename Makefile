@@ -85,10 +85,10 @@ $(VENV)/.release: pyproject.toml
 	$(BIN)/python -m pip install --quiet --group release
 	touch $@
 
-# All benchmarks on small data into target/benches; `make bench SIZE=full` is for a machine that does nothing else.
-SIZE ?= small
 bench: build
-	$(BIN)/python benches/table.py --size $(SIZE)
+	$(BIN)/python benches/bench_paper_table.py
+	$(BIN)/python benches/bench_kernels.py
+	$(BIN)/python benches/bench_report.py
 
 # All of them, for some hours, and one page of tables in target/benchmarks; ONLY=scan,json measures these again.
 tables: build

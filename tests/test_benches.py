@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import json
 import os
 import subprocess
 import sys
@@ -111,29 +110,3 @@ def test_pass_at_k_of_all_peers_is_equal(capsys: pytest.CaptureFixture[str]) -> 
     script.by_table.__name__ = "by_table"
     with pytest.raises(SystemExit, match="by_table finds"):
         script.check(script.raw_samples(50, 100))
-
-
-def test_all_figures_come_on_one_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    table = bench_module("table")
-    scripts = {script for script, _, _ in table.BENCHES}
-    assert [script for script in sorted(scripts) if not (BENCHES / f"{script}.py").exists()] == []
-    made = bench_module("measure").markdown(
-        [{"job": "ours", "wall s": "0.1"}, {"job": "peer", "wall s": "-"}]
-    )
-    printed = f"signoise, 2 threads\n\n{made}\n\nequal\n{made}\n"
-
-    def ran(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
-        failed = command[1].endswith("bench_report.py")
-        return subprocess.CompletedProcess(command, int(failed), printed, "no data\n" if failed else "")
-
-    monkeypatch.setattr(table.subprocess, "run", ran)
-    with pytest.raises(SystemExit, match="True"):
-        table.main(["--out", str(tmp_path), "--only", "bench_laws,bench_report"])
-    figures = json.loads((tmp_path / "figures.json").read_text())
-    assert [bench["failed"] for bench in figures["benches"]] == ["no data", None]
-    rows = [{"job": "ours", "wall s": "0.1"}, {"job": "peer", "wall s": "-"}]
-    assert figures["benches"][1]["tables"] == [rows, rows]
-    assert figures["benches"][1]["said"] == ["signoise, 2 threads", "equal"]
-    page = (tmp_path / "figures.md").read_text()
-    assert page.count(made) == 4
-    assert "Failed: no data" in page
