@@ -5,10 +5,17 @@ from __future__ import annotations
 import ast
 import contextlib
 import csv
+import gzip
 import io
 import json
+import os
 import re
-from collections.abc import Callable
+import subprocess
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -309,3 +316,139 @@ def test_csv_that_we_wrote_is_read_again(tmp_path: Path) -> None:
     again = sn.scan_scores(tmp_path / "x.csv").collect()
     assert again["value"].equals(named["value"])
     assert set(again["task"]) == {*scores["task"], "'=1+1"}  # the apostrophe stays
+
+
+NAMES = [
+    "<img src=x onerror=alert(1)>",
+    "</script><script>alert(1)</script>",
+    "\"'><svg/onload=alert(1)>",
+    "javascript:alert(1)",
+    "a\u2028b\u2029c\u202ed\u0000e",
+    "datum.value');alert(1)//",
+    "${alert(1)}{{alert(1)}}",
+]
+#: Properties of a chart in which Vega reads expressions.
+EXPRESSIONS = {"expr", "filter", "calculate", "labelExpr", "test", "signal", "update"}
+
+
+class Elements(HTMLParser):
+    """Elements and attributes of a page."""
+
+    def __init__(self, content: str) -> None:
+        super().__init__()
+        self.tags: Counter[str] = Counter()
+        self.attributes: set[str] = set()
+        self.feed(content)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.attributes |= {name for name, _ in attrs}
+
+
+def strings(chart: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Every text in a chart, with the nearest property that it stands in; data left out."""
+    if isinstance(chart, str):
+        yield key, chart
+    elif isinstance(chart, list):
+        for item in chart:
+            yield from strings(item, key)
+    elif isinstance(chart, dict):
+        for name, item in chart.items():
+            if name not in ("datasets", "values"):
+                yield from strings(item, name)
+
+
+def test_the_page_has_names_as_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[Any] = []
+
+    class Recorder(contextlib.AbstractContextManager["Recorder"]):
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def send(self, chart: Any) -> None:
+            sent.append(chart)
+
+        def finish(self) -> list[str]:
+            return ["<svg width='1' height='1'></svg>"] * len(sent)
+
+    monkeypatch.setattr("signoise._html.Renderer", Recorder)
+
+    def page(names: list[str]) -> tuple[str, Elements]:
+        sent.clear()
+        scores, _ = sn.simulate(tasks=names, recipes=3, params=(1e8, 1e9), checkpoints=5)
+        for column in ("recipe", "run"):
+            own = scores[column].unique().sort().to_list()
+            scores = scores.with_columns(
+                pl.col(column).replace(own, [f"{names[0]}{i}" for i in range(len(own))])
+            )
+        path = tmp_path / "page.html"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", sn.SignoiseWarning)
+            sn.report(scores, html=path)
+        content = path.read_text(encoding="utf-8")
+        return content, Elements(content)
+
+    for names in (NAMES, NAMES[::-1]):
+        plain, hostile_page = page([f"n{i}" for i in range(len(names))]), page(names)
+        assert hostile_page[1].tags == plain[1].tags
+        assert hostile_page[1].attributes == plain[1].attributes
+        assert not {
+            name for name in hostile_page[1].attributes if name.startswith("on") or name in ("href", "src")
+        }
+        shown = re.sub(r'(?s)<script type="text/csv".*?</script>', "", hostile_page[0])
+        assert not set("\u2028\u2029\u202e\0") & set(shown)
+        assert sent
+        for key, text in strings(sent):
+            assert key not in ("url", "href"), text
+            assert key not in EXPRESSIONS or not any(name in text for name in names), text
+
+
+# --- large and deep ------------------------------------------------------------------------------------------
+
+#: Reads the files of a folder with a limit on memory that none of them may reach.
+LIMITED = """
+import contextlib, resource, sys, warnings
+import signoise as sn
+sn.snr(sn.example_scores())
+warnings.simplefilter("ignore")
+used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+with contextlib.suppress(sn.SignoiseError):
+    sn.aggregate(sys.argv[1])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - used)
+"""
+
+
+def peak_of(path: Path) -> int:
+    """Bytes that reading a path takes on top of what the package takes; it ends well."""
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(path)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-500:]
+    return int(done.stdout) * 1024
+
+
+def packed(path: Path, pieces: Iterator[bytes]) -> None:
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        for piece in pieces:
+            file.write(piece)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts kB on Linux alone")
+@pytest.mark.parametrize("kind", ["line", "array", "depth", "fields"])
+def test_large_lines_are_left_out_in_bounded_memory(kind: str, tmp_path: Path) -> None:
+    """300 MB unpacked out of 1 MB: a line may have 64 MB, and a document 256 MB, of which there are two copies."""
+    blanks = b" " * (1 << 20)
+    sound = b'{"doc_id": 0, "acc": 1}\n'
+    pieces = {
+        "line": (sound, b'{"doc_id": 1, "x": "', *[blanks] * 300, b'"}\n', sound),
+        "array": (b"[", *[blanks] * 300, b"]"),
+        "depth": (sound, *[b"[" * (1 << 20)] * 100, b"\n", sound),
+        "fields": (b",".join(b'{"a%d": 1}\n' % i for i in range(20_000)),),
+    }[kind]
+    packed(tmp_path / "samples_arc_2024-01-01T00-00-00.000000.jsonl.gz", iter(pieces))
+    assert peak_of(tmp_path) < (640 if kind == "array" else 300) << 20
