@@ -3,6 +3,7 @@
 //!
 //! The targets of `targets/` call these, and so do the tests of `signoise-scan` with the cases that are kept.
 
+use std::backtrace::Backtrace;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -22,6 +23,16 @@ use signoise_scan::json::{self, Options, Selection, read_json_lines};
 use signoise_scan::store::{Cells, Column, Dtype, Kind, write_part};
 use signoise_scan::text::{Packing, Text, cuts};
 use signoise_scan::{dense, parquet_footers as footers};
+
+/// Panics of the `parquet` library that `parquet/library.rs` turns into errors; any other one ends the process.
+pub fn forgive_the_library() {
+    let abort = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !Backtrace::force_capture().to_string().contains("library::guarded") {
+            abort(panic);
+        }
+    }));
+}
 
 /// Calls with the path of a file that has these bytes. `TMPDIR` should be in memory.
 fn with_file<T>(content: &[u8], call: impl FnOnce(&Path) -> T) -> T {

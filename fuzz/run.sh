@@ -13,7 +13,7 @@ python seeds.py "$work/seeds"
 status=0
 printf '| target | minutes | executions | edges | inputs | peak MB | findings |\n| --- | --- | --- | --- | --- | --- | --- |\n'
 for target in "$@"; do
-    mkdir -p "$work/corpus/$target" "$work/artifacts/$target" "cases/$target"
+    mkdir -p "$work/corpus/$target" "$work/artifacts/$target"
     log=$work/$target.log
     : >"$log"
     began=$(date +%s)
@@ -25,7 +25,7 @@ for target in "$@"; do
     while left=$((end - $(date +%s))) && [ "$left" -gt 0 ]; do
         ended=0
         nice -n 19 cargo +nightly fuzz run --fuzz-dir . "$target" \
-            "$work/corpus/$target" "$work/seeds/$target" "cases/$target" -- -max_total_time="$left" \
+            "$work/corpus/$target" "$work/seeds/$target" -- -max_total_time="$left" \
             -max_len=16384 -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
             -artifact_prefix="$work/artifacts/$target/" >"$log.now" 2>&1 || ended=$?
         cat "$log.now" >>"$log"

@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 import warnings
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
@@ -26,6 +27,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import signoise as sn
+from signoise import _core as core
 from signoise._cli import main
 from signoise._cli._output import write
 from signoise._laws._formula import parse
@@ -139,6 +141,22 @@ def test_an_ingest_follows_no_link_out_of_the_store(store: Path, table: pl.DataF
     with pytest.raises(sn.StoreError, match="is a link"):
         sn.ingest(table, store)
     assert not (tmp_path / "new").exists()
+
+
+def test_no_member_of_an_archive_becomes_a_path(tmp_path: Path) -> None:
+    path = tmp_path / "in" / "log.eval"
+    path.parent.mkdir()
+    names = ["../escape", "/tmp/signoise-escape", "..\\escape", "C:\\escape", "header.json"]
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"{}")
+    found = [name for name, *_ in core.archive_names(str(path))]
+    assert len(found) == len(names)
+    assert core.archive_read(str(path), found, max_bytes=10) == [b"{}"] * len(names)
+    with pytest.raises(sn.SignoiseError):
+        sn.aggregate(path.parent)
+    assert list(tmp_path.rglob("*")) == [path.parent, path]
+    assert not Path("/tmp/signoise-escape").exists()
 
 
 # --- formulas and filters --------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ use signoise_core::Interrupt;
 use crate::archive::{archive_names, archive_read};
 
 #[path = "../../../fuzz/entries.rs"]
-#[allow(clippy::expect_used, clippy::unwrap_used, reason = "a failed assertion is what is looked for")]
+#[allow(clippy::expect_used, dead_code, unreachable_pub, reason = "it is the library of another crate")]
 mod entries;
 
 #[test]
