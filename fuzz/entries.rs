@@ -338,8 +338,11 @@ pub fn laws(data: &[u8]) {
     }
 }
 
+/// What a target does with bytes.
+pub type Entry = fn(&[u8]);
+
 /// By name.
-pub const ENTRIES: [(&str, fn(&[u8])); 9] = [
+pub const ENTRIES: [(&str, Entry); 9] = [
     ("json_lines", json_lines),
     ("text", text),
     ("archive", archive),
