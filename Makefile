@@ -1,14 +1,14 @@
 # Two commands do everything from a clean clone, given Rust, Python >= 3.10 and make:
 #   make demo   build and run the main job on an embedded example
 #   make test   build, check formatting, lint, types and stubs, run every test and build all documentation
-# and `make docs` builds the documentation alone, into target/docs.
+# and `make docs` builds the documentation alone, into target/docs, `make wheels` what is released, into dist.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 # Whatever environment the caller has activated stays out of it.
 unexport PYTHONPATH
 
-.PHONY: demo test build lint rust-test rust-docs python-test wheel-test docs bench clean
+.PHONY: demo test build lint rust-test rust-docs python-test wheel-test docs wheels audit bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/signoise demo
@@ -36,8 +36,8 @@ build: $(VENV)/.dev
 lint: build
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	$(BIN)/ruff format --check python tests benches docs fuzz
-	$(BIN)/ruff check python tests benches docs fuzz
+	$(BIN)/ruff format --check python tests benches docs release fuzz
+	$(BIN)/ruff check python tests benches docs release fuzz
 	$(BIN)/python -m mypy
 	$(BIN)/python -m mypy.stubtest signoise._core
 
@@ -49,7 +49,7 @@ rust-docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --quiet --no-deps -p signoise-core -p signoise-scan
 
 python-test: build
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 # The wheel in an empty environment, away from the source tree.
 wheel-test: $(VENV)/.dev
@@ -63,6 +63,27 @@ wheel-test: $(VENV)/.dev
 docs: build
 	$(BIN)/sphinx-build -q -W --keep-going -b html -d target/docs-trees docs target/docs
 	@echo "documentation: target/docs/index.html"
+
+# The sdist, and from it the wheel for any Linux of this processor since glibc 2.17 and any Python since 3.10, into dist/;
+# then all that can be checked of them. TARGET=aarch64-unknown-linux-gnu builds for another one (rustup target add it).
+TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
+
+wheels: $(VENV)/.release
+	rm -rf dist
+	$(BIN)/maturin build --release --locked --sdist --zig --compatibility manylinux2014 --target $(TARGET) \
+		--target-dir target/wheels-$(TARGET) --out dist
+	$(BIN)/python release/check.py dist
+
+# Licences of all that is compiled in, and holes that are known; what needs a network or a tool that is not here is
+# skipped, with the reason.
+audit: $(VENV)/.release
+	$(BIN)/python release/audit.py
+
+$(VENV)/.release: pyproject.toml
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --group release
+	touch $@
 
 bench: build
 	$(BIN)/python benches/bench_paper_table.py

@@ -22,7 +22,7 @@ use signoise_scan::checksum::file_checksums;
 use signoise_scan::json::{self, Options, Selection, read_json_lines};
 use signoise_scan::store::{Cells, Column, Dtype, Kind, write_part};
 use signoise_scan::text::{Packing, Text, cuts};
-use signoise_scan::{dense, parquet_footers as footers};
+use signoise_scan::{Piece, dense, parquet_footers as footers};
 
 /// Panics of the `parquet` library that `parquet/library.rs` turns into errors; any other one ends the process.
 pub fn forgive_the_library() {
@@ -134,7 +134,7 @@ pub fn parquet_aggregate(data: &[u8]) {
     let keys: &[&str] = if how & 4 == 0 { &["run", "step", "task"] } else { &["seed", "task"] };
     with_file(content, |path| {
         sum_up(signoise_scan::aggregate::Request {
-            files: vec![path.to_owned()],
+            pieces: vec![Piece::whole(path.to_owned())],
             keys: strings(keys),
             inner: keys.iter().map(|&key| key == "task").collect(),
             by: if how & 8 == 0 { keys.len() } else { 1 },
@@ -193,7 +193,8 @@ pub fn parquet_pages(data: &[u8]) {
     let Some(file) = one_column(how, codec, i64::from(rows) << (more & 31), pages) else { return };
     with_file(&file, |path| {
         let x = || strings(&["x"]);
-        let base = || signoise_scan::aggregate::Request { files: vec![path.to_owned()], ..Default::default() };
+        let base =
+            || signoise_scan::aggregate::Request { pieces: vec![Piece::whole(path.to_owned())], ..Default::default() };
         match how >> 4 & 3 {
             0 => sum_up(signoise_scan::aggregate::Request { values: x(), ..base() }),
             1 => sum_up(signoise_scan::aggregate::Request { keys: x(), inner: vec![codec & 64 == 0], by: 1, ..base() }),

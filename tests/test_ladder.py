@@ -119,10 +119,16 @@ def test_loss_of_the_published_ladder(
 def olmo_scores(shared: Path, tasks: list[str]) -> pl.DataFrame:
     """The 16 training runs and 2 targets of the published two-step ladder."""
     runs = [f"{size}-{multiple}xC" for size in ("190M", "370M", "760M", "1B") for multiple in (1, 2, 5, 10)]
-    scores = pl.read_parquet(shared / "data" / "olmo_ladder.parquet").filter(
-        pl.col("run").is_in([*runs, "peteish13_eval_final", "peteish7_eval_anneal"]),
-        pl.col("metric").is_in(["bpb", "len_norm"]),
-    )
+    return with_mmlu(
+        pl.read_parquet(shared / "data" / "olmo_ladder.parquet").filter(
+            pl.col("run").is_in([*runs, "peteish13_eval_final", "peteish7_eval_anneal"]),
+            pl.col("metric").is_in(["bpb", "len_norm"]),
+        )
+    ).filter(pl.col("task").is_in(tasks))
+
+
+def with_mmlu(scores: pl.DataFrame) -> pl.DataFrame:
+    """Scores, and the published average over the groups of MMLU beside them."""
     scores = scores.select("run", "params", "tokens", "task", "metric", "value")
     parts = [
         scores.filter(task=f"mmlu_{name}_test_rc_5shot").with_columns(pl.col("value") * weight)
@@ -130,7 +136,7 @@ def olmo_scores(shared: Path, tasks: list[str]) -> pl.DataFrame:
     ]
     average = pl.concat(parts).group_by("run", "params", "tokens", "metric").agg(pl.col("value").sum())
     average = average.with_columns(task=pl.lit("mmlu_avg_test_rc_5shot")).select(scores.columns)
-    return pl.concat([scores, average]).filter(pl.col("task").is_in(tasks))
+    return pl.concat([scores, average])
 
 
 def test_every_chained_prediction_of_the_published_ladder(shared: Path, oracle: Any) -> None:
@@ -172,6 +178,8 @@ def test_checkpoint_noise_of_the_published_ladder(shared: Path) -> None:
     stored = json.loads((shared / "oracles" / "olmo_ladder_two_step.json").read_text())
     names = {
         "Winogrande": "winogrande_val_rc_5shot",
+        "BoolQ": "boolq_val_rc_5shot",
+        "MMLU": "mmlu_avg_test_rc_5shot",
         "CommonsenseQA": "csqa_val_rc_5shot",
         "OpenBookQA": "openbookqa_test_rc_5shot",
         "ARC-Easy": "arc_easy_test_rc_5shot",
@@ -181,14 +189,15 @@ def test_checkpoint_noise_of_the_published_ladder(shared: Path) -> None:
         "HellaSwag": "hellaswag_val_rc_5shot",
     }
     scores = pl.read_parquet(shared / "data" / "olmo_ladder.parquet").filter(
-        pl.col("run") == "1B-10xC",
-        pl.col("metric").is_in(["bpb", "len_norm"]),
-        pl.col("task").is_in(names.values()),
+        pl.col("run") == "1B-10xC", pl.col("metric").is_in(["bpb", "len_norm", "acc"])
     )
-    noise = sn.noise(scores.select("run", "tokens", "task", "metric", "value"), window=10, ddof=0)
+    scores = with_mmlu(scores).filter(pl.col("task").is_in(names.values()))
+    noise = sn.noise(scores, window=10, ddof=0)
+    published = stored["variance_1B_10xC_last10"]["results"]
+    assert names.keys() == published.keys()
     for name, task in names.items():
-        expected = stored["variance_1B_10xC_last10"]["results"][name]
-        for metric, kind in (("bpb", "loss"), ("len_norm", "acc")):
+        expected = published[name]
+        for metric, kind in (("bpb", "loss"), ("acc" if name == "BoolQ" else "len_norm", "acc")):
             row = noise.row(by_predicate=(pl.col("task") == task) & (pl.col("metric") == metric), named=True)
             assert row["noise_absolute"] == pytest.approx(expected[f"{kind}_sd"], abs=1e-9)
             assert row["noise"] == pytest.approx(expected[f"{kind}_rel_sd"], abs=1e-9)

@@ -382,3 +382,18 @@ def test_capability_follows_the_loss_of_checkpoints() -> None:
     runs = pl.DataFrame({"run": np.repeat(["a", "b", "c"], 20), "loss": loss, "accuracy": accuracy})
     found = estimates(sn.fit_scaling_law(runs, "ladder_sigmoid", y="accuracy", interval="none"))
     assert found == pytest.approx({"a": -0.6, "x0": 2.5, "k": 5, "b": 0.85}, rel=0.03)
+
+
+def test_the_same_loss_need_not_mean_the_same_accuracy() -> None:
+    """Models that differ in more than the loss: the law of loss alone says so, and draws whole sizes."""
+    rng = np.random.default_rng(6)
+    params, loss = np.repeat([1e8, 4e8, 1.6e9, 6.4e9], 6), np.tile(np.linspace(2.2, 3.4, 6), 4)
+    noise = 0.004 * rng.standard_normal(24)
+    error = 0.86 - 2.2 * np.exp(-0.71 * loss) + noise
+    for better, flagged in ((0.0, False), (0.02, True)):
+        runs = pl.DataFrame(
+            {"run": [f"r{at}" for at in range(24)], "params": params, "loss": loss}
+            | {"error": error - better * np.log2(params / 1e8)}
+        )
+        fit = sn.fit_scaling_law(runs, "loss_to_error", y="error", scale="params", n_resamples=20)
+        assert ("rung_effects" in fit["flags"][0].to_list()) is flagged

@@ -57,3 +57,27 @@ def test_every_law_has_its_question_in_the_docs() -> None:
     for law in LAWS:
         row = f"| `{law.name}` | {law.question} | {', '.join(law.inputs)} | {law.y} |"
         assert row in lines, row
+
+
+#: What a row of each paper is called by, in the order of docs/map.md's sources.
+PAPERS = """
+Signal and Noise; Farseer; Deep Learning Scaling is Predictable; Over-training; PassUntil; Predicting Downstream is
+Elusive; Hitchhiker; Large Language Monkeys; Monkeys Get Their Power; fLaws; language-vision; Quantifying Variance;
+Adaptive data analysis; Rethinking Conventional Wisdom; Model ladder; Chinchilla; Mystery of Scaling Laws;
+Kaplan; Autoregressive generative; Learning-rate annealing; Neural machine translation; Downstream translation; Inverse
+scaling; Broken neural scaling; Data filtering; Data-constrained; Beyond neural scaling; Explaining neural scaling;
+Superposition; Fine Line; Time-series; Time-MoE; Parallel scaling; Step Law; Quantisation-aware; CMR; RL post-training;
+Uncertainty; Multilingual; Superficial alignment; Rectified law; Self-consistency; Languini; Imitation learning;
+Knowledge-graph; Thinking vs. Doing; SGD noise; POS tagging; Projektor; DPA3; Small-scale proxies; Predictive
+multiplicity; Pervasive Label Errors; Clustering on difficulty; Model Evaluation and Selection; Quantisation after
+training; Checkpoint averaging for cross-lingual; Investigating data contamination; Time travel; ConTAM; benchmark
+cheater; Chameleon; Robustness Gym; compositionality; WildBench; neural network training algorithms; BabyLM; RankMe;
+Same pre-training loss; Predictive data selection; 1.7B LLaMA; Domain upsampling; random censorship; Control variates;
+Trained on Code; tau-bench
+"""
+
+
+def test_every_paper_has_its_row() -> None:
+    titles = [row[0] for row in ROWS]
+    wanted = [" ".join(name.split()) for name in PAPERS.split(";")]
+    assert [name for name in wanted if not any(name in title for title in titles)] == []

@@ -632,3 +632,16 @@ def test_trend_is_the_mean_slope_per_checkpoint() -> None:
     row = only(sn.snr(scores, autocorrelation=0.0))
     assert row["trend"] == pytest.approx(0.07, abs=1e-5)
     assert "trend" in row["flags"]
+
+
+def test_checkpoints_of_another_phase_are_no_noise() -> None:
+    """Other data at the end of training: the last checkpoints rise, and their spread is told to be a trend."""
+    wobble = [0.0, 0.004, -0.003, 0.002, -0.004, 0.003, -0.002, 0.001, 0.0, -0.003, 0.004, -0.001]
+    level = [0.5 + noise + late for noise, late in zip(wobble, [0.0] * 9 + [0.03, 0.05, 0.07], strict=True)]
+    scores = table({run: [value + shift for value in level] for run, shift in (("a", 0.0), ("b", 0.1))})
+    before = only(sn.noise(scores, where="step <= 8", autocorrelation=0.0))
+    after = only(sn.noise(scores, autocorrelation=0.0))
+    assert ("trend" in before["flags"], "trend" in after["flags"]) == (False, True)
+    assert after["noise"] > 3 * before["noise"]
+    detrended = only(sn.noise(scores, noise="detrended", autocorrelation=0.0))
+    assert detrended["noise"] < after["noise"] / 1.5

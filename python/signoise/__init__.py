@@ -10,6 +10,7 @@ from ._errors import (
     DebugBuildWarning,
     DroppedRowsWarning,
     DuplicateKeyError,
+    EngineError,
     FitError,
     ForkError,
     InsufficientDataError,
@@ -26,7 +27,7 @@ from ._errors import (
 )
 
 if TYPE_CHECKING:
-    from . import plot, reference
+    from . import engines, plot, reference
     from ._aggregate import aggregate, roll_up
     from ._bootstrap import bootstrap
     from ._checkpoints import average_checkpoints
@@ -41,12 +42,14 @@ if TYPE_CHECKING:
     from ._interventions._choice_metrics import choice_metrics
     from ._interventions._choose_metric import choose_metric
     from ._interventions._choose_window import choose_window
+    from ._interventions._clustering_on_difficulty import clustering_on_difficulty
     from ._interventions._compare_metrics import compare_metrics
     from ._interventions._correlate import correlate
     from ._interventions._filtering_gain import filtering_gain
     from ._interventions._item_response import item_response
     from ._interventions._label_errors import label_errors
     from ._interventions._near_best import near_best
+    from ._interventions._predictive_multiplicity import predictive_multiplicity
     from ._interventions._prune_items import prune_items
     from ._interventions._sample_size import sample_size
     from ._interventions._subset_gap import subset_gap
@@ -64,12 +67,14 @@ if TYPE_CHECKING:
         exponent_test,
         fit_scaling_law,
         laws,
+        learning_rate_sensitivity,
         loss_trajectory,
         optimal_mixture,
         optimal_split,
         predict,
         prediction_error,
         register_law,
+        scaling_shape,
         validate_law,
         vary_parameter,
     )
@@ -93,6 +98,7 @@ if TYPE_CHECKING:
     from ._snr import noise, signal, snr
     from ._store import ScoreStore, ingest, open_store
     from ._subset_control import subset_control
+    from ._time_to_target import time_to_target
     from ._variance import variance
 
     __version__ = _version()
@@ -101,6 +107,7 @@ __all__ = [
     "DebugBuildWarning",
     "DroppedRowsWarning",
     "DuplicateKeyError",
+    "EngineError",
     "FitError",
     "ForkError",
     "InsufficientDataError",
@@ -129,6 +136,7 @@ __all__ = [
     "choose_law",
     "choose_metric",
     "choose_window",
+    "clustering_on_difficulty",
     "compare",
     "compare_metrics",
     "compute_optimal",
@@ -137,6 +145,7 @@ __all__ = [
     "coverage_law",
     "crossover",
     "decision_accuracy",
+    "engines",
     "example_scores",
     "exponent_test",
     "filter_subtasks",
@@ -147,6 +156,7 @@ __all__ = [
     "item_statistics",
     "label_errors",
     "laws",
+    "learning_rate_sensitivity",
     "loss_trajectory",
     "mixed_effects",
     "near_best",
@@ -163,6 +173,7 @@ __all__ = [
     "predict",
     "prediction_error",
     "prediction_powered",
+    "predictive_multiplicity",
     "prune_items",
     "rank",
     "reference",
@@ -170,6 +181,7 @@ __all__ = [
     "report",
     "roll_up",
     "sample_size",
+    "scaling_shape",
     "scan_scores",
     "seed_variance",
     "self_consistency",
@@ -180,6 +192,7 @@ __all__ = [
     "subset_control",
     "subset_gap",
     "thresholdout",
+    "time_to_target",
     "transform_correlations",
     "validate_law",
     "variance",
@@ -198,6 +211,7 @@ _HOMES = {
     "benchmark_preferences": "_interventions._benchmark_preferences",
     "bootstrap": "_bootstrap",
     "choose_law": "_laws",
+    "clustering_on_difficulty": "_interventions._clustering_on_difficulty",
     "choose_metric": "_interventions._choose_metric",
     "choose_window": "_interventions._choose_window",
     "choice_metrics": "_interventions._choice_metrics",
@@ -223,6 +237,7 @@ _HOMES = {
     "label_errors": "_interventions._label_errors",
     "mixed_effects": "_mixed_effects",
     "laws": "_laws",
+    "learning_rate_sensitivity": "_laws",
     "loss_trajectory": "_laws",
     "near_best": "_interventions._near_best",
     "noise": "_snr",
@@ -233,6 +248,7 @@ _HOMES = {
     "plateau": "_plateau",
     "power": "_power",
     "prediction_powered": "_judged",
+    "predictive_multiplicity": "_interventions._predictive_multiplicity",
     "optimal_mixture": "_laws",
     "optimal_split": "_laws",
     "predict": "_laws",
@@ -243,6 +259,7 @@ _HOMES = {
     "report": "_report",
     "roll_up": "_aggregate",
     "sample_size": "_interventions._sample_size",
+    "scaling_shape": "_laws",
     "scan_scores": "_read",
     "seed_variance": "_seed_variance",
     "self_consistency": "_sampling._self_consistency",
@@ -253,6 +270,7 @@ _HOMES = {
     "subset_control": "_subset_control",
     "subset_gap": "_interventions._subset_gap",
     "thresholdout": "_interventions._thresholdout",
+    "time_to_target": "_time_to_target",
     "transform_correlations": "_interventions._transforms",
     "validate_law": "_laws",
     "vary_parameter": "_laws",
@@ -265,7 +283,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
         _register()
-    elif name in ("plot", "reference"):
+    elif name in ("engines", "plot", "reference"):
         value = import_module(f".{name}", __name__)
     elif name == "__version__":
         value = import_module("._core", __name__).__version__

@@ -29,6 +29,8 @@ from ._scores import (
 )
 from ._segments import segment_offsets
 from ._store._verbs import as_store, speaks_of_instances, stored_moments
+from .engines import Engine
+from .engines._engine import as_engine
 
 _BELOW_INSTANCE = ("instance_id", "repeat", "cluster")
 _CARRIED = ("source",)
@@ -45,6 +47,7 @@ def aggregate(
     columns: Mapping[str, str] | None = None,
     duplicates: Duplicates = "raise",
     strict: bool = False,
+    engine: str | Engine = "local",
     threads: int | None = None,
 ) -> pl.DataFrame:
     """Moments over instances: count, mean, variance, extremes.
@@ -66,6 +69,10 @@ def aggregate(
         Names of the metrics to keep; default: all.
     strict
         Raise where a group has no instance with a score.
+    engine
+        Where files are read: ``"local"``, ``"ray"``, or one of `signoise.engines`, whose workers find them at the same
+        paths; the table has the same bits. Workers load the files of harnesses, and add up those Parquet tables that
+        are streamed as they are; all else is done in this process, with a warning.
 
     Returns
     -------
@@ -93,10 +100,21 @@ def aggregate(
     chosen = None if metrics is None else as_columns(metrics)
     check_duplicates(duplicates)
     check_threads(threads)
+    where_added = as_engine(engine)
     store = as_store(source)
     with Spool(keys, where) as spool:
         scores = open_paths(source, columns, strict=strict, spool=spool) if store is None else store
-        return _aggregate(scores, keys, chosen, where, columns, duplicates, strict=strict, threads=threads)
+        return _aggregate(
+            scores,
+            keys,
+            chosen,
+            where,
+            columns,
+            duplicates,
+            strict=strict,
+            engine=where_added,
+            threads=threads,
+        )
 
 
 def _aggregate(
@@ -108,21 +126,29 @@ def _aggregate(
     duplicates: Duplicates,
     *,
     strict: bool,
+    engine: Engine,
     threads: int | None,
 ) -> pl.DataFrame:
     from ._aggregate_dumps import aggregate_dumps
-    from ._aggregate_tables import aggregate_tables
+    from ._aggregate_tables import aggregate_tables, not_on
 
     store = as_store(scores)
     table: pl.DataFrame | None = None
     notes: list[str] = []
-    in_order = False
+    in_order = on_engine = False
     if store is not None and store.unit_names.height and not speaks_of_instances(where, keys):
         table, notes = stored_moments(store, keys, NEVER_MIXED, metrics=chosen, where=where, threads=threads)
     elif isinstance(scores, Opened):
         found = aggregate_dumps(
-            scores, keys, metrics=chosen, where=where, duplicates=duplicates, threads=threads
+            scores,
+            keys,
+            metrics=chosen,
+            where=where,
+            duplicates=duplicates,
+            engine=engine,
+            threads=threads,
         )
+        on_engine = found is not None
         if found is None:
             found = aggregate_tables(
                 scores,
@@ -131,9 +157,10 @@ def _aggregate(
                 metrics=chosen,
                 where=where,
                 duplicates=duplicates,
+                engine=engine,
                 threads=threads,
             )
-            in_order = found is not None
+            in_order = on_engine = found is not None
         if found is not None:
             table, notes = found
             scores.report.warn()
@@ -150,6 +177,8 @@ def _aggregate(
         notes += settled
         finest = [*keys, *(name for name in NEVER_MIXED if name in frame.columns and name not in keys)]
         table = instance_moments(frame, finest, threads=threads)
+    if not on_engine:
+        notes += not_on(engine)
     joined = _mixing(table, keys)
     warn_joined(table, joined, keys)
     warn_notes(notes)

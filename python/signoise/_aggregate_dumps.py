@@ -25,6 +25,7 @@ from ._readers._batches import filled_labels, known_metrics, label_values, label
 from ._readers._plan import IDENTITY, Planned
 from ._schema import COLUMNS, KEY, predicate
 from ._scores import Filter
+from .engines import Engine
 
 Codes = NDArray[np.int64]
 
@@ -36,6 +37,7 @@ def aggregate_dumps(
     metrics: Sequence[str] | None,
     where: Filter,
     duplicates: Duplicates,
+    engine: Engine,
     threads: int | None,
 ) -> tuple[pl.DataFrame, list[str]] | None:
     """Moments by `by` and everything that must not be mixed, and what has to be said.
@@ -57,7 +59,7 @@ def aggregate_dumps(
     key = [name for name in key if name in labels or name in ("metric", "filter")]
     tables: list[pl.DataFrame] = []
     settled = Settled(duplicates)
-    for batch in opened.batches(together=own, threads=threads):
+    for batch in opened.batches(together=own, engine=engine, threads=threads):
         if metrics is not None:
             batch.metrics = [name for name in batch.metrics if name in metrics]
         if not batch.metrics or not batch.rows.height:

@@ -13,6 +13,8 @@ from ._readers import Opened, Spool
 from ._schema import KEY, predicate
 from ._scores import Filter, column_errors
 from ._stream import can_stream, stream_parquet
+from .engines import Engine
+from .engines._engine import Local
 
 Moments = tuple[pl.DataFrame, list[str]]
 
@@ -29,12 +31,14 @@ def aggregate_tables(
     metrics: Sequence[str] | None,
     where: Filter,
     duplicates: Duplicates,
+    engine: Engine,
     threads: int | None,
 ) -> Moments | None:
     """Moments by `by` and everything that must not be mixed, and what has to be said; None where it takes memory.
 
     The files are streamed as they are where their own columns are enough for that. Else, with a spool, their rows are
-    written once more as they would be in memory, filtered and with our columns, and that file is streamed.
+    written once more as they would be in memory, filtered and with our columns, and that file is streamed, which only
+    this process can read.
     """
     if opened.planned or opened.results is not None or not opened.tables:
         return None
@@ -44,6 +48,7 @@ def aggregate_tables(
         sources: Sequence[str] | None = None,
         columns: Mapping[str, str] | None = None,
         metrics: Sequence[str] | None = None,
+        engine: Engine | None = None,
     ) -> Moments | None:
         settled = Settled(duplicates)
 
@@ -62,6 +67,7 @@ def aggregate_tables(
                 metrics=metrics,
                 sources=sources,
                 progress=progress,
+                engine=engine,
                 threads=threads,
             )
         except _ResultRows:
@@ -71,7 +77,7 @@ def aggregate_tables(
     found = None
     paths = [file.path for file in opened.parquet]
     if where is None and paths and _one_layout(opened):
-        found = stream(paths, [file.label for file in opened.parquet], columns, metrics)
+        found = stream(paths, [file.label for file in opened.parquet], columns, metrics, engine)
     if found is not None or opened.spool is None:
         return found
     table = _as_in_memory(opened.frame(), by, where, metrics)
@@ -81,7 +87,17 @@ def aggregate_tables(
     if path is None or (found := stream([path])) is None:
         return None
     beside = [f"{results} result rows beside instance rows were left out"] if results else []
-    return found[0], beside + found[1]
+    return found[0], beside + not_on(engine) + found[1]
+
+
+def not_on(engine: Engine) -> list[str]:
+    """What is said of rows that were added up in this process, though another place was asked for."""
+    if isinstance(engine, Local):
+        return []
+    return [
+        "engine: the rows were added up in this process; elsewhere are added up Parquet tables that are given as "
+        "files, whole (no where=), with run, task and instance_id in columns of their own"
+    ]
 
 
 def _one_layout(opened: Opened) -> bool:

@@ -24,6 +24,8 @@ from ._options import as_columns, check_choice, check_count, check_level, signat
 from ._schema import SCORE_IDENTITY
 from ._scores import Filter, Scores
 from ._status import Statuses, check_strict, flag_lists, result_column
+from .engines import Engine
+from .engines._engine import as_engine
 
 #: Percentile intervals of means over fewer instances than this are too short.
 FEW_INSTANCES = 50
@@ -70,6 +72,7 @@ def bootstrap(
     columns: Mapping[str, str] | None = None,
     duplicates: Duplicates = "raise",
     strict: bool = False,
+    engine: str | Engine = "local",
     threads: int | None = None,
 ) -> pl.DataFrame:
     """Bootstrap interval of the score of each run, from its instances (and seeds, or checkpoints) drawn again.
@@ -128,6 +131,8 @@ def bootstrap(
         Of `low` and `high`.
     rng_seed
         Of the draws.
+    engine
+        Where they are made: ``"local"``, ``"ray"``, or one of `signoise.engines`; the table has the same bits.
 
     Returns
     -------
@@ -189,6 +194,7 @@ def bootstrap(
     >>> (table["low"] < table["value"]).all()
     True
     """
+    where_drawn = as_engine(engine)
     check_level(confidence_level)
     check_choice("method", method, ("percentile", "basic", "bca", "studentised", "t"))
     check_choice("weights", weights, ("multinomial", "poisson", "bayesian"))
@@ -227,6 +233,7 @@ def bootstrap(
             columns=columns,
             duplicates=duplicates,
             strict=strict,
+            engine=where_drawn,
             text=signature("bootstrap", **settings, block_length=block_length, order=order, **draws),
         )
     sisters = None
@@ -251,10 +258,10 @@ def bootstrap(
             "the mean over strata of a perplexity is not offered; leave it out (where=...), or leave out stratify"
         )
     if relation is not None:
-        loaded, found = related(loaded, plan, as_columns(by), baseline)
+        loaded, found = related(loaded, plan, as_columns(by), baseline, where_drawn)
         drawn = _over_instances(loaded.samples, found)
     else:
-        drawn = _drawn(loaded, plan, sisters)
+        drawn = _drawn(loaded, plan, sisters, where_drawn)
         found = drawn.found
     samples, labels = loaded.samples, loaded.labels
     defined = np.isfinite(found.value) & ((np.isfinite(found.low) & np.isfinite(found.high)) | found.constant)
@@ -310,10 +317,10 @@ def bootstrap(
     return output
 
 
-def _drawn(loaded: Samples, plan: Plan, sisters: Sisters | None) -> _Drawn:
+def _drawn(loaded: Samples, plan: Plan, sisters: Sisters | None, engine: Engine) -> _Drawn:
     samples = loaded.samples
     if sisters is None:
-        return _over_instances(samples, intervals(samples, plan))
+        return _over_instances(samples, intervals(samples, plan, engine))
     labels = loaded.labels
     tables: list[Crossed | Nested]
     if sisters.nested:
@@ -331,7 +338,7 @@ def _drawn(loaded: Samples, plan: Plan, sisters: Sisters | None) -> _Drawn:
             for sample, inside, unit in zip(samples, loaded.inside, units, strict=True)
         ]
     return _Drawn(
-        sister_intervals(tables, plan),
+        sister_intervals(tables, plan, engine),
         np.array([table.n for table in tables], dtype=np.intp),
         np.array([len(table.cluster_sizes) for table in tables], dtype=np.intp),
         np.array([table.n_strata for table in tables], dtype=np.intp),

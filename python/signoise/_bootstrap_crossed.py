@@ -11,14 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._bootstrap_replicates import Found, Plan, spreads
+from ._bootstrap_replicates import Found, Plan, on_worker, spreads
 from ._bootstrap_samples import Sample
 from ._kernels import kernels
+from .engines import Engine
 
 Floats = NDArray[np.float64]
 Offsets = NDArray[np.uintp]
@@ -198,21 +200,29 @@ def nested(sample: Sample, unit: np.uint64) -> Nested:
     return Nested(sample.values, sample.strata, unit, sample.logs)
 
 
-def sister_intervals(tables: Sequence[Crossed | Nested], plan: Plan) -> Found:
+def sister_intervals(tables: Sequence[Crossed | Nested], plan: Plan, engine: Engine) -> Found:
     """Estimate and interval of each table; the closed form for the method ``"t"``."""
     count = len(tables)
     value, stderr, low, high = np.full((4, count), np.nan)
     constant = np.zeros(count, dtype=bool)
-    for row, table in enumerate(tables):
-        value[row] = table.estimate()
-        if not table.too_few and np.isfinite(value[row]):
-            stderr[row], low[row], high[row], constant[row] = _interval(table, value[row], plan)
-        if table.logs:
-            value[row] = np.exp(value[row])
+    found = engine.map(
+        partial(_of_table, plan=on_worker(plan, engine)), tables, sizes=[table.n for table in tables]
+    )
+    for row, one in enumerate(found):
+        value[row], stderr[row], low[row], high[row], constant[row] = one
     low, high = (np.where(constant, np.nan, limit) for limit in (low, high))
     draws = ["clusters" if len(table.cluster_sizes) < table.n else "instances" for table in tables]
     unknown = np.full(count, np.nan)
     return Found(value, stderr, low, high, constant, np.zeros(count, dtype=bool), unknown, draws)
+
+
+def _of_table(table: Crossed | Nested, plan: Plan) -> tuple[float, float, float, float, bool]:
+    """Value, standard error, limits, and whether these coincide."""
+    value = table.estimate()
+    found = (np.nan, np.nan, np.nan, False)
+    if not table.too_few and np.isfinite(value):
+        found = _interval(table, value, plan)
+    return (float(np.exp(value)) if table.logs else value, *found)
 
 
 def _interval(table: Crossed | Nested, estimate: float, plan: Plan) -> tuple[float, float, float, bool]:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ._bootstrap_replicates import Found, Plan, drawn_together, limits_of, replicates_of, spreads
+from ._bootstrap_replicates import Found, Plan, drawn_together, limits_of, on_worker, replicates_of, spreads
 from ._bootstrap_samples import Sample, Samples
 from ._errors import DroppedRowsWarning, OptionError, SchemaError
 from ._metrics import require_direction
 from ._schema import did_you_mean
+from .engines import Engine
 
 Floats = NDArray[np.float64]
 
@@ -51,7 +53,9 @@ def check_relation(statistic: str, baseline: str | None, design: str, method: st
         )
 
 
-def related(loaded: Samples, plan: Plan, by: Sequence[str], baseline: str | None) -> tuple[Samples, Found]:
+def related(
+    loaded: Samples, plan: Plan, by: Sequence[str], baseline: str | None, engine: Engine
+) -> tuple[Samples, Found]:
     """Rows that are kept, and what was found for them: all but the baseline's, or all for ranks."""
     # A row is compared with those of its own group; checkpoints are apart where `by` names them.
     key = [name for name in loaded.labels.columns if name != "run" and (name != "step" or "step" in by)]
@@ -63,16 +67,19 @@ def related(loaded: Samples, plan: Plan, by: Sequence[str], baseline: str | None
     number = np.broadcast_to(number, loaded.labels.height)
     groups = [np.flatnonzero(number == one) for one in np.unique(number)]
     if baseline is None:
-        found = _ranks(loaded, groups, plan)
+        found = _ranks(loaded, groups, plan, engine)
         return loaded, found
     first = _baselines(loaded.labels, groups, baseline)
-    rows, parts = [], []
+    rows: list[int] = []
+    compared: list[list[Sample]] = []
     for group, base in zip(groups, first, strict=True):
         others = group[group != base] if base is not None else group[:0]
         if base is None or not len(others):
             continue
         rows += others.tolist()
-        parts.append(_to_baseline([loaded.samples[row] for row in (base, *others)], plan))
+        compared.append([loaded.samples[row] for row in (base, *others)])
+    to_baseline = partial(_to_baseline, plan=on_worker(plan, engine))
+    parts = list(engine.map(to_baseline, compared, sizes=[_work(samples) for samples in compared]))
     order = np.argsort(rows)
     kept = np.array(rows, dtype=np.intp)[order]
     return _taken(loaded, kept), _joined(parts, order)
@@ -123,6 +130,11 @@ def _joined(parts: Sequence[Found], order: NDArray[np.intp]) -> Found:
         column("skewness"),
         [draws[at] for at in order],
     )
+
+
+def _work(samples: Sequence[Sample]) -> float:
+    """Scores that are drawn from, and runs that share the draws."""
+    return float(sum(len(sample.values) for sample in samples))
 
 
 def _means(samples: Sequence[Sample], plan: Plan) -> _Means:
@@ -181,26 +193,48 @@ def _to_baseline(samples: Sequence[Sample], plan: Plan) -> Found:
     )
 
 
-def _ranks(loaded: Samples, groups: Sequence[NDArray[np.intp]], plan: Plan) -> Found:
+def _ranks(loaded: Samples, groups: Sequence[NDArray[np.intp]], plan: Plan, engine: Engine) -> Found:
     """Ranks of the means in every replicate: 1 is best, equal means share the smaller."""
     count = loaded.labels.height
     metrics = loaded.labels["metric"].to_list() if "metric" in loaded.labels.columns else [None] * count
     signs = require_direction(sorted({name for name in metrics if name is not None}))
     value, stderr, low, high = np.full((4, count), np.nan)
-    for group in groups:
-        means = _means([loaded.samples[row] for row in group], plan)
-        sign = np.array([signs.get(metrics[row], 1) for row in group], dtype=float)[:, None]
-        if not np.isfinite(means.values).all() or len(group) < 2:
-            continue
-        value[group] = ranks(sign * means.values[:, None])[:, 0]
-        drawn = ranks(sign * means.replicates)
-        ends = limits_of(drawn, value[group], np.full(len(group), np.nan), plan)
-        # A rank that no replicate changes is known as well as ranks are: no reason for a null.
-        low[group], high[group] = ends["low"], ends["high"]
-        stderr[group] = np.std(drawn, axis=1, ddof=1)
+    ranked = [
+        _Ranked(
+            [loaded.samples[row] for row in group],
+            np.array([signs.get(metrics[row], 1) for row in group], dtype=float)[:, None],
+        )
+        for group in groups
+    ]
+    rank = partial(_ranks_of_group, plan=on_worker(plan, engine))
+    sizes = [_work(group.samples) for group in ranked]
+    for group, found in zip(groups, engine.map(rank, ranked, sizes=sizes), strict=True):
+        if found is not None:
+            value[group], stderr[group], low[group], high[group] = found
     nothing = np.zeros(count, dtype=bool)
     kinds = [_kind(sample) for sample in loaded.samples]
     return Found(value, stderr, low, high, nothing, nothing, np.full(count, np.nan), kinds)
+
+
+@dataclass(frozen=True)
+class _Ranked:
+    """Runs that are ranked together."""
+
+    samples: list[Sample]
+    signs: Floats
+    """+1 or -1 for each, a column."""
+
+
+def _ranks_of_group(group: _Ranked, plan: Plan) -> tuple[Floats, Floats, Floats, Floats] | None:
+    """Value, standard error and limits of each run's rank; None where there are none."""
+    means = _means(group.samples, plan)
+    if not np.isfinite(means.values).all() or len(group.samples) < 2:
+        return None
+    value = ranks(group.signs * means.values[:, None])[:, 0]
+    drawn = ranks(group.signs * means.replicates)
+    ends = limits_of(drawn, value, np.full(len(value), np.nan), plan)
+    # A rank that no replicate changes is known as well as ranks are: no reason for a null.
+    return value, np.std(drawn, axis=1, ddof=1), ends["low"], ends["high"]
 
 
 def ranks(scores: Floats) -> Floats:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from ._bootstrap_samples import Sample
 from ._errors import OptionError
 from ._kernels import kernels
+from .engines._engine import LOCAL, Engine
 
 Floats = NDArray[np.float64]
 Function = Callable[[Floats], float]
@@ -69,29 +71,57 @@ class Replicates:
     """Standard errors of the replicates and of the estimates, for the studentised interval."""
 
 
-def intervals(samples: Sequence[Sample], plan: Plan) -> Found:
+def intervals(samples: Sequence[Sample], plan: Plan, engine: Engine = LOCAL) -> Found:
     """Estimate and interval of each sample that has two clusters in each stratum."""
     count = len(samples)
     value, stderr, low, high, skewness = np.full((5, count), np.nan)
     constant, fallback = np.zeros((2, count), dtype=bool)
     draws = [_draws_of(sample, plan) for sample in samples]
-    for rows in _batches(samples, draws, plan):
-        batch = [samples[row] for row in rows]
-        drawn = _replicates(batch, draws[rows[0]], plan)
-        limits = _limits(drawn, plan)
-        replicates, estimates, ends = drawn.values, drawn.estimates, (limits["low"], limits["high"])
-        if plan.probability is None and plan.function is None and batch[0].logs:
-            replicates, estimates = np.exp(replicates), np.exp(estimates)
-            ends = np.exp(ends[0]), np.exp(ends[1])
-        stderr[rows], same, one = spreads(replicates, ends, plan.threads)
-        value[rows], constant[rows] = estimates, same | one
-        low[rows], high[rows] = (np.where(same | one, np.nan, end) for end in ends)
-        fallback[rows] = np.logical_and(limits["fallback"], ~same)
-        skewness[rows] = 6 * drawn.accelerations
+    batches = list(_batches(samples, draws, plan))
+    parts = [_Batch([samples[row] for row in rows], draws[rows[0]]) for rows in batches]
+    of_batch = partial(_of_batch, plan=on_worker(plan, engine))
+    for rows, found in zip(
+        batches, engine.map(of_batch, parts, sizes=[part.size for part in parts]), strict=True
+    ):
+        value[rows], stderr[rows], low[rows], high[rows] = found.value, found.stderr, found.low, found.high
+        constant[rows], fallback[rows], skewness[rows] = found.constant, found.fallback, found.skewness
     for row, sample in enumerate(samples):
         if np.isnan(value[row]) and len(sample.values):
             value[row] = _estimate(sample, plan)
     return Found(value, stderr, low, high, constant, fallback, skewness, draws)
+
+
+def on_worker(plan: Plan, engine: Engine) -> Plan:
+    """The plan as the engine's workers follow it."""
+    return replace(plan, threads=engine.threads_of(plan.threads))
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Samples that take the same draws."""
+
+    samples: list[Sample]
+    draws: str
+
+    @property
+    def size(self) -> float:
+        """Numbers that are drawn for a replicate, and sums that are made of them."""
+        if self.draws == "binomial_law":
+            return float(len(self.samples))
+        return float(len(self.samples[0].values) * (1 + len(self.samples)))
+
+
+def _of_batch(batch: _Batch, plan: Plan) -> Found:
+    drawn = _replicates(batch.samples, batch.draws, plan)
+    limits = _limits(drawn, plan)
+    replicates, estimates, ends = drawn.values, drawn.estimates, (limits["low"], limits["high"])
+    if plan.probability is None and plan.function is None and batch.samples[0].logs:
+        replicates, estimates = np.exp(replicates), np.exp(estimates)
+        ends = np.exp(ends[0]), np.exp(ends[1])
+    stderr, same, one = spreads(replicates, ends, plan.threads)
+    low, high = (np.where(same | one, np.nan, end) for end in ends)
+    fallback = np.logical_and(limits["fallback"], ~same)
+    return Found(estimates, stderr, low, high, same | one, fallback, 6 * drawn.accelerations, [])
 
 
 def drawn_together(samples: Sequence[Sample], plan: Plan) -> Iterator[list[int]]:

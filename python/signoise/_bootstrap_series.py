@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 
 from ._addresses import group_addresses
 from ._block_length import block_length
-from ._bootstrap_replicates import Plan, spreads
+from ._bootstrap_replicates import Plan, on_worker, spreads
 from ._duplicates import Duplicates
 from ._encode import encode, mixed
 from ._errors import InsufficientDataError, OptionError
@@ -19,6 +21,7 @@ from ._kernels import kernels
 from ._schema import RUN_IDENTITY, SCORE_IDENTITY
 from ._scores import Filter, Scores, load, note_key, warn_notes
 from ._status import Statuses, check_strict, flag_lists, result_column
+from .engines import Engine
 
 Floats = NDArray[np.float64]
 
@@ -39,6 +42,7 @@ def bootstrap_series(
     duplicates: Duplicates,
     strict: bool,
     text: str,
+    engine: Engine,
 ) -> pl.DataFrame:
     """A row for each run and score, from the scores of its checkpoints in order.
 
@@ -50,6 +54,8 @@ def bootstrap_series(
         Of the blocks; None: by the rule of Politis and White, series by series.
     text
         The signature.
+    engine
+        Where blocks are drawn.
     """
     table = load(
         scores,
@@ -75,18 +81,18 @@ def bootstrap_series(
     n, lengths = np.zeros((2, size), dtype=np.int64)
     value, stderr, low, high = np.full((4, size), np.nan)
     constant = np.zeros(size, dtype=bool)
+    drawn: list[_Drawn] = []
     for group, (start, end) in zip(group_of.tolist(), pairwise(bounds), strict=True):
         x = scores_of[start:end]
         n[group] = len(x)
         _check_length(labels.row(group), len(x), scheme, length)
         lengths[group] = length or block_length(x, stationary=scheme == "stationary_block")
-        value[group], replicates = _replicates(x, scheme, int(lengths[group]), np.uint64(units[group]), plan)
-        limits = kernels().bootstrap_interval(
-            replicates, value[[group]], np.array([np.nan]), plan.method, plan.level, threads=plan.threads
-        )
-        error, same, one = spreads(replicates, (limits["low"], limits["high"]), plan.threads)
-        stderr[group], constant[group] = error[0], same[0] | one[0]
-        low[group], high[group] = limits["low"][0], limits["high"][0]
+        drawn.append(_Drawn(x, scheme, int(lengths[group]), np.uint64(units[group])))
+    found = engine.map(
+        partial(_interval, plan=on_worker(plan, engine)), drawn, sizes=[len(one.values) for one in drawn]
+    )
+    for group, one in zip(group_of.tolist(), found, strict=True):
+        value[group], stderr[group], low[group], high[group], constant[group] = one
     statuses = Statuses(size)
     statuses.set("duplicate_key", encoded.conflicts)
     statuses.set("too_few", n < 1)
@@ -126,6 +132,26 @@ def _check_length(label: tuple[object, ...], n: int, scheme: str, length: int | 
         raise OptionError(
             f"block_length must be at most the number of checkpoints, {n} of {text}, got {length}"
         )
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """A series, and how its blocks are drawn."""
+
+    values: Floats
+    scheme: str
+    length: int
+    unit: np.uint64
+
+
+def _interval(series: _Drawn, plan: Plan) -> tuple[float, float, float, float, bool]:
+    """Value, standard error, limits, and whether these coincide."""
+    value, replicates = _replicates(series.values, series.scheme, series.length, series.unit, plan)
+    limits = kernels().bootstrap_interval(
+        replicates, np.array([value]), np.array([np.nan]), plan.method, plan.level, threads=plan.threads
+    )
+    error, same, one = spreads(replicates, (limits["low"], limits["high"]), plan.threads)
+    return value, float(error[0]), float(limits["low"][0]), float(limits["high"][0]), bool(same[0] | one[0])
 
 
 def _replicates(x: Floats, scheme: str, length: int, unit: np.uint64, plan: Plan) -> tuple[float, Floats]:

@@ -24,6 +24,8 @@ from ._power import detectable
 from ._scores import Filter, Scores, warn_joined
 from ._status import Statuses, check_strict, flag_lists, result_column
 from ._strata import average_pairs, whole_tasks
+from .engines import Engine
+from .engines._engine import Local, as_engine
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -59,6 +61,7 @@ def compare(
     columns: Mapping[str, str] | None = None,
     duplicates: Duplicates = "raise",
     strict: bool = False,
+    engine: str | Engine = "local",
     threads: int | None = None,
 ) -> pl.DataFrame:
     """Compare two runs, every run with a baseline, or all pairs of runs, on the instances they share.
@@ -90,7 +93,7 @@ def compare(
         What `p_value` is from. ``"auto"``: McNemar's mid-p where all scores are 0 or 1 and instances independent,
         else Student's t; ``"exact"``: the exact McNemar test in its place, which is conservative; ``"t"``: always t;
         ``"permutation"``: as in `permutation_test`.
-    n_resamples, rng_seed
+    n_resamples, rng_seed, engine
         Of ``test="permutation"``.
     adjust
         For the number of tests, which is the number of rows of this call: ``"holm"``, ``"bonferroni"`` (family-wise
@@ -149,6 +152,9 @@ def compare(
     >>> table.select("n", "test", "verdict").row(0)
     (400, 'mcnemar_mid_p', 'a is better')
     """
+    where_drawn = as_engine(engine)
+    if test != "permutation" and not isinstance(where_drawn, Local):
+        raise OptionError('engine= says where permutations are drawn; give test="permutation" with it')
     check_level(confidence_level)
     check_choice("cluster_error", cluster_error, ("CR0", "CR1", "CR3"))
     check_subtasks(subtasks, by)
@@ -182,7 +188,7 @@ def compare(
     flips = None
     if test == "permutation":
         units = group_addresses(sides.groups.select(_drawn_for(sides.groups)))
-        flips = Flips(n_resamples, rng_seed, units, threads)
+        flips = Flips(n_resamples, rng_seed, units, threads, where_drawn)
     with np.errstate(all="ignore"):
         pairs = compare_sides(sides, chosen, cluster_error, flips=flips)
     check_errors(pairs)

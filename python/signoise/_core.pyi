@@ -1,5 +1,5 @@
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -46,10 +46,12 @@ __all__ = [
     "label_permutation_test",
     "law_derivatives",
     "law_values",
+    "map_parquet",
     "matrix_moments",
     "matrix_weighted_means",
     "max_t_quantiles",
     "max_t_test",
+    "merge_parquet",
     "monotonicity_ar1",
     "noisy_agreement",
     "normal_cdf",
@@ -58,6 +60,7 @@ __all__ = [
     "parquet_footers",
     "pass_probabilities",
     "philox_uint64",
+    "plan_parquet",
     "read_json_lines",
     "sample_counts",
     "sampled_agreement",
@@ -98,6 +101,37 @@ def aggregate_parquet(
     identity: str | None = None,
     constant: Sequence[str] | None = None,
     progress: Callable[[int, int], object] | None = None,
+    threads: int | None = None,
+) -> dict[str, Any]: ...
+def plan_parquet(
+    paths: Sequence[str],
+    keys: Sequence[str],
+    *,
+    inner: Sequence[bool],
+    identity: str | None = None,
+    threads: int | None = None,
+) -> dict[str, Any]: ...
+def map_parquet(
+    paths: Sequence[str],
+    first: Sequence[int] | NDArray[np.uint64],
+    rows: Sequence[int] | NDArray[np.uint64],
+    keys: Sequence[str],
+    values: Sequence[str],
+    *,
+    inner: Sequence[bool],
+    kept: bytes,
+    identity: str | None = None,
+    constant: Sequence[str] | None = None,
+    progress: Callable[[int, int], object] | None = None,
+    threads: int | None = None,
+) -> bytes: ...
+def merge_parquet(
+    states: Iterable[bytes],
+    n_values: int,
+    *,
+    by: int,
+    inner: Sequence[bool],
+    kept: bytes,
     threads: int | None = None,
 ) -> dict[str, Any]: ...
 def parquet_footers(

@@ -42,6 +42,8 @@ def decisions_over_instances(
         windows.append(Windows(encoded, series, name, last=1 if score == "final" else None))
         divided.append((side.group[chosen], n_runs, side.sign))
 
+    threads = draws.threads
+
     def again(group: int, rows: Ints, replicates: Floats) -> Floats:
         """The decision accuracy of each replicate."""
         scores = [
@@ -49,9 +51,9 @@ def decisions_over_instances(
             for window, (groups, n_runs, sign) in zip(windows, divided, strict=True)
         ]
         if ties == "half":
-            return kernels().agreement_columns(*scores, threads=draws.threads)
+            return kernels().agreement_columns(*scores, threads=threads)
         small, target = scores
-        return _agreement_by_rule(small, target, ties, draws.threads)
+        return _agreement_by_rule(small, target, ties, threads)
 
     return instance_limits(encoded, frame, windows, again, estimate, draws, logarithm=False)
 

@@ -18,7 +18,7 @@ from ._duplicates import Duplicates
 from ._encode import Encoded, Series
 from ._errors import OptionError
 from ._instance_cells import open_instances
-from ._instance_intervals import FEW_INSTANCES, Draws
+from ._instance_intervals import FEW_INSTANCES, Draws, engine_of_draws
 from ._intervals import checkpoint_error, effective_checkpoints, quantile_at
 from ._kernels import kernels
 from ._measure import check_autocorrelation, combined_noise, group_autocorrelation, member_scores
@@ -26,6 +26,7 @@ from ._metrics import require_direction
 from ._options import as_columns, check_choice, check_count, check_level, check_seed, signature
 from ._scores import Filter, Groups, Scores
 from ._status import Statuses, check_strict, flag_lists, result_column
+from .engines import Engine
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -83,6 +84,7 @@ def decision_accuracy(
     columns: Mapping[str, str] | None = None,
     duplicates: Duplicates = "raise",
     strict: bool = False,
+    engine: str | Engine = "local",
     threads: int | None = None,
 ) -> pl.DataFrame:
     """Share of pairs of members that small scale orders as the target does.
@@ -119,7 +121,7 @@ def decision_accuracy(
         Of checkpoint noise, for ``checkpoint_low, checkpoint_high``; as in `snr`.
     instances
         Add an interval over instances, whose rows (or store) are needed: ``instance_low, instance_high``.
-    cluster
+    cluster, engine
         As in `bootstrap`, for the draws of instances.
     rng_seed, n_resamples
         Of the draws of instances, of checkpoint noise and of ``score="sample"``; each group has draws of its own, so
@@ -200,6 +202,7 @@ def decision_accuracy(
     if pairs != "all" and ties != "half":
         raise OptionError(f'pairs={pairs!r} scores ties one half; leave ties at "half"')
 
+    where_drawn = engine_of_draws(engine, instances=instances)
     by = as_columns(by)
     wanted = columns_of_sides(by, match, order, {"small": small, "target": target})
     draws = None
@@ -214,7 +217,8 @@ def decision_accuracy(
             strict=strict,
             threads=threads,
         )
-        draws = Draws(source, cluster, n_resamples, rng_seed, confidence_level, threads)
+        each = where_drawn.threads_of(threads)
+        draws = Draws(source, cluster, n_resamples, rng_seed, confidence_level, each, where_drawn)
     sides = load_sides(
         scores,
         small=small,

@@ -45,6 +45,10 @@ class FitError(SignoiseError, RuntimeError):
     """Raised with ``strict=True`` where a fit failed; the message gives status and remedy."""
 
 
+class EngineError(SignoiseError, RuntimeError):
+    """An engine could not finish: no cluster could be reached, or workers died over one partition again and again."""
+
+
 class ForkError(SignoiseError, RuntimeError):
     """A process was forked after its parent had started threads; start it by spawn or forkserver."""
 

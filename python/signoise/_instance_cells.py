@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,6 +19,7 @@ from ._moments import with_usable
 from ._schema import KEY, did_you_mean
 from ._scores import Filter, Scores, no_instances, rows_of
 from ._segments import new_segments
+from .engines._engine import Made
 
 if TYPE_CHECKING:
     from ._store._open import ScoreStore
@@ -59,6 +60,15 @@ class Source(Protocol):
 
         `bounds` divides the rows, which have the columns of the key, into groups.
         """
+        ...
+
+    def parts(self, needed: pl.DataFrame, bounds: Sequence[int]) -> Sequence[Any]:
+        """What `load` takes for each group: as little as where the cells lie, if every machine can read them."""
+        ...
+
+    @property
+    def load(self) -> Callable[[Any], Cells | None]:
+        """From one of the `parts` to its cells, perhaps on another machine."""
         ...
 
 
@@ -108,6 +118,13 @@ class _Rows:
         self._cluster = pl.col(cluster) if named else pl.lit(None, dtype=pl.String)
 
     def cells(self, needed: pl.DataFrame, bounds: Sequence[int]) -> Iterator[Cells | None]:
+        yield from self.parts(needed, bounds)
+
+    @property
+    def load(self) -> Callable[[Any], Cells | None]:
+        return _as_it_is
+
+    def parts(self, needed: pl.DataFrame, bounds: Sequence[int]) -> Sequence[Cells | None]:
         key = [
             name
             for name in KEY
@@ -135,10 +152,17 @@ class _Rows:
                 for name, column in columns.items()
             }
         items = found[first].select("__at", "instance_id", "__cluster").with_columns(**columns)
-        places = np.searchsorted(items["__at"].to_numpy(), np.asarray(bounds))
-        for group, (start, end) in enumerate(zip(places[:-1].tolist(), places[1:].tolist(), strict=True)):
+        places = np.searchsorted(items["__at"].to_numpy(), np.asarray(bounds)).tolist()
+
+        def of_group(group: int) -> Cells | None:
             rows = slice(bounds[group], bounds[group + 1])
-            yield _shared(items[start:end], rows.stop - rows.start, logs[rows])
+            return _shared(items[places[group] : places[group + 1]], rows.stop - rows.start, logs[rows])
+
+        return Made(range(len(bounds) - 1), of_group)
+
+
+def _as_it_is(cells: Cells | None) -> Cells | None:
+    return cells
 
 
 def _shared(items: pl.DataFrame, rows: int, logs: NDArray[np.bool_]) -> Cells | None:
@@ -195,6 +219,10 @@ class _Stored:
         self._clustered = clustered
         self._groups = {(group.unit, group.metric, group.filter): group for group in groups_of(store)}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process finds the groups itself: the store says where they lie."""
+        return _stored, (self._store, self._clustered)
+
     def cells(self, needed: pl.DataFrame, bounds: Sequence[int]) -> Iterator[Cells | None]:
         checkpoint = _numbers(needed, self._store.checkpoints, "checkpoint")
         unit = _numbers(needed, self._store.unit_names.with_row_index("unit"), "unit")
@@ -215,6 +243,16 @@ class _Stored:
             else:
                 ids = np.array(checkpoint[rows], dtype=np.uint32)
                 yield self._group(scores[rows], ids, logs[rows])
+
+    def parts(self, needed: pl.DataFrame, bounds: Sequence[int]) -> Sequence[pl.DataFrame]:
+        return [needed[start:end] for start, end in pairwise(bounds)]
+
+    @property
+    def load(self) -> Callable[[Any], Cells | None]:
+        return self._of_rows
+
+    def _of_rows(self, needed: pl.DataFrame) -> Cells | None:
+        return next(self.cells(needed, [0, needed.height]))
 
     def _group(
         self, scores: Sequence[Any], checkpoints: NDArray[np.uint32], logs: NDArray[np.bool_]
@@ -257,6 +295,10 @@ class _Stored:
             values = np.where(logs[:, None], np.log(values), values)
         n_unmatched = (seen[0] if len(seen) == 1 else pl.concat(seen).unique()).len() - labels.height
         return _arranged(values, weights, labels.select("instance_id", "__cluster"), logs, n_unmatched)
+
+
+def _stored(store: ScoreStore, clustered: bool) -> _Stored:
+    return _Stored(store, clustered=clustered)
 
 
 def _numbers(needed: pl.DataFrame, labels: pl.DataFrame, number: str) -> list[int | None] | None:

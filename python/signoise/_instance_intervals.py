@@ -17,9 +17,12 @@ from numpy.typing import NDArray
 
 from ._addresses import group_addresses
 from ._encode import Encoded, Series
+from ._errors import OptionError
 from ._instance_cells import Cells, Source
 from ._intervals import quantile_at
 from ._kernels import kernels
+from .engines import Engine
+from .engines._engine import Local, Made, as_engine
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -38,6 +41,8 @@ class Draws:
     rng_seed: int
     level: float
     threads: int | None
+    """Of one group, wherever it is worked on."""
+    engine: Engine
 
     def settings(self) -> dict[str, Any]:
         """For signatures."""
@@ -61,6 +66,14 @@ class Limits:
     def columns(self) -> dict[str, Any]:
         """As they stand in tables."""
         return {"instance_low": self.low, "instance_high": self.high, "n_instances": self.n_instances}
+
+
+def engine_of_draws(engine: str | Engine, *, instances: bool) -> Engine:
+    """The engine that draws instances; an error where none are drawn and another one than this process is named."""
+    found = as_engine(engine)
+    if not (instances or isinstance(found, Local)):
+        raise OptionError("engine= says where instances are drawn; give instances=True with it")
+    return found
 
 
 class Windows:
@@ -92,14 +105,20 @@ def cells_by_group(
     encoded: Encoded, frame: pl.DataFrame, windows: Sequence[Windows], source: Source
 ) -> Iterator[tuple[int, Ints, Cells | None]]:
     """Each group, its rows of ``encoded.values`` in rising order, and the scores of single instances behind them."""
-    n_groups = len(encoded.groups)
+    rows, bounds, needed = _rows_of_groups(encoded, frame, windows)
+    for at, cells in enumerate(source.cells(needed, bounds)):
+        yield at, rows[bounds[at] : bounds[at + 1]], cells
+
+
+def _rows_of_groups(
+    encoded: Encoded, frame: pl.DataFrame, windows: Sequence[Windows]
+) -> tuple[Ints, list[int], pl.DataFrame]:
+    """Rows of ``encoded.values`` that windows hold, group by group; where each group begins; what these rows are."""
     rows = np.unique(np.concatenate([side.rows for side in windows]))
     group = np.repeat(encoded.group_of, np.diff(encoded.starts))[rows]
     rows, group = rows[order := np.argsort(group, kind="stable")], group[order]
-    bounds = np.searchsorted(group, np.arange(n_groups + 1)).tolist()
-    needed = frame[rows if encoded.row is None else encoded.row[rows]]
-    for at, cells in enumerate(source.cells(needed, bounds)):
-        yield at, rows[bounds[at] : bounds[at + 1]], cells
+    bounds = np.searchsorted(group, np.arange(len(encoded.groups) + 1)).tolist()
+    return rows, bounds, frame[rows if encoded.row is None else encoded.row[rows]]
 
 
 def instance_limits(
@@ -131,16 +150,20 @@ def instance_limits(
     n_groups = len(encoded.groups)
     units = instance_addresses(encoded)
     spread, n_instances = np.full(n_groups, np.nan), np.zeros(n_groups, dtype=np.intp)
-    for at, rows, cells in cells_by_group(encoded, frame, windows, draws.source):
-        if cells is None:
-            continue
-        n_instances[at] = cells.values.shape[1]
-        if len(cells.clusters) < 2 or not cells.finite:
-            continue
-        replicates = _replicates(cells, units[at : at + 1], draws)
-        values = statistic(at, rows, replicates)
-        with np.errstate(all="ignore"):
-            spread[at] = np.std(np.log(values) if logarithm else values, ddof=1)
+    rows, bounds, needed = _rows_of_groups(encoded, frame, windows)
+    parts = draws.source.parts(needed, bounds)
+
+    def group(at: int) -> _Group:
+        return _Group(at, rows[bounds[at] : bounds[at + 1]], units[at : at + 1], parts[at])
+
+    how = _How(
+        draws.source.load, statistic, draws.n_resamples, draws.rng_seed, draws.threads, logarithm=logarithm
+    )
+    found = draws.engine.map(
+        how.spread, Made(range(n_groups), group), sizes=np.diff(bounds).astype(float).tolist()
+    )
+    for at, (spread_of_group, n) in enumerate(found):
+        spread[at], n_instances[at] = spread_of_group, n
     margin = quantile_at("t_quantile", (1 + draws.level) / 2, np.full(n_groups, np.inf)) * spread
     with np.errstate(all="ignore"):
         if logarithm:
@@ -148,7 +171,42 @@ def instance_limits(
         return Limits(np.maximum(estimate - margin, 0.0), np.minimum(estimate + margin, 1.0), n_instances)
 
 
-def _replicates(cells: Cells, unit: NDArray[np.uint64], draws: Draws) -> Floats:
+@dataclass(frozen=True)
+class _Group:
+    """One group, on its way to where it is worked on."""
+
+    at: int
+    rows: Ints
+    unit: NDArray[np.uint64]
+    part: Any
+    """What the source loads its cells from."""
+
+
+@dataclass(frozen=True)
+class _How:
+    """What is the same for all groups."""
+
+    load: Callable[[Any], Cells | None]
+    statistic: Callable[[int, Ints, Floats], Floats]
+    n_resamples: int
+    rng_seed: int
+    threads: int | None
+    logarithm: bool
+
+    def spread(self, group: _Group) -> tuple[float, int]:
+        """Standard deviation of the statistic over draws, NaN where it is undefined; number of instances."""
+        cells = self.load(group.part)
+        if cells is None:
+            return np.nan, 0
+        n = cells.values.shape[1]
+        if len(cells.clusters) < 2 or not cells.finite:
+            return np.nan, n
+        with np.errstate(all="ignore"):
+            values = self.statistic(group.at, group.rows, _replicates(cells, group.unit, self))
+            return float(np.std(np.log(values) if self.logarithm else values, ddof=1)), n
+
+
+def _replicates(cells: Cells, unit: NDArray[np.uint64], draws: _How) -> Floats:
     """Scores of every row (rows) on every draw of instances (columns)."""
     n = cells.values.shape[1]
     clustered = len(cells.clusters) < n

@@ -465,8 +465,10 @@ def _over_instances(
         Windows(encoded, series, mask) for series, mask in zip((members, noise_runs), masks, strict=True)
     ]
 
+    threads = draws.threads
+
     def again(group: int, rows: Ints, replicates: Floats) -> Floats:
-        return snr_of_replicates(encoded, settings, sides, group, rows, replicates, draws.threads)
+        return snr_of_replicates(encoded, settings, sides, group, rows, replicates, threads)
 
     return instance_limits(encoded, frame, sides, again, estimate, draws, logarithm=True)
 

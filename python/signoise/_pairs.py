@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
@@ -21,6 +21,7 @@ from ._mean_intervals import (
     paired_difference,
     unpaired_difference,
 )
+from .engines._engine import Engine, Made
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -153,6 +154,7 @@ class Flips:
     units: NDArray[np.uint64]
     """Address of the draws of each group."""
     threads: int | None
+    engine: Engine
 
 
 @dataclass
@@ -200,8 +202,8 @@ def compare_sides(
                 jobs.append(_Job(row, group, ia[both], ib[both], sides.items[group] + both))
     for batch in _batches(sides, jobs):
         _fill_paired(sides, out, batch, error)
-        if flips is not None:
-            _flip(sides, out, batch, flips)
+    if flips is not None:
+        _flip(sides, out, jobs, flips)
     _fill_unpaired(sides, out, np.flatnonzero(~out.paired), error, together=together)
     if flips is not None:
         _relabel(sides, out, np.flatnonzero(~out.paired), flips)
@@ -293,7 +295,7 @@ def _binary(x: Floats) -> bool:
     return bool(np.all((x == 0) | (x == 1)))
 
 
-def _batches(sides: Sides, jobs: Sequence[_Job]) -> Iterable[list[_Job]]:
+def _batches(sides: Sides, jobs: Sequence[_Job], most: int = BATCH) -> Iterable[list[_Job]]:
     """Jobs of one kind (weighted or not, clustered or not) whose instances fit into a batch."""
     kinds: dict[tuple[bool, bool], list[_Job]] = {}
     known: dict[int, tuple[bool, bool]] = {}
@@ -305,7 +307,7 @@ def _batches(sides: Sides, jobs: Sequence[_Job]) -> Iterable[list[_Job]]:
         batch: list[_Job] = []
         size = 0
         for job in kind:
-            if batch and size + len(job.a) > BATCH:
+            if batch and size + len(job.a) > most:
                 yield batch
                 batch, size = [], 0
             batch.append(job)
@@ -401,11 +403,66 @@ def _fill_paired(sides: Sides, out: Pairs, batch: Sequence[_Job], error: Cluster
     out.correlation[rows] = found.correlation
 
 
-def _flip(sides: Sides, out: Pairs, batch: Sequence[_Job], flips: Flips) -> None:
+@dataclass(frozen=True)
+class _Signed:
+    """Differences whose signs are drawn, one comparison after the other."""
+
+    differences: Floats
+    offsets: NDArray[np.uintp]
+    units: NDArray[np.uint64]
+
+    def p_values(self, n_resamples: int, rng_seed: int, threads: int | None) -> Floats:
+        """Of each comparison."""
+        found = kernels().sign_flip_test(
+            self.differences, self.offsets, self.units, n_resamples, rng_seed, threads=threads
+        )
+        return np.asarray(found["p_value"])
+
+
+@dataclass(frozen=True)
+class _Labelled:
+    """Scores whose labels are drawn, one comparison after the other on each side."""
+
+    a: Floats
+    offsets_a: NDArray[np.uintp]
+    b: Floats
+    offsets_b: NDArray[np.uintp]
+    units: NDArray[np.uint64]
+
+    def p_values(self, n_resamples: int, rng_seed: int, threads: int | None) -> Floats:
+        """Of each comparison."""
+        found = kernels().label_permutation_test(
+            self.a,
+            self.offsets_a,
+            self.b,
+            self.offsets_b,
+            self.units,
+            n_resamples,
+            rng_seed,
+            threads=threads,
+        )
+        return np.asarray(found["p_value"])
+
+
+def _p_values(tests: Sequence[_Signed | _Labelled], sizes: Sequence[float], flips: Flips) -> Iterator[Floats]:
+    """Those of each of some tests, wherever they are made."""
+    threads = flips.engine.threads_of(flips.threads)
+    n_resamples, rng_seed = flips.n_resamples, flips.rng_seed
+    return flips.engine.map(lambda test: test.p_values(n_resamples, rng_seed, threads), tests, sizes=sizes)
+
+
+def _flip(sides: Sides, out: Pairs, jobs: Sequence[_Job], flips: Flips) -> None:
     """p-values of random signs of the differences, or of their sums over clusters."""
-    plain = [job for job in batch if not (sides.ratio[job.group] or sides.logs[job.group])]
-    if not plain:
-        return
+    plain = [job for job in jobs if not (sides.ratio[job.group] or sides.logs[job.group])]
+    sizes = [float(len(job.a)) for job in plain]
+    batches = list(_batches(sides, plain, min(BATCH, int(sum(sizes) / flips.engine.shares) + 1)))
+    sizes = [float(sum(len(job.a) for job in batch)) for batch in batches]
+    tests = Made(batches, lambda batch: _signed(sides, batch, flips))
+    for batch, found in zip(batches, _p_values(tests, sizes, flips), strict=True):
+        out.p_flipped[np.array([job.row for job in batch], dtype=np.intp)] = found
+
+
+def _signed(sides: Sides, plain: Sequence[_Job], flips: Flips) -> _Signed:
     stack = _stack(sides, plain)
     d: Floats = sides.value[stack.a] - sides.value[stack.b]
     offsets = stack.offsets
@@ -416,11 +473,7 @@ def _flip(sides: Sides, out: Pairs, batch: Sequence[_Job], flips: Flips) -> None
         d = np.bincount(place, weights=d).astype(np.float64)
         owner = labels // (int(stack.clusters.max()) + 1)
         offsets = np.searchsorted(owner, np.arange(len(plain) + 1)).astype(np.uintp)
-    units = flips.units[np.array([job.group for job in plain], dtype=np.intp)]
-    found = kernels().sign_flip_test(
-        d, offsets, units, flips.n_resamples, flips.rng_seed, threads=flips.threads
-    )
-    out.p_flipped[np.array([job.row for job in plain], dtype=np.intp)] = found["p_value"]
+    return _Signed(d, offsets, flips.units[np.array([job.group for job in plain], dtype=np.intp)])
 
 
 def _relabel(sides: Sides, out: Pairs, rows: Ints, flips: Flips) -> None:
@@ -434,17 +487,26 @@ def _relabel(sides: Sides, out: Pairs, rows: Ints, flips: Flips) -> None:
             ia, ib = place[:, out.a[row]], place[:, out.b[row]]
             if (ia >= 0).any() and (ib >= 0).any():
                 chosen.append((row, sides.value[ia[ia >= 0]], sides.value[ib[ib >= 0]]))
-    if not chosen:
-        return
-    tested = np.array([row for row, _, _ in chosen], dtype=np.intp)
-    stacked = []
-    for values in ([a for _, a, _ in chosen], [b for _, _, b in chosen]):
-        ends = np.cumsum([len(side) for side in values])
-        stacked += [np.concatenate(values), np.concatenate([[0], ends]).astype(np.uintp)]
-    found = kernels().label_permutation_test(
-        *stacked, flips.units[out.group[tested]], flips.n_resamples, flips.rng_seed, threads=flips.threads
-    )
-    out.p_flipped[tested] = found["p_value"]
+    share = -(-len(chosen) // flips.engine.shares)
+    parts = [chosen[start : start + share] for start in range(0, len(chosen), max(share, 1))]
+
+    def labelled(part: Sequence[tuple[int, Floats, Floats]]) -> _Labelled:
+        tested = np.array([row for row, _, _ in part], dtype=np.intp)
+        return _Labelled(
+            *_joined([a for _, a, _ in part]),
+            *_joined([b for _, _, b in part]),
+            flips.units[out.group[tested]],
+        )
+
+    sizes = [float(sum(len(a) + len(b) for _, a, b in part)) for part in parts]
+    for part, found in zip(parts, _p_values(Made(parts, labelled), sizes, flips), strict=True):
+        out.p_flipped[np.array([row for row, _, _ in part], dtype=np.intp)] = found
+
+
+def _joined(parts: Sequence[Floats]) -> tuple[Floats, NDArray[np.uintp]]:
+    """Values one after the other, and where each part begins."""
+    ends = np.cumsum([len(part) for part in parts])
+    return np.concatenate(parts), np.concatenate([[0], ends]).astype(np.uintp)
 
 
 def _fill_unpaired(sides: Sides, out: Pairs, rows: Ints, error: ClusterError, *, together: bool) -> None:

@@ -10,6 +10,7 @@ from ._adjust import Method
 from ._compare import Subtasks, compare
 from ._duplicates import Duplicates
 from ._scores import Filter, Scores
+from .engines import Engine
 
 #: Columns of `compare` that are about its interval, or repeat what follows from the others.
 _LEFT_OUT = ("stderr", "low", "high", "mde", "correlation", "variance_reduction", "design_effect", "verdict")
@@ -33,6 +34,7 @@ def permutation_test(
     columns: Mapping[str, str] | None = None,
     duplicates: Duplicates = "raise",
     strict: bool = False,
+    engine: str | Engine = "local",
     threads: int | None = None,
 ) -> pl.DataFrame:
     """Test differences between runs by exchanging their scores.
@@ -48,6 +50,8 @@ def permutation_test(
         Draws, at most: all patterns are counted instead where there are no more of them than this.
     rng_seed
         Of the draws.
+    engine
+        Where they are made, as in `bootstrap`.
 
     Returns
     -------
@@ -101,6 +105,7 @@ def permutation_test(
         columns=columns,
         duplicates=duplicates,
         strict=strict,
+        engine=engine,
         threads=threads,
     )
     return table.drop(_LEFT_OUT).with_columns(signature=pl.lit(_signature(table["signature"][0])))

@@ -11,11 +11,12 @@ from ._duplicates import Duplicates
 from ._encode import encode
 from ._errors import OptionError
 from ._instance_cells import open_instances
-from ._instance_intervals import Draws
+from ._instance_intervals import Draws, engine_of_draws
 from ._measure import Settings, check_settings, measure
 from ._options import as_columns, check_choice, check_count, check_seed
 from ._schema import as_expression, predicate
 from ._scores import Filter, Groups, Scores, load, note_key, warn_notes
+from .engines import Engine
 
 
 def snr(
@@ -44,6 +45,7 @@ def snr(
     chance: Mapping[str, float] | None = None,
     duplicates: Duplicates = "raise",
     strict: bool = False,
+    engine: str | Engine = "local",
     threads: int | None = None,
 ) -> pl.DataFrame:
     """Signal-to-noise ratio of each benchmark.
@@ -93,7 +95,7 @@ def snr(
         which short runs do not bias; or a known value (0: independent checkpoints).
     instances
         Add an interval over instances, whose rows (or store) are needed: ``instance_low, instance_high``.
-    cluster, n_resamples, rng_seed
+    cluster, n_resamples, rng_seed, engine
         As in `bootstrap`, for the draws of instances.
     groups
         ``{"mmlu57": "hendrycksTest-*"}``: tasks that become one, the unweighted mean within each checkpoint.
@@ -177,6 +179,7 @@ def snr(
     )
     if instances and (settings.variant is not None or groups):
         raise OptionError('instances=True is for signal="relative_dispersion", without groups')
+    where_drawn = engine_of_draws(engine, instances=instances)
     check_count("n_resamples", n_resamples, 2)
     check_seed(rng_seed)
     return _measure(
@@ -190,7 +193,7 @@ def snr(
         duplicates=duplicates,
         strict=strict,
         threads=threads,
-        draws=(cluster, n_resamples, rng_seed) if instances else None,
+        draws=(cluster, n_resamples, rng_seed, where_drawn) if instances else None,
     )
 
 
@@ -393,16 +396,16 @@ def _measure(
     duplicates: Duplicates,
     strict: bool,
     threads: int | None,
-    draws: tuple[str | None, int, int] | None = None,
+    draws: tuple[str | None, int, int, Engine] | None = None,
 ) -> pl.DataFrame:
-    """Measure a table; `draws` of instances: cluster, n_resamples and rng_seed."""
+    """Measure a table; `draws` of instances: cluster, n_resamples, rng_seed and engine."""
     by = as_columns(by)
     given = {"population": settings.population, "noise_runs": settings.noise_runs}
     filters = [as_expression(value, name) for name, value in given.items() if value is not None]
     use: list[pl.Expr | str] = [*by, *settings.across, settings.order, *filters]
     drawn = None
     if draws is not None:
-        cluster, n_resamples, rng_seed = draws
+        cluster, n_resamples, rng_seed, engine = draws
         scores, where, source = open_instances(
             scores,
             columns=columns,
@@ -414,7 +417,8 @@ def _measure(
             threads=threads,
         )
         columns = None
-        drawn = Draws(source, cluster, n_resamples, rng_seed, settings.confidence_level, threads)
+        level, each = settings.confidence_level, engine.threads_of(threads)
+        drawn = Draws(source, cluster, n_resamples, rng_seed, level, each, engine)
     table = load(
         scores,
         columns=columns,

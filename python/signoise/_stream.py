@@ -14,15 +14,18 @@ import numpy as np
 import polars as pl
 
 from ._errors import UnsupportedScan
-from ._kernels import kernels
 from ._metrics import missing_infinities
+from ._parquet_scan import ParquetScan
 from ._readers._signal_and_noise import BITS, is_signal_and_noise, metric_columns, tidy
 from ._schema import COLUMNS, CONFIG_PARTS, KEY, find_columns, recognise, wide_metrics
+from .engines._engine import Local
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from .engines import Engine
 
 #: Which of our columns name a score rather than a checkpoint: the scan folds the two kinds apart.
 _SCORE = ("task", "subtask", "config", "metric", "filter")
@@ -66,7 +69,8 @@ def stream_parquet(
     columns: Mapping[str, str] | None = None,
     metrics: Sequence[str] | None = None,
     sources: Sequence[str] | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int], None] | None = None,
+    engine: Engine | None = None,
     threads: int | None = None,
 ) -> Streamed | None:
     """Moments of the groups of Parquet tables, or None where the tables need the way through memory.
@@ -84,25 +88,25 @@ def stream_parquet(
     sources
         What the files are called in messages.
     progress
-        Called with (rows, bytes) done so far.
+        Called with the number of rows done so far.
+    engine
+        Where rows are added up; groups that are doubtful are read again in this process.
     """
     schema = pl.read_parquet_schema(paths[0])
     plan = _plan(schema, by, columns, metrics)
     if plan is None:
         return None
-    names = list(plan.keys)
+    scan = ParquetScan(
+        paths=[str(path) for path in paths],
+        keys=list(plan.keys.values()),
+        by=plan.n_by,
+        inner=[name in _SCORE for name in plan.keys],
+        values=plan.values,
+        identity=plan.identity,
+        constant=plan.constant,
+    )
     try:
-        found = kernels().aggregate_parquet(
-            [str(path) for path in paths],
-            [plan.keys[name] for name in names],
-            plan.values,
-            by=plan.n_by,
-            inner=[name in _SCORE for name in names],
-            identity=plan.identity,
-            constant=plan.constant,
-            progress=progress,
-            threads=threads,
-        )
+        found = scan.run(engine or Local(), progress=progress, threads=threads)
     except UnsupportedScan:
         return None
     labelled = _labels(found, plan, schema, columns)

@@ -138,6 +138,19 @@ def _autocorrelation(_: click.Context, __: click.Parameter, value: str | None) -
         raise click.BadParameter(f"{value!r} is neither pooled nor a number from 0 to 0.95") from None
 
 
+def _engine(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """An unknown engine is wrong usage, found out before anything is read."""
+    if value is not None:
+        from .._errors import OptionError
+        from ..engines._engine import as_engine
+
+        try:
+            as_engine(value)
+        except OptionError as error:
+            raise click.BadParameter(str(error)) from None
+    return value
+
+
 def _known_format(_: click.Context, __: click.Parameter, value: str) -> str:
     """The readers are asked for their names only where one is given: they bring Polars with them."""
     if value != "auto":
@@ -298,6 +311,12 @@ rng_seed = click.option(
 n_resamples = click.option(
     "--n-resamples", type=click.IntRange(min=1), metavar="N", help="Random draws.  [1000]"
 )
+engine = click.option(
+    "--engine",
+    metavar="NAME",
+    callback=_engine,
+    help="Where the work is done: ray, or the address of a Ray cluster; does not change a result.  [local]",
+)
 cluster = click.option(
     "--cluster",
     metavar="COLUMN",
@@ -313,6 +332,7 @@ instances = together(
     cluster,
     rng_seed,
     n_resamples,
+    engine,
 )
 page = click.option(
     "--html",

@@ -62,6 +62,7 @@ tests = option.together(
         "--n-resamples", type=click.IntRange(min=1), metavar="N", help="Draws of a permutation test.  [10000]"
     ),
     option.rng_seed,
+    option.engine,
 )
 adjust = click.option(
     "--adjust",

@@ -33,6 +33,7 @@ from ._run import Command, Session
     type=click.Choice(["first", "last"]),
     help="What to take where the store, or the source, has another value of a score; otherwise an error.",
 )
+@option.engine
 @option.running
 @click.pass_obj
 def ingest(session: Session, sources: tuple[str, ...], store: str, **options: Any) -> None:

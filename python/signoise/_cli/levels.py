@@ -48,6 +48,7 @@ def roll_up(session: Session, **options: Any) -> None:
         "signoise aggregate instances.parquet",
         "signoise aggregate instances.parquet --by run,task -o moments.csv",
         "signoise aggregate lm_eval_output/ --metrics acc,acc_norm",
+        "signoise aggregate dumps/ --engine ray -o moments.parquet",
     ),
 )
 @option.reading
@@ -60,6 +61,7 @@ def roll_up(session: Session, **options: Any) -> None:
 )
 @option.metrics
 @option.duplicates
+@option.engine
 @option.writing
 @option.running
 @click.pass_obj

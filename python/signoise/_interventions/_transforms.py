@@ -18,6 +18,7 @@ from .._options import as_columns, check_count, signature
 from .._schema import KEY, RUN_IDENTITY, SCORE_IDENTITY, did_you_mean
 from .._scores import Filter, Scores, load_instances, no_instances, warn_notes
 from .._status import Statuses, check_strict, flag_lists
+from ._log_compute import log_compute
 from ._with_choices import with_choices
 
 Floats = NDArray[np.float64]
@@ -266,7 +267,7 @@ class _Table:
 
     @staticmethod
     def of(rows: pl.DataFrame, by: Sequence[str], compute: str | None) -> _Table:
-        logarithm, name = _log_compute(rows, compute)
+        logarithm, name = log_compute(rows, compute)
         instance = [c for c in (*SCORE_IDENTITY, "instance_id") if c in rows.columns and c != "metric"]
         checkpoint = [
             c
@@ -370,31 +371,3 @@ class _Table:
             statuses.column(),
             flag_lists(flags, found.height),
         )
-
-
-def _log_compute(rows: pl.DataFrame, compute: str | None) -> tuple[pl.Expr, str]:
-    """Logarithm of the compute of each row, and what it is."""
-
-    def filled(name: str) -> bool:
-        return name in rows.columns and rows[name].null_count() == 0
-
-    if compute is not None:
-        if compute not in rows.columns or not rows.schema[compute].is_numeric():
-            raise SchemaError(
-                f"compute: the table has no column of numbers {compute!r}{did_you_mean(compute, rows.columns)}"
-            )
-        amount, name = pl.col(compute).cast(pl.Float64), compute
-    elif filled("flops"):
-        amount, name = pl.col("flops"), "flops"
-    elif filled("params") and filled("tokens"):
-        amount, name = 6.0 * pl.col("params") * pl.col("tokens"), "6 params tokens"
-    else:
-        raise SchemaError(
-            "the compute of some rows is not known: they need flops, or params and tokens, or name a column that "
-            'stands for it, e.g. compute="step" within one run'
-        )
-    if (rows.select(amount.alias("c")).filter(~(pl.col("c") > 0))).height or (
-        compute and not filled(compute)
-    ):
-        raise SchemaError(f"compute: {name} must be above 0 in every row")
-    return amount.log(), name

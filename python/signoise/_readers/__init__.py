@@ -16,6 +16,7 @@ from typing import TypeAlias
 import polars as pl
 
 from .._errors import OptionError, ReadError, SchemaError
+from ..engines import Engine
 from . import _tables
 from ._batches import PACKED, TARGET_BYTES, batches, filled_labels, lengthen
 from ._documents import OTHER_LAYOUT, load_document
@@ -99,6 +100,7 @@ class Opened:
         *,
         together: Sequence[str] = IDENTITY,
         target_bytes: int = TARGET_BYTES,
+        engine: Engine | None = None,
         threads: int | None = None,
     ) -> Iterator[Batch]:
         """Load what is planned, and check it against the harnesses' own numbers.
@@ -109,13 +111,21 @@ class Opened:
             Labels of which parts with equal ones come in one batch.
         target_bytes
             Size of files to load at a time.
+        engine
+            Who loads them.
         threads
             How many may read.
         """
         check = SelfCheck(self.results, self.report)
-        for batch in batches(
-            self.planned, self.report, together=together, target_bytes=target_bytes, threads=threads
-        ):
+        found = batches(
+            self.planned,
+            self.report,
+            together=together,
+            target_bytes=target_bytes,
+            engine=engine,
+            threads=threads,
+        )
+        for batch in found:
             check.add(batch)
             yield batch
             self.advance(len(batch.parts))
@@ -127,9 +137,8 @@ class Opened:
         if self.progress is not None:
             self.progress(min(self._done, len(self.files)), len(self.files))
 
-    def advance_rows(self, rows: int, size: int) -> None:
-        """So many rows of the tables, of so many bytes, are done in all."""
-        del size
+    def advance_rows(self, rows: int) -> None:
+        """So many rows of the tables are done in all."""
         if self.row_progress is not None:
             self.row_progress(rows, self.report.rows)
 

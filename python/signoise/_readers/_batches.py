@@ -11,7 +11,10 @@ import numpy as np
 import polars as pl
 
 from .._schema import COLUMNS
+from ..engines import Engine
+from ..engines._engine import Local
 from ._dump import LABELS, Batch, Dump, FetchingDump, Part
+from ._elsewhere import Chunk, load_elsewhere
 from ._files import is_packed_by_name
 from ._plan import IDENTITY, Planned, identity, source_of
 
@@ -36,6 +39,7 @@ def batches(
     *,
     together: Sequence[str] = IDENTITY,
     target_bytes: int = TARGET_BYTES,
+    engine: Engine | None = None,
     threads: int | None = None,
 ) -> Iterator[Batch]:
     """Load what is planned, about `target_bytes` of files at a time.
@@ -43,18 +47,36 @@ def batches(
     Parts that are equal in the labels of `together` (default: all, ``source`` apart) come in one batch, however large,
     so that what is counted within a batch is final. Rows that repeat another one exactly are dropped and counted in
     `report`; rows of one key with different scores are kept, and said. Where the reader can, the next batch is fetched
-    while one is worked on, unless there is but one thread.
+    while one is worked on, unless there is but one thread. Another engine than this process loads batches side by side.
     """
     chunks = _chunks(plan, together, target_bytes)
-    for batch in _loaded(chunks) if threads == 1 else _loaded_ahead(chunks, threads):
-        yield _without_repeats(batch, report)
+    if engine is not None and not isinstance(engine, Local):
+        yield from _elsewhere(plan, chunks, report, engine)
+        return
+    for batch in map(_loaded, chunks) if threads == 1 else _loaded_ahead(chunks, threads):
+        yield without_repeats(batch, report)
 
 
-def _loaded(chunks: Iterator[list[Planned]]) -> Iterator[Batch]:
-    """Batches one after the other on this thread alone."""
-    for chunk in chunks:
-        dump, parts = _of(chunk)
-        yield dump.load(parts, dump.fetch(parts, threads=1)) if _fetches(dump) else dump.load(parts)
+def _elsewhere(
+    plan: Sequence[Planned], chunks: Iterator[list[Planned]], report: ReadReport, engine: Engine
+) -> Iterator[Batch]:
+    dumps = list({id(planned.dump): planned.dump for planned in plan}.values())
+    number = {id(dump): at for at, dump in enumerate(dumps)}
+
+    def chunk(planned: list[Planned]) -> Chunk:
+        dump, parts = _of(planned)
+        return Chunk(number[id(dump)], parts, sum(map(_size, parts)))
+
+    return load_elsewhere(dumps, map(chunk, chunks), report, engine)
+
+
+def _loaded(chunk: list[Planned]) -> Batch:
+    return load(*_of(chunk))
+
+
+def load(dump: Any, parts: Sequence[Part]) -> Batch:
+    """The rows of some parts, on this thread alone."""
+    return dump.load(parts, dump.fetch(parts, threads=1)) if _fetches(dump) else dump.load(parts)
 
 
 def _loaded_ahead(chunks: Iterator[list[Planned]], threads: int | None) -> Iterator[Batch]:
@@ -127,7 +149,8 @@ def known_metrics(batch: Batch) -> NDArray[np.bool_]:
     return known
 
 
-def _without_repeats(batch: Batch, report: ReadReport) -> Batch:
+def without_repeats(batch: Batch, report: ReadReport) -> Batch:
+    """The batch without rows that repeat another one exactly; conflicts are kept and told of."""
     rows = batch.rows
     key = [name for name in _KEY if name in rows.columns and rows[name].null_count() < rows.height]
     units = units_of(batch.parts)[rows["part"].to_numpy()]

@@ -140,38 +140,6 @@ def newest(
     return frame.filter(~older).select(names)
 
 
-class Tally:
-    """One note about something that is met again and again: how often, in how many files, where first."""
-
-    def __init__(self, report: ReadReport, what: str, meaning: str) -> None:
-        self._report = report
-        self._what = what
-        self._meaning = meaning
-        self._counts: dict[str, int] = {}
-        self._total = 0
-        self._first = ""
-        self._told = ""
-
-    def restart(self, file: str) -> None:
-        """Forget what was counted in a file, which is read again."""
-        self._total -= self._counts.pop(file, 0)
-
-    def add(self, file: str, where: str) -> None:
-        """Count it; the note in the report is brought up to date."""
-        self._first = self._first or f"{file}, {where}"
-        self._counts[file] = self._counts.get(file, 0) + 1
-        self._total += 1
-        files = len(self._counts)
-        what = f"{self._what}s in {files} file{'s' * (files != 1)}" if self._total != 1 else self._what
-        text = f"{self._total} {what} {self._meaning} (first: {self._first})"
-        notes = self._report.notes
-        if self._told in notes:
-            notes[notes.index(self._told)] = text
-        else:
-            notes.append(text)
-        self._told = text
-
-
 class Columns:
     """Columns of a batch, filled row by row; a metric that appears late is null before."""
 

@@ -25,7 +25,7 @@ from typing import Any
 import polars as pl
 
 from .. import _core
-from ._common import Columns, Tally, count_of, mapping, newest, number_of, results_frame
+from ._common import Columns, count_of, mapping, newest, number_of, results_frame
 from ._dump import Batch, Part
 from ._files import Found, clean
 from ._inspect_header import Log, read_header
@@ -78,6 +78,11 @@ class _Chosen:
     """For the part that takes scorers nobody told of: those that belong to other parts. None: it takes no more."""
 
 
+#: What is tallied in the report.
+_FAILED = ("inspect sample", "failed in the harness or got no score, and count as missing")
+_UNENDED = ("inspect log", "did not end in success; what they hold is read")
+
+
 class Dump:
     """All logs of inspect_ai below the given paths."""
 
@@ -85,10 +90,6 @@ class Dump:
         self._files = list(files)
         self._report = report
         self._planned: list[Log] | None = None
-        self._failed = Tally(
-            report, "inspect sample", "failed in the harness or got no score, and count as missing"
-        )
-        self._unended = Tally(report, "inspect log", "did not end in success; what they hold is read")
 
     def results(self) -> pl.DataFrame | None:
         """The tool's own aggregates, one row per scorer (or key of its values) and kind of aggregate."""
@@ -125,10 +126,8 @@ class Dump:
             by_file.setdefault(part.file.label, []).append(at)
         for label, places in by_file.items():
             log: Log = parts[places[0]].note.log
-            self._failed.restart(label)
-            rows = _Rows(
-                log, {at: parts[at].note for at in places}, columns, known, self._report, self._failed
-            )
+            self._report.forget(*_FAILED, label)
+            rows = _Rows(log, {at: parts[at].note for at in places}, columns, known, self._report)
             try:
                 for sample in self._samples(log):
                     rows.add(sample)
@@ -162,7 +161,7 @@ class Dump:
                 self._report.files[FORMAT] += 1
                 self._report.rows += len(log.rows)
                 if log.status != "success":
-                    self._unended.add(file.label, f"status {log.status!r}")
+                    self._report.tally(*_UNENDED, file.label, f"status {log.status!r}")
         return self._planned
 
     def _open(self, file: Found) -> Log:
@@ -321,7 +320,6 @@ class _Rows:
         columns: Columns,
         known: list[set[str]],
         report: ReadReport,
-        failed: Tally,
     ) -> None:
         self._log = log
         self._part: dict[str | None, int] = {
@@ -332,7 +330,6 @@ class _Rows:
         self._columns = columns
         self._known = known
         self._report = report
-        self._failed = failed
         self._names: dict[tuple[str, str], str] = {}
         self.line = 0
 
@@ -361,7 +358,7 @@ class _Rows:
         if sample.get("error") or not scores:
             lacking = "error" if sample.get("error") else "no score"
             if not scores:
-                self._failed.add(log.file.label, f"sample {instance}, epoch {epoch}: {lacking}")
+                self._report.tally(*_FAILED, log.file.label, f"sample {instance}, epoch {epoch}: {lacking}")
         scorers: list[str | None] = list(scores or log.named) or [None]
         for scorer in scorers:
             at = self._place(scorer)

@@ -153,7 +153,6 @@ class Dump:
                 self._samples.append((file, folder, *(named or (None, None))))
             else:
                 documents.append(file)
-        self._told: set[str] = set()
         for file in documents:
             self._add_document(file, folders)
 
@@ -247,10 +246,10 @@ class Dump:
             scores = _scores(name, lines, knows, len(parts))
             for at in np.flatnonzero(knows & ~scores.knows).tolist():
                 known[at].discard(name)
-                self._tell(
-                    f"metric {name}",
+                self._report.note(
                     f"metric {name}: its values are no numbers but what a statistic over all instances needs; "
                     f"instances are left out (first: {parts[at].file.label})",
+                    about=f"metric {name}",
                 )
             for at in np.unique(lines.file[scores.strange]):
                 rows = np.flatnonzero(scores.strange & (lines.file == at))
@@ -266,7 +265,10 @@ class Dump:
                     columns[weights[name]] = scores.weights
         for part, names in zip(parts, known, strict=True):
             if not names:
-                self._tell("", f"samples without a metric (a run that only predicts): {part.file.label} ..")
+                self._report.note(
+                    f"samples without a metric (a run that only predicts): {part.file.label} ..",
+                    about="samples without a metric",
+                )
         batch = Batch(parts, pl.DataFrame(columns), metrics, weights, known)
         if codes is not None:
             batch.know_codes("instance_id", codes)
@@ -349,11 +351,6 @@ class Dump:
             self._report.doubt(
                 _NO_NUMBER, label, int(lines.line[first]), found=field.text[first], count=len(mine)
             )
-
-    def _tell(self, what: str, text: str) -> None:
-        if what not in self._told:
-            self._told.add(what)
-            self._report.note(text)
 
 
 # --- which results file

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +42,11 @@ class Dropped:
     count: int = 0
     examples: list[Place] = field(default_factory=list)
 
+    def add(self, other: Dropped) -> None:
+        """Rows for the same reason, met later."""
+        self.count += other.count
+        self.examples += other.examples[: _EXAMPLES - len(self.examples)]
+
 
 @dataclass(frozen=True)
 class Rerun:
@@ -75,6 +81,21 @@ class CheckFailure:
 
 
 @dataclass
+class Tally:
+    """Something that is met again and again: how often in each file, and where first."""
+
+    what: str
+    meaning: str
+    first: str = ""
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        total, files = sum(self.counts.values()), len(self.counts)
+        what = f"{self.what}s in {files} file{'s' * (files != 1)}" if total != 1 else self.what
+        return f"{total} {what} {self.meaning} (first: {self.first})"
+
+
+@dataclass
 class ReadReport:
     """What was read, left out, and resolved.
 
@@ -103,7 +124,6 @@ class ReadReport:
     unchecked : int
         Task means without such a number, or with one that is no mean of instances.
     check_failures : list of CheckFailure
-    notes : list of str
     """
 
     strict: bool = False
@@ -119,7 +139,8 @@ class ReadReport:
     checked: int = 0
     unchecked: int = 0
     check_failures: list[CheckFailure] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    _noted: dict[str, str | Tally] = field(default_factory=dict, repr=False)
+    """What each note is about, and the note."""
 
     def skip(self, file: str, reason: str) -> None:
         """Leave a whole file out."""
@@ -164,10 +185,55 @@ class ReadReport:
             raise ReadError(f"self-check: {failure}")
         self.check_failures.append(failure)
 
-    def note(self, text: str) -> None:
-        """Say something once."""
-        if text not in self.notes:
-            self.notes.append(text)
+    def note(self, text: str, about: str | None = None) -> None:
+        """Say something, once about the same."""
+        self._noted.setdefault(about or text, text)
+
+    def tally(self, what: str, meaning: str, file: str, where: str) -> None:
+        """Count something that is met again and again, and say so in one note."""
+        tally = self._tally(what, meaning)
+        tally.first = tally.first or f"{file}, {where}"
+        tally.counts[file] = tally.counts.get(file, 0) + 1
+
+    def forget(self, what: str, meaning: str, file: str) -> None:
+        """Forget what was counted in a file, which is read again."""
+        self._tally(what, meaning).counts.pop(file, None)
+
+    def _tally(self, what: str, meaning: str) -> Tally:
+        tally = self._noted.setdefault(f"{what} {meaning}", Tally(what, meaning))
+        assert isinstance(tally, Tally)
+        return tally
+
+    @property
+    def notes(self) -> list[str]:
+        """What was noted, in words."""
+        return [str(note) for note in self._noted.values() if not isinstance(note, Tally) or note.counts]
+
+    def add(self, other: ReadReport, name: Callable[[str], str] = str) -> None:
+        """Add what another read was told after this one; `name` is what its files are called here."""
+        self.files.update(other.files)
+        self.rows += other.rows
+        self.instances += other.instances
+        for label, reason in other.skipped:
+            self.skip(name(label), reason)
+        for kind, labels in other.ignored.items():
+            for label in labels:
+                self.ignore(name(label), kind)
+        for mine, theirs in ((self.dropped, other.dropped), (self.doubtful, other.doubtful)):
+            for reason, entry in theirs.items():
+                mine.setdefault(reason, Dropped()).add(entry)
+        self.conflicts.add(other.conflicts)
+        self.reruns += other.reruns
+        self.checked += other.checked
+        self.unchecked += other.unchecked
+        self.check_failures += other.check_failures
+        for about, note in other._noted.items():
+            if isinstance(note, Tally):
+                tally = self._tally(note.what, note.meaning)
+                tally.first = tally.first or note.first
+                tally.counts.update(note.counts)  # a file that was read again was counted again
+            else:
+                self.note(note, about)
 
     @property
     def n_dropped(self) -> int:

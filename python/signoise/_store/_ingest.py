@@ -23,6 +23,8 @@ from .._readers._remote import localise
 from .._readers._tables import read_remote_table
 from .._schema import predicate
 from .._scores import Filter, Scores, open_scores
+from ..engines import Engine
+from ..engines._engine import as_engine
 from ._dense import Plan, Reading, add_dense, is_shuffled, plan_of, read_dense
 from ._manifest import SourceFile
 from ._rows import Taken, add_rows, with_all
@@ -106,6 +108,7 @@ def ingest(
     duplicates: Settle = "raise",
     strict: bool = False,
     progress: Progress | None = None,
+    engine: str | Engine = "local",
     threads: int | None = None,
 ) -> Ingested:
     """Put scores into a store: a directory with one dense checkpoint x instance matrix a task and metric.
@@ -130,6 +133,10 @@ def ingest(
         ``"first"`` or the ``"last"`` that was ingested.
     progress
         Called with (files done, files in all).
+    engine
+        Where the files of harnesses are read: ``"local"``, ``"ray"``, or one of `signoise.engines`, whose workers find
+        them at the same paths. Tables are read, and everything is written, by this process; the store has the same
+        bytes.
 
     Returns
     -------
@@ -156,6 +163,7 @@ def ingest(
     (4, 30)
     """
     check_threads(threads)
+    readers = as_engine(engine)
     done = Ingested(Path(store))
     done.report.strict = strict
     choice = _Choice(columns, metrics, where)
@@ -163,7 +171,7 @@ def ingest(
         done.added = writer.added
         taken = Taken()
         if _is_paths(source):
-            _ingest_files(writer, cast("Any", source), choice, done, taken, progress, threads)
+            _ingest_files(writer, cast("Any", source), choice, done, taken, progress, readers, threads)
         else:
             frame, _ = open_scores(source, columns)
             add_rows(writer, choice.rows(frame), taken, duplicates=duplicates)
@@ -218,6 +226,7 @@ def _ingest_files(
     done: Ingested,
     taken: Taken,
     progress: Progress | None,
+    engine: Engine,
     threads: int | None,
 ) -> None:
     with localise(source, done.report) as place:
@@ -226,7 +235,7 @@ def _ingest_files(
         if not files and not place.tables:
             raise ReadError(f"{source}: there are no files to ingest")
         sources = _fingerprints(files, choice, threads)
-        job = _Job(writer, choice, sources, done, taken, progress, len(files), threads)
+        job = _Job(writer, choice, sources, done, taken, progress, len(files), engine, threads)
         job.known([file for file in files if writer.holds(sources[file.label])])
         tables, dumps = _apart(files, done.report)
         # Every file of a harness is looked at: what one says of itself may stand in another.
@@ -255,6 +264,7 @@ class _Job:
     taken: Taken
     progress: Progress | None
     total: int
+    engine: Engine
     threads: int | None = None
     finished: int = 0
 
@@ -325,7 +335,7 @@ def _ingest_dumps(job: _Job, files: Sequence[Found]) -> None:
         job.writer.commit()
     left = Counter(file.label for _, file in planned)
     begun: dict[str, Found] = {}
-    for batch in opened.batches(target_bytes=BATCH_BYTES):
+    for batch in opened.batches(target_bytes=BATCH_BYTES, engine=job.engine):
         job.add(job.choice.rows(with_all(lengthen(batch)).lazy()))
         for part in batch.parts:
             file = by_path[os.path.realpath(part.file.path)]
@@ -483,25 +493,7 @@ def _read_table(file: Found, choice: _Choice, report: ReadReport, *, lone: bool)
 
 def _tell(report: ReadReport, found: ReadReport, labels: Mapping[str, Found]) -> None:
     """Add what one read left out to what is known, under the names of the whole ingest."""
-
-    def name(label: str) -> str:
-        return labels[label].label if label in labels else label
-
-    report.files.update(found.files)
-    report.rows += found.rows
-    for label, reason in found.skipped:
-        report.skip(name(label), reason)
-    for kind, names in found.ignored.items():
-        for label in names:
-            report.ignore(name(label), kind)
-    for reason, entry in found.dropped.items():
-        known = report.dropped.setdefault(reason, type(entry)())
-        known.count += entry.count
-        known.examples += entry.examples[: 3 - len(known.examples)]
-    report.reruns += found.reruns
-    report.instances += found.instances
-    for note in found.notes:
-        report.note(note)
+    report.add(found, lambda label: labels[label].label if label in labels else label)
 
 
 def _plural(count: int, word: str) -> str:

@@ -44,8 +44,15 @@ class ScoreStore:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        self._manifest = manifests.load(self.path)
+        self._open(Path(path), manifests.load(Path(path)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process opens the same files, and sees no more of the store than this one."""
+        return _opened, (self.path.absolute(), self._manifest)
+
+    def _open(self, path: Path, manifest: manifests.Manifest) -> None:
+        self.path = path
+        self._manifest = manifest
         self._files = [
             [PartFile(os.path.join(self.path, part["file"]), part) for part in unit["parts"]]
             for unit in self._manifest["units"]
@@ -411,6 +418,12 @@ class ScoreStore:
                 f"{self.path}: {len(bad)} of {len(files)} files are damaged: {'; '.join(sorted(bad))}. "
                 "Ingest the sources into a new store"
             )
+
+
+def _opened(path: Path, manifest: manifests.Manifest) -> ScoreStore:
+    store = ScoreStore.__new__(ScoreStore)
+    store._open(path, manifest)
+    return store
 
 
 def _size(size: float) -> str:

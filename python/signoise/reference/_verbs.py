@@ -16,12 +16,14 @@ from .._interventions._averaging_gain import averaging_gain as _averaging_gain
 from .._interventions._benchmark_agreement import benchmark_agreement as _benchmark_agreement
 from .._interventions._benchmark_preferences import benchmark_preferences as _benchmark_preferences
 from .._interventions._choose_window import choose_window as _choose_window
+from .._interventions._clustering_on_difficulty import clustering_on_difficulty as _clustering_on_difficulty
 from .._interventions._compare_metrics import compare_metrics as _compare_metrics
 from .._interventions._correlate import correlate as _correlate
 from .._interventions._filtering_gain import filtering_gain as _filtering_gain
 from .._interventions._item_response import item_response as _item_response
 from .._interventions._label_errors import label_errors as _label_errors
 from .._interventions._near_best import near_best as _near_best
+from .._interventions._predictive_multiplicity import predictive_multiplicity as _predictive_multiplicity
 from .._interventions._prune_items import prune_items as _prune_items
 from .._interventions._sample_size import sample_size as _sample_size
 from .._interventions._subset_gap import subset_gap as _subset_gap
@@ -55,6 +57,7 @@ benchmark_agreement = with_twins(_benchmark_agreement, _twins)
 benchmark_preferences = with_twins(_benchmark_preferences, _twins)
 bootstrap = with_twins(_bootstrap, _twins)
 choose_window = with_twins(_choose_window, _twins)
+clustering_on_difficulty = with_twins(_clustering_on_difficulty, _twins)
 compare = with_twins(_compare, _twins)
 compare_metrics = with_twins(_compare_metrics, _twins)
 confidence_sequence = with_twins(_confidence_sequence, _twins)
@@ -74,6 +77,7 @@ pass_until = with_twins(_pass_until, _twins)
 permutation_test = with_twins(_permutation_test, _twins)
 prediction_powered = with_twins(_prediction_powered, _twins)
 prune_items = with_twins(_prune_items, _twins)
+predictive_multiplicity = with_twins(_predictive_multiplicity, _twins)
 rank = with_twins(_rank, _twins)
 roll_up = with_twins(_roll_up, _twins)
 sample_size = with_twins(_sample_size, _twins)

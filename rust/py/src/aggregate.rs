@@ -5,12 +5,13 @@ use std::sync::atomic::Ordering;
 
 use numpy::IntoPyArray;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
-use signoise_scan::Label;
-use signoise_scan::aggregate::{Progress, Request, aggregate};
+use pyo3::types::{PyBytes, PyDict, PyList};
+use signoise_core::Interrupt;
+use signoise_scan::aggregate::{Groups, Merger, Progress, Request, aggregate, map_units, plan};
+use signoise_scan::{Label, Piece};
 
 use crate::convert::Columns;
-use crate::door::{run, run_telling};
+use crate::door::{ToPython, run, run_telling};
 
 /// Moments of groups of rows over Parquet files, in one pass.
 #[pyfunction]
@@ -29,7 +30,87 @@ fn aggregate_parquet<'py>(
     progress: Option<Bound<'py, PyAny>>,
     threads: Option<usize>,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let request = Request { files: paths, keys, inner, by, values, identity, constant: constant.unwrap_or_default() };
+    let pieces = paths.into_iter().map(Piece::whole).collect();
+    let request = Request { pieces, keys, inner, by, values, identity, constant: constant.unwrap_or_default() };
+    let found = scan(py, threads, progress, |done, interrupt| aggregate(&request, done, interrupt))?;
+    groups(py, found)
+}
+
+/// The units of Parquet files, and what whoever adds one up has to know.
+#[pyfunction]
+#[pyo3(signature = (paths, keys, *, inner, identity=None, threads=None))]
+fn plan_parquet<'py>(
+    py: Python<'py>,
+    paths: Vec<PathBuf>,
+    keys: Vec<String>,
+    inner: Vec<bool>,
+    identity: Option<String>,
+    threads: Option<usize>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let pieces = paths.into_iter().map(Piece::whole).collect();
+    let request = Request { pieces, keys, inner, identity, ..Request::default() };
+    let found = run(py, threads, |interrupt| plan(&request, interrupt))?;
+    let result =
+        Columns::new(py).with("file", found.files)?.with("first", found.first)?.with("rows", found.rows)?.finish();
+    result.set_item("kept", PyBytes::new(py, &found.kept))?;
+    Ok(result)
+}
+
+/// The state of some units.
+#[pyfunction]
+#[pyo3(signature = (
+    paths, first, rows, keys, values, *, inner, kept, identity=None, constant=None, progress=None, threads=None
+))]
+fn map_parquet<'py>(
+    py: Python<'py>,
+    paths: Vec<PathBuf>,
+    first: Vec<u64>,
+    rows: Vec<u64>,
+    keys: Vec<String>,
+    values: Vec<String>,
+    inner: Vec<bool>,
+    kept: &[u8],
+    identity: Option<String>,
+    constant: Option<Vec<String>>,
+    progress: Option<Bound<'py, PyAny>>,
+    threads: Option<usize>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let part = |((path, first), rows): ((PathBuf, u64), u64)| Piece { path, rows: first..first.saturating_add(rows) };
+    let pieces = paths.into_iter().zip(first).zip(rows).map(part).collect();
+    let request = Request { pieces, keys, inner, values, identity, constant: constant.unwrap_or_default(), by: 0 };
+    let state = scan(py, threads, progress, |done, interrupt| map_units(&request, kept, done, interrupt))?;
+    Ok(PyBytes::new(py, &state))
+}
+
+/// Groups from the states of all units, which may be an iterator: no more than one is held.
+#[pyfunction]
+#[pyo3(signature = (states, n_values, *, by, inner, kept, threads=None))]
+fn merge_parquet<'py>(
+    py: Python<'py>,
+    states: &Bound<'py, PyAny>,
+    n_values: usize,
+    by: usize,
+    inner: Vec<bool>,
+    kept: &[u8],
+    threads: Option<usize>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let mut merger = Merger::new(by, inner, n_values, kept).map_err(ToPython::to_python)?;
+    for state in states.try_iter()? {
+        let state = state?;
+        let state = state.cast::<PyBytes>()?.as_bytes();
+        run(py, threads, |_| merger.add(state))?;
+    }
+    let found = run::<_, signoise_scan::Error, _>(py, threads, |_| Ok(merger.finish()))?;
+    groups(py, found)
+}
+
+/// Runs a scan, which tells how far it is.
+fn scan<T: Send>(
+    py: Python<'_>,
+    threads: Option<usize>,
+    progress: Option<Bound<'_, PyAny>>,
+    work: impl FnOnce(&Progress, &Interrupt) -> signoise_scan::Result<T> + Send,
+) -> PyResult<T> {
     let done = Progress::default();
     let tell = |_: Python<'_>| match &progress {
         Some(progress) => {
@@ -37,7 +118,11 @@ fn aggregate_parquet<'py>(
         }
         None => Ok(()),
     };
-    let groups = run_telling(py, threads, tell, |interrupt| aggregate(&request, &done, interrupt))?;
+    run_telling(py, threads, tell, |interrupt| work(&done, interrupt))
+}
+
+/// Groups as a dict of arrays.
+fn groups(py: Python<'_>, groups: Groups) -> PyResult<Bound<'_, PyDict>> {
     let labels = PyList::empty(py);
     for column in groups.labels {
         let list = PyList::empty(py);
@@ -85,5 +170,8 @@ fn parquet_footers<'py>(py: Python<'py>, paths: Vec<PathBuf>, threads: Option<us
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(parquet_footers, module)?)?;
+    module.add_function(wrap_pyfunction!(plan_parquet, module)?)?;
+    module.add_function(wrap_pyfunction!(map_parquet, module)?)?;
+    module.add_function(wrap_pyfunction!(merge_parquet, module)?)?;
     module.add_function(wrap_pyfunction!(aggregate_parquet, module)?)
 }

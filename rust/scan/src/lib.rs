@@ -17,4 +17,4 @@ pub mod text;
 extern crate self as signoise_scan;
 
 pub use error::{Error, Result};
-pub use parquet::{Footers, Label, parquet_footers};
+pub use parquet::{Footers, Label, Piece, UNIT_ROWS, parquet_footers};

@@ -4,15 +4,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::Request;
 use super::buckets::Room;
 use super::keyed::Keyed;
 use super::layout::Layout;
 use super::spare::Spare;
 use crate::parquet::Label;
 
-/// Cells whose checkpoint is one of the first few keep all their instances: the others are compared with them.
-const KEPT: u32 = 4;
+/// Cells whose checkpoint is one of the first few keep all their instances: the others are compared with them. They
+/// are the first of the early units, so that they follow from the files alone.
+const KEPT: usize = 4;
+
+/// A checkpoint: its labels in the order of the outer keys.
+pub(crate) type Checkpoint = Vec<Label>;
 
 /// Every group seen so far.
 pub(crate) struct Cells {
@@ -21,6 +24,10 @@ pub(crate) struct Cells {
     pub(super) labels: Vec<HashMap<Label, u32>>,
     /// Numbers of the last row group's inner tuples, and of which labels they are.
     last: Option<(Keyed, Arc<[u32]>)>,
+    /// Numbers of the checkpoints that keep their instances.
+    kept: Vec<u32>,
+    /// Those checkpoints, where they are known beforehand.
+    chosen: Option<Vec<Checkpoint>>,
     pub(super) outer_tuples: HashMap<Vec<u32>, u32>,
     pub(super) inner_tuples: HashMap<Vec<u32>, u32>,
     /// 1 + number of the cell; 0 = not seen.
@@ -36,11 +43,13 @@ pub(crate) struct Numbers {
 }
 
 impl Cells {
-    pub(crate) fn new(request: &Request) -> Self {
+    pub(crate) fn new(inner: &[bool], chosen: Option<Vec<Checkpoint>>) -> Self {
         Self {
-            inner: request.inner.clone(),
-            labels: request.keys.iter().map(|_| HashMap::new()).collect(),
+            inner: inner.to_vec(),
+            labels: inner.iter().map(|_| HashMap::new()).collect(),
             last: None,
+            kept: Vec::new(),
+            chosen,
             outer_tuples: HashMap::new(),
             inner_tuples: HashMap::new(),
             grid: Vec::new(),
@@ -50,8 +59,9 @@ impl Cells {
     }
 
     /// Numbers of a row group's outer and inner tuples.
-    pub(crate) fn place(&mut self, keyed: &Keyed) -> Numbers {
+    pub(crate) fn place(&mut self, keyed: &Keyed, early: bool) -> Numbers {
         let outer = self.half(false, keyed);
+        self.keep(keyed, &outer, early);
         if let Some((last, inner)) = &self.last
             && Arc::ptr_eq(&last.layout, &keyed.layout)
             && last.labels.iter().zip(&keyed.labels).zip(&self.inner).all(|((a, b), inner)| !inner || Arc::ptr_eq(a, b))
@@ -105,6 +115,41 @@ impl Cells {
             .collect()
     }
 
+    /// Chooses the checkpoints that keep their instances.
+    fn keep(&mut self, keyed: &Keyed, outer: &[u32], early: bool) {
+        for (tuple, &number) in keyed.layout.outer.tuples.iter().zip(outer) {
+            let wanted = match &self.chosen {
+                Some(chosen) => !chosen.is_empty() && chosen.contains(&keyed.checkpoint(tuple, &self.inner)),
+                None => early && self.kept.len() < KEPT,
+            };
+            if wanted && !self.kept.contains(&number) {
+                self.kept.push(number);
+            }
+        }
+    }
+
+    pub(crate) const fn has_all_kept(&self) -> bool {
+        self.kept.len() >= KEPT
+    }
+
+    /// The checkpoints that keep their instances.
+    pub(crate) fn checkpoints(&self) -> Vec<Checkpoint> {
+        let labels: Vec<HashMap<u32, &Label>> = self
+            .labels
+            .iter()
+            .zip(&self.inner)
+            .filter(|(_, inner)| !**inner)
+            .map(|(labels, _)| labels.iter().map(|(label, &number)| (number, label)).collect())
+            .collect();
+        let tuples: HashMap<u32, &Vec<u32>> =
+            self.outer_tuples.iter().map(|(tuple, &number)| (number, tuple)).collect();
+        let of = |number: &u32| {
+            let tuple = tuples.get(number)?;
+            labels.iter().zip(*tuple).map(|(labels, number)| labels.get(number).map(|&label| label.clone())).collect()
+        };
+        self.kept.iter().filter_map(of).collect()
+    }
+
     /// Makes room for every tuple that was placed.
     pub(crate) fn grow(&mut self) {
         let (rows, columns) = (self.outer_tuples.len(), self.inner_tuples.len());
@@ -146,14 +191,23 @@ impl Cells {
         cells
     }
 
+    /// Outer tuple, inner tuple and number of every cell seen so far, in the order of the tuples.
+    pub(crate) fn seen(&self) -> impl Iterator<Item = (u32, u32, u32)> {
+        self.grid.chunks(self.stride.max(1)).zip(0..).flat_map(|(row, outer)| {
+            let cell = move |(slot, inner): (&AtomicU32, u32)| {
+                slot.load(Ordering::Relaxed).checked_sub(1).map(|cell| (outer, inner, cell))
+            };
+            row.iter().zip(0..).filter_map(cell)
+        })
+    }
+
     /// What the buckets need to know of the cells seen so far.
     pub(crate) fn room(&self) -> Room {
         Room { cells: self.count.load(Ordering::Relaxed) as usize, kept: self.kept_cells() }
     }
 
-    /// Cells that keep their instances: those of the first checkpoints.
     fn kept_cells(&self) -> Vec<u32> {
-        let first = self.grid.iter().take(KEPT as usize * self.stride);
-        first.filter_map(|slot| slot.load(Ordering::Relaxed).checked_sub(1)).collect()
+        let row = |&outer: &u32| self.grid.iter().skip(outer as usize * self.stride).take(self.stride);
+        self.kept.iter().flat_map(row).filter_map(|slot| slot.load(Ordering::Relaxed).checked_sub(1)).collect()
     }
 }

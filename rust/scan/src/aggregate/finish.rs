@@ -5,19 +5,20 @@ use std::sync::atomic::Ordering;
 
 use rayon::prelude::*;
 
+use super::Groups;
 use super::buckets::Buckets;
 use super::cells::Cells;
-use super::{Groups, Request};
 use crate::parquet::Label;
 
 /// Groups in the order of their labels.
-pub(crate) fn finish(mut cells: Cells, mut buckets: Buckets, request: &Request, rows: u64) -> Groups {
+pub(crate) fn finish(mut cells: Cells, mut buckets: Buckets, by: usize, scores: usize, rows: u64) -> Groups {
+    buckets.close();
     let ranked: Vec<(Vec<Label>, Vec<u32>)> = std::mem::take(&mut cells.labels).into_iter().map(rank).collect();
     let keys = keys(&cells, &ranked);
     let found = in_order(cells, &keys);
     let sound = buckets.sound(&found);
     // Cells of one group differ in the parts of their keys behind the first `by`.
-    let parts = keys.iter().skip(request.by).map(|key| key.labels).product::<u128>();
+    let parts = keys.iter().skip(by).map(|key| key.labels).product::<u128>();
     let starts: Vec<usize> = if parts == 1 {
         (0..found.len()).collect()
     } else {
@@ -33,10 +34,10 @@ pub(crate) fn finish(mut cells: Cells, mut buckets: Buckets, request: &Request, 
         })
         .collect();
     let firsts = || starts.iter().filter_map(|&at| found.get(at));
-    let codes = keys.iter().take(request.by).map(|key| firsts().map(|one| key.rank(one)).collect()).collect();
+    let codes = keys.iter().take(by).map(|key| firsts().map(|one| key.rank(one)).collect()).collect();
     buckets.drop_instances();
-    let moments = buckets.moments(&found, &starts, request.values.len());
-    let labels = ranked.into_iter().take(request.by).map(|(labels, _)| labels).collect();
+    let moments = buckets.moments(&found, &starts, scores);
+    let labels = ranked.into_iter().take(by).map(|(labels, _)| labels).collect();
     Groups { labels, codes, moments, doubtful, rows }
 }
 
@@ -51,13 +52,10 @@ pub(crate) struct Found {
 /// Every cell, in the order of its labels.
 fn in_order(cells: Cells, keys: &[Key]) -> Vec<Found> {
     let mut found = Vec::with_capacity(cells.count.load(Ordering::Relaxed) as usize);
-    for (outer, row) in cells.grid.chunks(cells.stride.max(1)).enumerate() {
-        for (inner, slot) in row.iter().enumerate() {
-            let Some(cell) = slot.load(Ordering::Relaxed).checked_sub(1) else { continue };
-            let mut one = Found { key: 0, cell, outer: outer as u32, inner: inner as u32 };
-            one.key = keys.iter().fold(0, |number, key| number * key.labels + u128::from(key.rank(&one)));
-            found.push(one);
-        }
+    for (outer, inner, cell) in cells.seen() {
+        let mut one = Found { key: 0, cell, outer, inner };
+        one.key = keys.iter().fold(0, |number, key| number * key.labels + u128::from(key.rank(&one)));
+        found.push(one);
     }
     drop(cells);
     found.par_sort_unstable_by_key(|one| one.key);

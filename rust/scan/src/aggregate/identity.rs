@@ -7,13 +7,16 @@
 
 use std::collections::HashSet;
 
+use serde::{Deserialize, Serialize};
+
 /// Instances of one group.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Counted {
     rows: u32,
     runs: u32,
     sum: u64,
     doubtful: bool,
+    #[serde(skip)]
     kept: bool,
 }
 
@@ -37,6 +40,14 @@ impl Counted {
         self.kept
     }
 
+    /// Adds what was counted of the group elsewhere.
+    pub(crate) const fn add_counted(&mut self, other: &Self) {
+        self.rows = self.rows.saturating_add(other.rows);
+        self.runs = self.runs.saturating_add(other.runs);
+        self.sum = self.sum.wrapping_add(other.sum);
+        self.doubtful |= other.doubtful;
+    }
+
     pub(crate) const fn fingerprint(&self) -> (u32, u64) {
         (self.rows, self.sum)
     }
@@ -55,12 +66,32 @@ impl Counted {
 }
 
 /// All instances of a group.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+#[serde(from = "Vec<u64>", into = "Vec<u64>")]
 pub(crate) struct Instances(HashSet<u64>);
+
+impl From<Vec<u64>> for Instances {
+    fn from(hashes: Vec<u64>) -> Self {
+        Self(hashes.into_iter().collect())
+    }
+}
+
+impl From<Instances> for Vec<u64> {
+    fn from(instances: Instances) -> Self {
+        let mut hashes: Self = instances.0.into_iter().collect();
+        hashes.sort_unstable();
+        hashes
+    }
+}
 
 impl Instances {
     pub(crate) fn add(&mut self, hash: u64) {
         self.0.insert(hash);
+    }
+
+    /// Adds those kept elsewhere.
+    pub(crate) fn extend(&mut self, others: &Self) {
+        self.0.extend(&others.0);
     }
 
     /// Whether each row of the group has an instance of its own.

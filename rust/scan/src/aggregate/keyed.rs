@@ -17,6 +17,14 @@ pub(crate) struct Keyed {
     pub(crate) layout: Arc<Layout>,
 }
 
+impl Keyed {
+    /// The labels of an outer tuple.
+    pub(crate) fn checkpoint(&self, tuple: &[u32], inner: &[bool]) -> Vec<Label> {
+        let outer = self.labels.iter().zip(inner).filter(|(_, inner)| !**inner);
+        outer.zip(tuple).filter_map(|((labels, _), &code)| labels.get(code as usize).cloned()).collect()
+    }
+}
+
 /// What was read last, for whoever comes to a row group with the same bytes.
 #[derive(Default)]
 pub(crate) struct Known {

@@ -2,7 +2,8 @@
 //!
 //! Row groups are read ahead by a thread of their own (unless there is to be one alone) and worked on in rounds: keys
 //! and scores are decoded in parallel, then added to the groups in row-group order, each thread taking its share of the
-//! groups. So the bits do not depend on how many threads there are.
+//! groups. So the bits do not depend on how many threads there are; nor on how many machines, as rows are added up by
+//! units (`parquet::units`), which [`map_units`] does for some of them and [`Merger`] brings together.
 //!
 //! Twin: python/signoise/reference/_scan.py
 
@@ -12,11 +13,12 @@ mod finish;
 mod identity;
 mod keyed;
 pub(crate) mod layout;
+mod merge;
 mod share;
 mod spare;
+mod state;
 mod sums;
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 
@@ -24,20 +26,21 @@ use rayon::prelude::*;
 use signoise_core::parallel::Interrupt;
 
 use self::buckets::Buckets;
-use self::cells::{Cells, Numbers};
+use self::cells::{Cells, Checkpoint, Numbers};
 use self::finish::finish;
 use self::keyed::{Keyed, Known};
+pub use self::merge::{Merger, Plan, map_units, plan};
 use self::share::Share;
 use self::spare::Spare;
 pub use self::sums::Moments;
 use crate::error::{Error, Result};
-use crate::parquet::{Label, Needed, RowGroup, RowGroups, Unread};
+use crate::parquet::{Label, Needed, Piece, RowGroup, RowGroups, Unread};
 
 /// What to aggregate.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
-    /// Parquet files, in order.
-    pub files: Vec<PathBuf>,
+    /// Parquet files or parts of them, in order.
+    pub pieces: Vec<Piece>,
     /// Columns whose values name a group.
     pub keys: Vec<String>,
     /// For each key whether it names the score (task, metric) rather than the checkpoint; a matter of speed.
@@ -77,6 +80,12 @@ pub struct Progress {
     pub bytes: AtomicU64,
 }
 
+impl Progress {
+    fn rows(&self) -> u64 {
+        self.rows.load(Ordering::Relaxed)
+    }
+}
+
 /// Rows of a round, at least, for each thread: enough to keep it busy, and little memory.
 const ROUND_ROWS: usize = 1 << 18;
 
@@ -85,6 +94,17 @@ const ROUND_ROWS: usize = 1 << 18;
 /// # Errors
 /// A file that is missing, damaged or of types that cannot be scanned; an interrupt.
 pub fn aggregate(request: &Request, progress: &Progress, interrupt: &Interrupt) -> Result<Groups> {
+    let (cells, buckets) = scan(request, None, progress, interrupt)?;
+    Ok(finish(cells, buckets, request.by, request.values.len(), progress.rows()))
+}
+
+/// Adds the rows of a request up; `kept` are the checkpoints that keep their instances, where those are known.
+fn scan(
+    request: &Request,
+    kept: Option<Vec<Checkpoint>>,
+    progress: &Progress,
+    interrupt: &Interrupt,
+) -> Result<(Cells, Buckets)> {
     let needed = Needed {
         keys: request.keys.clone(),
         values: request.values.clone(),
@@ -92,16 +112,16 @@ pub fn aggregate(request: &Request, progress: &Progress, interrupt: &Interrupt) 
         constant: request.constant.clone(),
     };
     let threads = rayon::current_num_threads();
-    let mut groups = RowGroups::new(request.files.clone(), needed);
+    let mut groups = RowGroups::new(request.pieces.clone(), needed);
     let mut scan = Scan {
         request,
         progress,
         interrupt,
         known: Known::default(),
-        cells: Cells::new(request),
+        cells: Cells::new(&request.inner, kept),
         spare: Spare::default(),
     };
-    let mut line = Line { keyed: Round::default(), shares: Vec::new(), buckets: Buckets::new(request) };
+    let mut line = Line { keyed: Round::default(), shares: Vec::new(), buckets: Buckets::new(request.values.len()) };
     if threads == 1 {
         while line.takes(next_round(&mut groups, threads)?, &mut scan)? {}
     } else {
@@ -121,7 +141,7 @@ pub fn aggregate(request: &Request, progress: &Progress, interrupt: &Interrupt) 
             Ok::<_, Error>(())
         })?;
     }
-    Ok(finish(scan.cells, line.buckets, request, progress.rows.load(Ordering::Relaxed)))
+    Ok((scan.cells, line.buckets))
 }
 
 fn next_round(groups: &mut RowGroups, threads: usize) -> Result<Vec<RowGroup>> {
@@ -177,7 +197,7 @@ impl Line {
         self.keyed.groups = read?
             .into_iter()
             .map(|(group, keyed)| {
-                let numbers = scan.cells.place(&keyed);
+                let numbers = scan.cells.place(&keyed, group.unit.early);
                 (group, keyed, numbers)
             })
             .collect();

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::buckets::BUCKETS;
+use super::identity::{Counted, Instances};
 use super::keyed::Known;
 use super::layout::Layout;
 use super::spare::{Shelf, Spare};
+use super::state::Summed;
 use super::sums::{Sums, of_runs};
 use super::{Request, Scan};
 use crate::error::Result;
@@ -16,6 +18,8 @@ use crate::parquet::{RowGroup, read_all_values, read_bits, read_identities, read
 
 /// Runs or rows of a row group in bucket order.
 pub(crate) struct Share {
+    /// Which unit they belong to.
+    pub(crate) unit: u32,
     /// Cell of each run or row.
     pub(crate) cells: Vec<u32>,
     /// Where each bucket begins, and behind the last one.
@@ -42,6 +46,8 @@ pub(crate) enum Seen {
     Runs(Vec<bool>),
     /// For each row the hash of its instance.
     Rows(Vec<u64>),
+    /// For each group of a unit what was counted, and the hashes that were kept.
+    Units(Vec<Counted>, Vec<Option<Instances>>),
 }
 
 thread_local! {
@@ -64,31 +70,14 @@ struct Places<'a> {
 
 impl Share {
     /// Reads the scores and instances of a row group, whose runs or rows are in these cells.
-    pub(crate) fn read(group: &RowGroup, scan: &Scan<'_>, layout: &Arc<Layout>, mut cells: Vec<u32>) -> Result<Self> {
-        let mut starts = [0; BUCKETS + 1];
-        for cell in &cells {
-            starts[*cell as usize % BUCKETS + 1] += 1;
-        }
-        for bucket in 0..BUCKETS {
-            starts[bucket + 1] += starts[bucket];
-        }
-        let mut next = starts;
-        let mut dealt = scan.spare.codes.get(cells.len());
-        // Each cell gives way to its place.
-        for cell in &mut cells {
-            let place = &mut next[*cell as usize % BUCKETS];
-            if let Some(slot) = dealt.get_mut(*place) {
-                *slot = *cell;
-            }
-            *cell = *place as u32;
-            *place += 1;
-        }
+    pub(crate) fn read(group: &RowGroup, scan: &Scan<'_>, layout: &Arc<Layout>, cells: Vec<u32>) -> Result<Self> {
         let mut first = 0;
         let runs = layout.lengths.iter().flatten().map(|&length| {
             first += length;
             (first - length, length)
         });
-        let places = Places { layout, runs: runs.collect(), places: cells, spare: &scan.spare };
+        let dealt = Cards::new(cells, scan.spare.codes.get(layout.outer.codes.len()));
+        let places = Places { layout, runs: runs.collect(), places: dealt.places, spare: &scan.spare };
         let Request { values, identity, .. } = scan.request;
         let scores = |column: &String| places.read_scores(group, column);
         let seen =
@@ -100,7 +89,54 @@ impl Share {
             rayon::join(|| values.par_iter().map(scores).collect(), seen)
         };
         scan.spare.codes.give(places.places);
-        Ok(Self { cells: dealt, starts, scores: scores?, seen: seen? })
+        let Cards { cells, starts, .. } = dealt;
+        Ok(Self { unit: group.unit.number, cells, starts, scores: scores?, seen: seen? })
+    }
+
+    /// What a unit brings that was added up elsewhere: sums of each score and what was counted, in these cells.
+    pub(crate) fn of_unit(number: u32, cells: Vec<u32>, unit: Summed) -> Self {
+        let room = vec![0; cells.len()];
+        let Cards { places, cells, starts } = Cards::new(cells, room);
+        let scores = unit.sums.into_iter().map(|sums| Scores::Sums(deal(sums, &places))).collect();
+        let seen = if unit.counted.is_empty() {
+            Seen::Unknown
+        } else {
+            Seen::Units(deal(unit.counted, &places), deal(unit.kept, &places))
+        };
+        Self { unit: number, cells, starts, scores, seen }
+    }
+}
+
+/// Cells dealt to the buckets that they are in.
+struct Cards {
+    /// The place of each in bucket order.
+    places: Vec<u32>,
+    /// Cells in bucket order.
+    cells: Vec<u32>,
+    starts: [usize; BUCKETS + 1],
+}
+
+impl Cards {
+    /// Deals cells into room of the same length.
+    fn new(mut cells: Vec<u32>, mut room: Vec<u32>) -> Self {
+        let mut starts = [0; BUCKETS + 1];
+        for cell in &cells {
+            starts[*cell as usize % BUCKETS + 1] += 1;
+        }
+        for bucket in 0..BUCKETS {
+            starts[bucket + 1] += starts[bucket];
+        }
+        let mut next = starts;
+        // Each cell gives way to its place.
+        for cell in &mut cells {
+            let place = &mut next[*cell as usize % BUCKETS];
+            if let Some(slot) = room.get_mut(*place) {
+                *slot = *cell;
+            }
+            *cell = *place as u32;
+            *place += 1;
+        }
+        Self { places: cells, cells: room, starts }
     }
 }
 
@@ -166,8 +202,8 @@ impl<'a, T: Copy + Default> Dealt<'a, T> {
 }
 
 /// Puts each value in its place.
-fn deal<T: Copy + Default>(values: impl IntoIterator<Item = T>, places: &[u32]) -> Vec<T> {
-    let mut dealt = vec![T::default(); places.len()];
+fn deal<T: Default>(values: impl IntoIterator<Item = T>, places: &[u32]) -> Vec<T> {
+    let mut dealt: Vec<T> = places.iter().map(|_| T::default()).collect();
     for (value, &place) in values.into_iter().zip(places) {
         if let Some(slot) = dealt.get_mut(place as usize) {
             *slot = value;

@@ -5,11 +5,12 @@
 //! Infinities and NaN are counted apart: what they mean depends on the metric.
 
 use fearless_simd::{Level, Simd, dispatch};
+use serde::{Deserialize, Serialize};
 
 use crate::parquet::NULL;
 
 /// Sums of one group and one score; in one line of the cache, as they are added to in any order.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[repr(align(64))]
 pub(crate) struct Sums {
     /// Finite scores.
@@ -146,23 +147,25 @@ impl Sums {
         }
     }
 
-    /// Adds the scores of another group part.
+    /// Adds the scores of another group part; to none, exactly those.
     pub(crate) fn combine(&mut self, other: &Self) {
-        self.nulls += other.nulls;
-        self.nans += other.nans;
-        self.plus += other.plus;
-        self.minus += other.minus;
+        self.nulls = self.nulls.saturating_add(other.nulls);
+        self.nans = self.nans.saturating_add(other.nans);
+        self.plus = self.plus.saturating_add(other.plus);
+        self.minus = self.minus.saturating_add(other.minus);
         if other.n == 0 {
             return;
         }
         if self.n == 0 {
-            self.pivot = other.pivot;
+            let Self { n, pivot, s1, s2, min, max, .. } = *other;
+            *self = Self { n, pivot, s1, s2, min, max, ..*self };
+            return;
         }
         let n = other.n as f64;
         let d = other.pivot - self.pivot;
         self.s1 += other.s1 + n * d;
         self.s2 += other.s2 + 2.0 * d * other.s1 + n * d * d;
-        self.n += other.n;
+        self.n = self.n.saturating_add(other.n);
         self.min = self.min.min(other.min);
         self.max = self.max.max(other.max);
     }

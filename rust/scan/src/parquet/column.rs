@@ -3,6 +3,7 @@
 use parquet::basic::{ConvertedType, Encoding, LogicalType, Type};
 use parquet::column::reader::{ColumnReader, get_column_reader};
 use parquet::file::statistics::Statistics;
+use serde::{Deserialize, Serialize};
 
 use super::fetch::RowGroup;
 use super::hybrid::{Sink, decode};
@@ -11,7 +12,7 @@ use super::values::Levels;
 use crate::error::Result;
 
 /// A value of a key column.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Label {
     /// Missing.
     Null,

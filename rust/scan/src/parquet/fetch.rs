@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Cursor, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,6 +20,7 @@ use rayon::prelude::*;
 use super::library::guarded;
 use super::pages::Pages;
 use super::readers::side_by_side;
+use super::units::{Piece, Unit, Units};
 use crate::error::{Error, Result};
 
 /// An open file and what its footer says.
@@ -36,6 +38,7 @@ pub(crate) struct RowGroup {
     file: Arc<Opened>,
     index: usize,
     pub(crate) rows: usize,
+    pub(crate) unit: Unit,
     /// Leaf column, where its bytes begin in the file, and those.
     bytes: Vec<(usize, u64, Bytes)>,
 }
@@ -55,7 +58,7 @@ impl RowGroup {
     fn new(file: &Arc<Opened>, index: usize) -> Option<Self> {
         let metadata = file.metadata.row_groups().get(index)?;
         let rows = usize::try_from(metadata.num_rows()).unwrap_or(0);
-        Some(Self { file: Arc::clone(file), index, rows, bytes: Vec::new() })
+        Some(Self { file: Arc::clone(file), index, rows, unit: Unit::default(), bytes: Vec::new() })
     }
 
     fn read(&mut self, part: &Part) -> Result<()> {
@@ -229,6 +232,10 @@ impl Unread {
         self.group.rows
     }
 
+    pub(crate) const fn unit(&self) -> Unit {
+        self.group.unit
+    }
+
     /// The row group with the bytes of the needed columns.
     pub(crate) fn read(mut self) -> Result<RowGroup> {
         for part in &self.parts {
@@ -256,39 +263,56 @@ impl Unread {
 
 /// Iterator over the row groups of many files, in order.
 pub(crate) struct RowGroups {
-    files: std::vec::IntoIter<PathBuf>,
+    pieces: std::vec::IntoIter<Piece>,
     needed: Needed,
-    current: Option<(Arc<Opened>, usize)>,
+    current: Option<Current>,
+    units: Units,
     /// Leaf columns of the last file, which those of the next are likely to be.
     leaves: HashMap<String, usize>,
 }
 
 impl RowGroups {
-    pub(crate) fn new(files: Vec<PathBuf>, needed: Needed) -> Self {
-        Self { files: files.into_iter(), needed, current: None, leaves: HashMap::new() }
+    pub(crate) fn new(pieces: Vec<Piece>, needed: Needed) -> Self {
+        let (units, leaves) = (Units::default(), HashMap::new());
+        Self { pieces: pieces.into_iter(), needed, current: None, units, leaves }
     }
 
     /// The next row group; None at the end.
     pub(crate) fn next(&mut self) -> Result<Option<Unread>> {
         loop {
             if self.current.is_none() {
-                let Some(path) = self.files.next() else { return Ok(None) };
-                let opened = open(&path, &self.needed, &self.leaves)?;
+                let Some(piece) = self.pieces.next() else { return Ok(None) };
+                let opened = open(&piece.path, &self.needed, &self.leaves)?;
                 self.leaves.clone_from(&opened.leaves);
-                self.current = Some((Arc::new(opened), 0));
+                self.units.open();
+                self.current = Some(Current { file: Arc::new(opened), index: 0, row: 0, rows: piece.rows });
             }
-            let Some((file, index)) = &mut self.current else { continue };
-            let group = RowGroup::new(file, *index);
-            *index += 1;
-            match group {
-                Some(group) => {
-                    let parts = self.needed.parts(&group)?;
-                    return Ok(Some(Unread { group, parts }));
-                }
-                None => self.current = None,
+            let Some(current) = &mut self.current else { continue };
+            let Some(mut group) = RowGroup::new(&current.file, current.index) else {
+                self.current = None;
+                continue;
+            };
+            let row = current.row;
+            current.index += 1;
+            current.row += group.rows as u64;
+            if !current.rows.contains(&row) {
+                continue;
             }
+            group.unit = self.units.next(group.rows);
+            let parts = self.needed.parts(&group)?;
+            return Ok(Some(Unread { group, parts }));
         }
     }
+}
+
+/// The file that is being gone through.
+struct Current {
+    file: Arc<Opened>,
+    index: usize,
+    /// First row of the next row group.
+    row: u64,
+    /// Rows that are taken.
+    rows: Range<u64>,
 }
 
 /// Open files whose row groups are read in any order, as often as wanted.

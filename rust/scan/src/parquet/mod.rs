@@ -9,10 +9,13 @@ mod library;
 mod pages;
 mod readers;
 mod thrift;
+mod units;
 mod values;
 
 pub use column::Label;
 pub(crate) use column::{Codes, constant, differs, read_keys};
 pub(crate) use fetch::{Files, Needed, RowGroup, RowGroups, Unread, Written};
 pub use footer::{Footers, parquet_footers};
+pub(crate) use units::EARLY_FILES;
+pub use units::{Piece, UNIT_ROWS};
 pub(crate) use values::{NULL, read_all_values, read_bits, read_identities, read_values};
