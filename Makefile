@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 # Whatever environment the caller has activated stays out of it.
 unexport PYTHONPATH
 
-.PHONY: demo test build lint rust-test rust-docs python-test wheel-test docs wheels audit bench clean
+.PHONY: demo test build lint rust-test rust-docs python-test wheel-test docs wheels audit bench tables clean
 
 demo: $(VENV)/.installed
 	$(BIN)/signoise demo
@@ -36,8 +36,8 @@ build: $(VENV)/.dev
 lint: build
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	$(BIN)/ruff format --check python tests benches docs release
-	$(BIN)/ruff check python tests benches docs release
+	$(BIN)/ruff format --check python tests benches docs release fuzz
+	$(BIN)/ruff check python tests benches docs release fuzz
 	$(BIN)/python -m mypy
 	$(BIN)/python -m mypy.stubtest signoise._core
 
@@ -89,6 +89,10 @@ bench: build
 	$(BIN)/python benches/bench_paper_table.py
 	$(BIN)/python benches/bench_kernels.py
 	$(BIN)/python benches/bench_report.py
+
+# All of them, for some hours, and one page of tables in target/benchmarks; ONLY=scan,json measures these again.
+tables: build
+	$(BIN)/python benches/tables.py --to target/benchmarks $(if $(ONLY),--only $(ONLY))
 
 clean:
 	rm -rf $(VENV) target dist

@@ -43,8 +43,7 @@ def main() -> None:
     packages = compiled()
     wrong = [*licences(packages), *sources(packages)]
     wrong += tool("cargo-audit", ["audit", "--quiet"], "cargo install cargo-audit")
-    # With the choice of versions that an installation would make today.
-    wrong += tool("pip-audit", ["--progress-spinner", "off", str(ROOT)], "pip install pip-audit")
+    wrong += holes_of_python()
     wrong += tool("cffconvert", ["--validate", "-i", str(ROOT / "CITATION.cff")], "pip install cffconvert")
     for said in wrong:
         print("WRONG", said)
@@ -104,11 +103,40 @@ def sources(packages: list[dict[str, Any]]) -> Iterator[str]:
             yield f"{package['name']} {package['version']} comes from {package['source']}"
 
 
+def holes_of_python() -> list[str]:
+    """Known holes of the versions that an installation would choose today."""
+    if (found := program("pip-audit", "pip install pip-audit")) is None:
+        return []
+    command = [found, "--progress-spinner", "off", "--format", "json", str(ROOT)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if not done.stdout.startswith("{"):
+        print(f"skipped: pip-audit: {(done.stderr.strip() or 'no answer').splitlines()[-1]}")
+        return []
+    packages = json.loads(done.stdout)["dependencies"]
+    # Where the database cannot be reached pip-audit leaves a package out and still ends well.
+    asked = [package for package in packages if "vulns" in package]
+    for package in packages:
+        if "vulns" not in package:
+            print(f"skipped: pip-audit of {package['name']}: {package.get('skip_reason')}")
+    print(f"pip-audit: {len(asked)} of {len(packages)} packages were looked up")
+    return [
+        f"{package['name']} {package['version']}: {hole['id']}"
+        for package in asked
+        for hole in package["vulns"]
+    ]
+
+
+def program(name: str, install: str) -> str | None:
+    """Where a program is, in this environment or on the path; says so if it is nowhere."""
+    found = shutil.which(name, path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    if found is None:
+        print(f"skipped: {name}: it is not installed ({install})")
+    return found
+
+
 def tool(name: str, arguments: list[str], install: str) -> list[str]:
     """What another tool finds wrong."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    if (found := shutil.which(name, path=path)) is None:
-        print(f"skipped: {name}: it is not installed ({install})")
+    if (found := program(name, install)) is None:
         return []
     done = subprocess.run([found, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
     said = (done.stdout + done.stderr).strip()

@@ -53,7 +53,7 @@ def test_tests_that_pages_name_exist() -> None:
 def test_links_to_files_lead_somewhere() -> None:
     pages = [
         *DOCS.rglob("*.md"),
-        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benches/README.md")),
+        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "benches/README.md")),
     ]
     links = [(page, target) for page in pages for target in _LINK.findall(page.read_text())]
     assert len(links) > 100

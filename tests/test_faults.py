@@ -283,6 +283,42 @@ def test_numbers_of_threads(threads: int) -> None:
     assert sn.bootstrap(frame, n_resamples=200, threads=threads).equals(sn.bootstrap(frame, n_resamples=200))
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores are chosen as on Linux")
+@pytest.mark.parametrize("threads", ["1", "8"])
+def test_one_core(folder: Path, threads: str) -> None:
+    """A process that may use one core alone, with as many threads or with more."""
+    program = (
+        "import os, sys; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); import signoise as sn; "
+    )
+    program += "sn.bootstrap('instances.parquet', n_resamples=50).write_parquet('out.parquet')"
+    subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=folder,
+        env={**ENVIRONMENT, "RAYON_NUM_THREADS": threads, "POLARS_MAX_THREADS": threads},
+        capture_output=True,
+        check=True,
+        timeout=120,
+    )
+    here = sn.bootstrap(folder / "instances.parquet", n_resamples=50)
+    assert pl.read_parquet(folder / "out.parquet").equals(here)
+
+
+def test_clocks_that_are_wrong(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files from the future or before all time, and a clock that goes backwards: content alone counts."""
+    path = folder / "instances.parquet"
+    expected = sn.aggregate(path)
+    ticks = iter(range(2_000_000_000, 0, -1_000_000))
+    monkeypatch.setattr(time, "time", lambda: float(next(ticks)))
+    for stamp in (4_000_000_000, 0):
+        os.utime(path, (stamp, stamp))
+        assert sn.aggregate(path).equals(expected)
+        sn.ingest(path, folder / "store")
+    store = sn.open_store(folder / "store")
+    store.verify()
+    assert store.scan().collect().height == instances().height
+    assert sn.aggregate(store).equals(expected)
+
+
 @pytest.mark.parametrize(
     "environment",
     [{"LC_ALL": "de_DE.UTF-8", "LANG": "de_DE.UTF-8"}, {"LC_ALL": "C"}, {"TZ": "Pacific/Kiritimati"}],
