@@ -36,8 +36,8 @@ build: $(VENV)/.dev
 lint: build
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	$(BIN)/ruff format --check python tests benches docs release
-	$(BIN)/ruff check python tests benches docs release
+	$(BIN)/ruff format --check python tests benches docs release fuzz
+	$(BIN)/ruff check python tests benches docs release fuzz
 	$(BIN)/python -m mypy
 	$(BIN)/python -m mypy.stubtest signoise._core
 

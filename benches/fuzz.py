@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import multiprocessing
 import os
 import random
@@ -33,6 +34,7 @@ from pathlib import Path
 import polars as pl
 
 import signoise as sn
+from signoise._store._manifest import dumped
 
 #: Seconds that a case may take, and bytes of memory that a process may ask for.
 PATIENCE, MEMORY = 30.0, 8 << 30
@@ -113,6 +115,45 @@ def damaged(content: bytes, rng: random.Random) -> bytes:
     return bytes(data)
 
 
+#: What an entry of a manifest is replaced by.
+VALUES = [
+    None,
+    True,
+    0,
+    1,
+    -1,
+    1.5,
+    2**31,
+    2**40,
+    2**70,
+    "",
+    "x",
+    "/etc/passwd",
+    "../../x",
+    "units/../x",
+    [],
+    [0, 8],
+    {},
+]
+
+
+def forged(content: bytes, rng: random.Random) -> bytes:
+    """A manifest with a few other values and a checksum that fits: what somebody may write, and no disk."""
+    manifest = json.loads(content)
+    del manifest["crc32"]
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        entry = manifest
+        while True:
+            place = rng.choice(list(entry) if isinstance(entry, dict) else range(len(entry)))
+            if not isinstance(entry[place], (dict, list)) or not entry[place] or rng.random() < 0.1:
+                break
+            entry = entry[place]
+        old = entry[place]
+        near = [old + 1, old - 1, old * 2, old // 2] if type(old) is int else []
+        entry[place] = rng.choice(near or VALUES) if rng.random() < 0.5 else rng.choice(VALUES)
+    return dumped(manifest)
+
+
 def read_all(folder: Path) -> None:
     """What a user does with a folder."""
     for verb in (sn.aggregate, sn.smoothness):
@@ -131,6 +172,19 @@ def read_store(folder: Path) -> None:
             verb(store)
 
 
+def grow_store(folder: Path) -> None:
+    """The same, and another ingest."""
+    with contextlib.suppress(sn.StoreError):
+        read_store(folder)
+    before = {path for path in folder.rglob("*") if path.is_file()}
+    scores, _ = sn.simulate(tasks=2, recipes=1, params=(1e8,), checkpoints=3, instances=45)
+    with contextlib.suppress(sn.SignoiseError):
+        sn.ingest(scores, folder / "store", duplicates="last")
+    # What it writes is looked for elsewhere.
+    for path in {path for path in (folder / "store").rglob("*") if path.is_file()} - before:
+        path.unlink()
+
+
 @dataclass(frozen=True)
 class Target:
     """A folder to damage, and what is done with it."""
@@ -138,16 +192,18 @@ class Target:
     name: str
     folder: Path
     run: Callable[[Path], None]
+    damage: Callable[[bytes, random.Random], bytes] = damaged
+    files: str = "*"
 
     def prepare(self, case: int, place: Path) -> Path:
         """A damaged copy."""
         rng = random.Random(f"{self.name}:{case}")
         copy = place / "run-1B"
         shutil.copytree(self.folder, copy)
-        files = sorted(path for path in copy.rglob("*") if path.is_file())
+        files = sorted(path for path in copy.rglob(self.files) if path.is_file())
         for path in rng.sample(files, min(len(files), rng.choice((1, 1, 2, 3)))):
             path.chmod(0o644)
-            path.write_bytes(damaged(path.read_bytes(), rng))
+            path.write_bytes(self.damage(path.read_bytes(), rng))
         return copy
 
 
@@ -181,6 +237,7 @@ def targets(place: Path) -> list[Target]:
     (place / "stored").mkdir()
     sn.ingest(scores, place / "stored" / "store")
     found.append(Target("store", place / "stored", read_store))
+    found.append(Target("store_manifest", place / "stored", grow_store, forged, "manifest.json"))
     return found
 
 

@@ -1,4 +1,9 @@
-"""Tables for CSV: every cell a text or a number, and none that a spreadsheet would run."""
+"""Tables for CSV: every cell a text or a number, and none that a spreadsheet would run.
+
+All CSV is guarded, that of ``-o`` as well as that of the page, as all of it may be opened by a double click. The remedy
+is the usual one, an apostrophe before the text; it stays when the file is read again, since to take it off would hand
+the formula on. Numbers are never touched. Parquet and JSON hold every name as it is.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +11,8 @@ from typing import IO
 
 import polars as pl
 
-#: How a text begins that a spreadsheet takes for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+#: How a text begins that a spreadsheet takes for a formula; the last four are the same signs in full width.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def flat(table: pl.DataFrame) -> pl.DataFrame:

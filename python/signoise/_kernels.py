@@ -41,6 +41,11 @@ def kernels() -> ModuleType:
     return _twins.get() or _compiled()
 
 
+def on_twins() -> bool:
+    """Whether the running call is one of `signoise.reference`."""
+    return _twins.get() is not None
+
+
 def with_twins(verb: Callable[P, R], twins: ModuleType) -> Callable[P, R]:
     """The same verb on the NumPy twins."""
 

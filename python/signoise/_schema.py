@@ -433,10 +433,27 @@ def as_expression(filters: pl.Expr | str, argument: str) -> pl.Expr:
         raise OptionError(
             f"{argument} must be a Polars expression or a SQL predicate, got {type(filters).__name__}"
         )
+    # Chains of operators become as deep in Polars, whose stack ends somewhere, and with it the process.
+    operators = len(_SQL_OPERATOR.findall(_SQL_TEXT.sub("''", filters)))
+    if operators > _MOST_OPERATORS:
+        raise OptionError(
+            f"{argument}: the predicate has {operators} operators, and {_MOST_OPERATORS} are allowed; "
+            "write a list of names as task IN ('a', 'b')"
+        )
     try:
-        return pl.sql_expr(filters)
+        expression = pl.sql_expr(filters)
     except Exception as error:
         raise OptionError(
             f"{argument}: cannot read {filters!r} as a SQL predicate ({error}); "
             "write it like \"params >= 1e9 AND metric = 'acc'\""
         ) from None
+    if any(name.startswith("_POLARS_TMP_SQL") for name in expression.meta.root_names()):
+        raise OptionError(f"{argument}: {filters!r} has a query inside; a predicate looks at one row")
+    return expression
+
+
+_MOST_OPERATORS = 300
+_SQL_TEXT = re.compile(r"'[^']*'|\"[^\"]*\"")
+_SQL_OPERATOR = re.compile(
+    r"[-+*/%|<>=~^&!:\[(]+|\b(?:and|or|not|is|like|between|case|when|collate)\b", re.IGNORECASE
+)

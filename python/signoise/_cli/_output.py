@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from .._whole_file import write_whole
+from ._printable import printable, printable_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -179,7 +180,7 @@ def _write_markdown(table: pl.DataFrame, file: IO[bytes]) -> None:
     shown, signature = _without_signature(table)
     cells = _Cells(shown, nothing="")
     lines = [
-        _markdown_row([_escape_markdown(name) for name in shown.columns]),
+        _markdown_row([_escape_markdown(printable(name)) for name in shown.columns]),
         _markdown_row(["---:" if number else "---" for number in cells.numeric]),
         *(_markdown_row([_escape_markdown(cell) for cell in row]) for row in cells.rows),
     ]
@@ -193,7 +194,7 @@ def _markdown_row(cells: Sequence[str]) -> str:
 
 
 def _escape_markdown(text: str) -> str:
-    for special in ("\\", "|", "*", "`", "<"):
+    for special in ("\\", "|", "*", "`", "<", "&", "[", "]"):
         text = text.replace(special, f"\\{special}")
     return text
 
@@ -206,7 +207,7 @@ def _write_latex(table: pl.DataFrame, file: IO[bytes]) -> None:
         *([f"% {signature}"] if signature else []),
         f"\\begin{{tabular}}{{{''.join('r' if number else 'l' for number in cells.numeric)}}}",
         "\\toprule",
-        _latex_row([_escape_latex(name) for name in shown.columns]),
+        _latex_row([_escape_latex(printable(name)) for name in shown.columns]),
         "\\midrule",
     ]
     for row in cells.rows:
@@ -277,7 +278,7 @@ def _cell(value: Any, nothing: str) -> str:
     if isinstance(value, float):
         return number(value)
     if isinstance(value, str):
-        return value if value.isprintable() else _printable(value)
+        return printable(value)
     return str(value)
 
 
@@ -289,11 +290,6 @@ def number(value: float) -> str:
     return "0" if text == "-0" else text
 
 
-def _printable(text: str) -> str:
-    """A name from a file must not steer the terminal, or break a row."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
-
-
 def _without_signature(table: pl.DataFrame) -> tuple[pl.DataFrame, str | None]:
     """The signature is long; where all rows have the same one, it is said once."""
     if "signature" not in table.columns:
@@ -302,7 +298,7 @@ def _without_signature(table: pl.DataFrame) -> tuple[pl.DataFrame, str | None]:
     if len(distinct) > 1:
         return table, None
     text = distinct[0] if len(distinct) else None
-    return table.drop("signature"), None if text is None else _printable(text)
+    return table.drop("signature"), None if text is None else printable(text)
 
 
 # --- stdout ---------------------------------------------------------------------------------------
@@ -312,7 +308,7 @@ def _print_plain(result: Result) -> None:
     """All rows and columns, aligned by spaces; no colour, no lines."""
     shown, signature = _without_signature(result.table.drop(result.said))
     cells = _Cells(shown, nothing=NOTHING)
-    rows = [tuple(_printable(name) for name in shown.columns), *cells.rows]
+    rows = [tuple(printable(name) for name in shown.columns), *cells.rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [*result.opening, ""] if result.opening else []
     for row in rows:
@@ -325,7 +321,7 @@ def _print_plain(result: Result) -> None:
         lines += ["", f"signature: {signature}"]
     if result.lines:
         lines += ["", *result.lines]
-    _echo("\n".join(lines))
+    _echo(printable_lines("\n".join(lines)))
 
 
 def _echo(text: str) -> None:
@@ -365,7 +361,7 @@ def _print_terminal(result: Result) -> None:
         notes.insert(0, f"{' and '.join(more)}: -o file.csv or --json shows all")
 
     for line in result.opening:
-        console.print(Text(line))
+        console.print(Text(printable(line)))
     if result.opening:
         console.print()
     table = Table(
@@ -374,7 +370,7 @@ def _print_terminal(result: Result) -> None:
     places = [i for i, name in enumerate(shown.columns) if name in kept]
     for i in places:
         table.add_column(
-            Text(_printable(shown.columns[i])),
+            Text(printable(shown.columns[i])),
             justify="right" if cells.numeric[i] else "left",
             overflow="fold",
         )
@@ -386,9 +382,9 @@ def _print_terminal(result: Result) -> None:
     if signature:
         console.print(Text(f"signature: {signature}", style="dim"), soft_wrap=True)
     for note in notes:
-        console.print(Text(note, style="dim"), soft_wrap=True)
+        console.print(Text(printable(note), style="dim"), soft_wrap=True)
     for line in result.lines:
-        console.print(Text(_printable(line)))
+        console.print(Text(printable(line)))
 
 
 def _fitting(widths: dict[str, int], width: int, by: Sequence[str]) -> list[str]:

@@ -16,11 +16,13 @@ import click
 
 from .._errors import RESULTS_TAKEN, DroppedRowsWarning, SignoiseError
 from .._whole_file import system_error
+from ._printable import printable, printable_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rich.status import Status
+    from rich.text import Text
 
 NO_RESULT = 1
 INTERRUPTED = 130
@@ -42,16 +44,17 @@ class Progress:
         waited = time.monotonic() - self._since
         if self.silent:
             return
+        text = printable(f"{text} ..")
         if not sys.stderr.isatty():
             if waited >= self.PAUSE_ELSEWHERE:
                 self._since = time.monotonic()
-                click.echo(f"{text} ..", err=True)
+                click.echo(text, err=True)
         elif self._status is not None:
-            self._status.update(f"{text} ..")
+            self._status.update(_plain(text))
         elif waited >= self.FIRST_ON_TERMINAL:
             from rich.console import Console
 
-            self._status = Console(stderr=True, markup=False).status(f"{text} ..")
+            self._status = Console(stderr=True).status(_plain(text))
             self._status.start()
 
     def files(self, done: int, total: int) -> None:
@@ -74,6 +77,13 @@ class Progress:
         if self._status is not None:
             self._status.stop()
             self._status = None
+
+
+def _plain(text: str) -> Text:
+    """Of a string rich would take what stands in brackets for markup, whatever its console says."""
+    from rich.text import Text
+
+    return Text(text)
 
 
 @dataclass
@@ -102,14 +112,15 @@ class Session:
     def note(self, text: str) -> None:
         """A message that --quiet silences."""
         if not self.quiet:
-            self.message(text)
+            self.message(printable_lines(text))
 
     def warn(self, text: str) -> None:
         """Warn once."""
         text = in_options(text)
         if text not in self.warned:
             self.warned[text] = None
-            self.note(f"{click.style('warning:', fg='yellow')} {text}")
+            if not self.quiet:
+                self.message(f"{click.style('warning:', fg='yellow')} {printable_lines(text)}")
 
     def show_warning(
         self,
@@ -125,7 +136,7 @@ class Session:
 
     def error(self, text: str) -> None:
         """Say why there is no result."""
-        self.message(f"{click.style('error:', fg='red', bold=True)} {text}")
+        self.message(f"{click.style('error:', fg='red', bold=True)} {printable_lines(text)}")
 
     def count_warnings(self) -> None:
         """The number of warnings, last."""
@@ -213,6 +224,9 @@ _AS_OPTIONS = (
     (r"or call with strict=False", "or leave out --strict"),
     (r"\bwhere=\.\.\.", "--where .."),
     (r"\bto by\b", "to --by"),
+    (r"\bengine= says\b", "--engine says"),
+    (r"\bgive instances=True\b", "give --instances"),
+    (r'\bgive test="permutation"', "give --test permutation"),
     (r'columns=\{"[^"]*": "[^"]*"\} or (?=--columns)', ""),
     (r'columns=\{"([^"]*)": "([^"]*)"\}', r"--columns \1=\2"),
     (r'direction=\{"[^"]*": "[^"]*"\} or (?=--direction)', ""),

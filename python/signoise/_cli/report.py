@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import _options as option
+from ._printable import printable
 from ._run import Command, Session
 from ._source import open_sources, split
 
@@ -79,7 +80,7 @@ def report(session: Session, **options: Any) -> None:
     if html is None or writing["output"] is not None or writing["as_json"]:
         emit(session, Result(made.table, lines=[in_options(line) for line in lines]), **writing)
     else:
-        click.echo(in_options(made.headline))
+        click.echo(printable(in_options(made.headline)))
 
 
 def _write(html: Path, make: Callable[[], Report]) -> Report:

@@ -23,6 +23,9 @@ from .._errors import OptionError
 #: What a formula may call, and its number of arguments.
 FUNCTIONS = {"exp": 1, "log": 1, "sqrt": 1, "sigmoid": 1, "softplus": 1, "tanh": 1, "maximum": 2}
 
+#: A formula may come from anybody: characters, levels, and steps once powers are written out.
+_LONGEST, _DEEPEST, _LARGEST = 5000, 100, 20_000
+
 #: Numbers of the operations in the kernels.
 _OPS = {
     "constant": 0,
@@ -72,12 +75,17 @@ def parse(
     `transforms` says how a parameter comes from what is fitted: ``"log"`` is its exponential, ``"logit"`` its sigmoid,
     ``"softplus"`` its softplus.
     """
+    if len(formula) > _LONGEST:
+        raise OptionError(f"the formula has {len(formula)} characters; {_LONGEST} are allowed")
     try:
         tree = ast.parse(formula, mode="eval").body
     except SyntaxError as error:
         raise OptionError(
             f"formula {formula!r} cannot be read: {error.msg} at character {error.offset}"
         ) from None
+    except (ValueError, RecursionError, MemoryError) as error:  # a zero byte, or too deep
+        raise OptionError(f"formula {formula!r} cannot be read: {error or 'it is nested too deep'}") from None
+    _check_size(tree, formula)
     names: dict[str, Node] = {name: ("variable", name) for name in variables}
     made: dict[str, Callable[[Node], Node]] = {"log": _exp, "logit": _sigmoid, "softplus": _softplus}
     for index, (name, transform) in enumerate(zip(parameters, transforms, strict=True)):
@@ -91,13 +99,32 @@ def parse(
     return _program(root, len(parameters))
 
 
+def _check_size(tree: ast.expr, formula: str) -> None:
+    """Refuse what would take long: powers write their base out, so that a short formula may stand for a huge one."""
+
+    def size(part: ast.AST, depth: int) -> int:
+        if depth > _DEEPEST:
+            raise OptionError(f"formula {formula!r} is nested too deep; {_DEEPEST} levels are allowed")
+        inside = [
+            size(child, depth + 1) for child in ast.iter_child_nodes(part) if isinstance(child, ast.expr)
+        ]
+        times = 4 if isinstance(part, ast.BinOp) and isinstance(part.op, ast.Pow) else 1
+        return 1 + times * sum(inside)
+
+    if (steps := size(tree, 0)) > _LARGEST:
+        raise OptionError(f"formula {formula!r} has powers of powers, {steps} steps; {_LARGEST} are allowed")
+
+
 def _read(tree: ast.expr, names: Mapping[str, Node], formula: str) -> Node:
     def read(part: ast.expr) -> Node:
         return _read(part, names, formula)
 
     match tree:
         case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
-            return ("constant", float(value))
+            try:
+                return ("constant", float(value))
+            except OverflowError:
+                raise OptionError(f"formula {formula!r} holds a number that is too large") from None
         case ast.Name(id=name):
             if name not in names:
                 known = ", ".join(names)
@@ -221,7 +248,7 @@ def _pow(a: Node, b: Node) -> Node:
         return _mul(a, _pow(a, ("constant", y - 1)))
     if y == -1:
         return _div(("constant", 1.0), a)
-    if x is not None and y is not None and x > 0:
+    if x is not None and y is not None and x > 0 and y * math.log(x) < 700:
         return ("constant", x**y)
     return _exp(_mul(b, _log(a)))
 

@@ -14,11 +14,11 @@ from .._errors import StoreError
 MANIFEST = "manifest.json"
 UNITS = "units"
 TEMPORARY = ".tmp"
-_LOCK = ".lock"
+LOCK = ".lock"
 
 #: Names that a store gives to its files. Nothing else is ever removed.
-_OURS = re.compile(r"(?:part|instances|checkpoints|results)-\d{4,}\.arrow(?:\.tmp)?|manifest\.json\.tmp")
-_UNIT = re.compile(r"\d+-[\w.-]*")
+OURS = re.compile(r"(?:part|instances|checkpoints|results)-\d{4,}\.arrow(?:\.tmp)?|manifest\.json\.tmp")
+UNIT_FOLDER = re.compile(r"\d+-[\w.-]*")
 
 
 def safe_name(task: str, subtask: str | None) -> str:
@@ -106,7 +106,7 @@ def locked(store: Path) -> Iterator[None]:
     StoreError
         If another process holds it.
     """
-    with (store / _LOCK).open("ab") as handle:
+    with (store / LOCK).open("ab") as handle:
         try:
             import fcntl
         except ImportError:  # no such lock on this system: the caller must not write twice at once
@@ -124,7 +124,7 @@ def locked(store: Path) -> Iterator[None]:
 def looks_free(folder: Path) -> bool:
     """Whether a folder without a manifest may become a store: empty, or left by an ingest that was killed."""
     for entry in folder.iterdir():
-        if entry.name in (_LOCK, UNITS) or _OURS.fullmatch(entry.name):
+        if entry.name in (LOCK, UNITS) or OURS.fullmatch(entry.name):
             continue
         return False
     units = folder / UNITS
@@ -132,7 +132,9 @@ def looks_free(folder: Path) -> bool:
 
 
 def _is_ours(unit: Path) -> bool:
-    return bool(_UNIT.fullmatch(unit.name)) and all(_OURS.fullmatch(entry.name) for entry in unit.iterdir())
+    return bool(UNIT_FOLDER.fullmatch(unit.name)) and all(
+        OURS.fullmatch(entry.name) for entry in unit.iterdir()
+    )
 
 
 def remove_leftovers(store: Path, known: set[str]) -> int:
@@ -151,7 +153,7 @@ def remove_leftovers(store: Path, known: set[str]) -> int:
             units.rmdir()
     for folder in folders:
         for entry in sorted(folder.iterdir()):
-            if _OURS.fullmatch(entry.name) and entry.relative_to(store).as_posix() not in known:
+            if OURS.fullmatch(entry.name) and entry.relative_to(store).as_posix() not in known:
                 entry.unlink()
                 removed += 1
     return removed

@@ -14,6 +14,7 @@ from typing import Any, TypedDict, cast
 
 from .._errors import StoreError
 from ._files import MANIFEST, TEMPORARY, sync_folder, write_synced
+from ._trust import check_manifest
 
 FORMAT = "signoise score store"
 VERSION = 1
@@ -139,6 +140,7 @@ def load(store: Path) -> Manifest:
         )
     if seal != _seal(body):
         raise StoreError(f"{store / MANIFEST} is damaged: its checksum does not fit its content")
+    check_manifest(found, store)
     del found["crc32"]
     return cast("Manifest", found)
 

@@ -19,6 +19,7 @@ from .._schema import COLUMNS, KEY, SCORE_IDENTITY, did_you_mean
 from . import _manifest as manifests
 from ._moments import Plan, labelled_moments, labels_of
 from ._parts import Ids, Mask, PartFile, SlotKey, key_of, overlaid
+from ._trust import check_size
 from ._writer import CHECKPOINT_SCHEMA, INSTANCE_SCHEMA, RESULT, RESULT_SCHEMA, UNIT, read_pieces, unit_key
 
 #: Cells that one step of `scan` lays out.
@@ -125,8 +126,17 @@ class ScoreStore:
         return f"ScoreStore({str(self.path)!r}: {', '.join(counts)})"
 
     def n_instances(self, unit: int) -> int:
-        """Number of instances of a unit."""
-        return sum(piece["rows"] for piece in self._manifest["units"][unit]["instances"])
+        """Number of instances of a unit.
+
+        Raises
+        ------
+        StoreError
+            If the files that list them are not there, or not as large as the manifest says: memory is laid out by it.
+        """
+        pieces = self._manifest["units"][unit]["instances"]
+        for piece in pieces:
+            check_size(self.path, piece)
+        return sum(piece["rows"] for piece in pieces)
 
     def parts(self, unit: int) -> list[PartFile]:
         """Parts of a unit, oldest first."""

@@ -39,6 +39,7 @@ from ._files import (
 )
 from ._manifest import Column, Manifest, Part, Piece, Slot, SourceFile, Unit
 from ._parts import Held, Ids, Mask, PartFile, SlotKey, key_of, overlaid
+from ._trust import check_links
 
 Dtype: TypeAlias = Literal["auto", "float32", "float64"]
 Settle: TypeAlias = Literal["raise", "first", "last"]
@@ -169,6 +170,7 @@ class StoreWriter:
         if not self.path.exists():
             self.path.mkdir(parents=True)
             sync_folder(self.path.parent)
+        check_links(self.path)
         self._exit.enter_context(locked(self.path))
         fresh = not (self.path / MANIFEST).exists()  # another may have made it in between
         self.manifest: Manifest = manifests.empty() if fresh else manifests.load(self.path)

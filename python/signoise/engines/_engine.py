@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol, TypeAlias, TypeVar, cast, overload
+from typing import Protocol, TypeAlias, TypeVar, overload
 
 from .._errors import OptionError
+from .._kernels import on_twins
 from .._options import check_choice
 
 #: ``host:6379``, ``ray://host:10001``
@@ -115,19 +116,22 @@ def sizes_of(partitions: Sequence[object], sizes: Sequence[float] | None) -> Seq
 
 def as_engine(engine: str | Engine) -> Engine:
     """An engine by its name, by the address of a Ray cluster (``"host:6379"``, ``"ray://host:10001"``), or as it is."""
-    if not isinstance(engine, str):
-        if not (hasattr(engine, "map") and hasattr(engine, "threads_of")):
-            raise OptionError(
-                f'engine must be "local", "ray" or one of signoise.engines, e.g. Ray(workers=8), got {engine!r}'
-            )
-        return engine
-    if _ADDRESS.fullmatch(engine):
-        from ._ray import Ray
+    found = _named(engine) if isinstance(engine, str) else engine
+    if not (hasattr(found, "map") and hasattr(found, "threads_of")):
+        raise OptionError(
+            f'engine must be "local", "ray" or one of signoise.engines, e.g. Ray(workers=8), got {engine!r}'
+        )
+    if on_twins() and not isinstance(found, Local):
+        raise OptionError(f"the definitions in NumPy run in this process, got engine={engine!r}")
+    return found
 
-        return Ray(engine)
-    check_choice("engine", engine, ("local", "ray"))
+
+def _named(engine: str) -> Engine:
+    address = _ADDRESS.fullmatch(engine) is not None
+    if not address:
+        check_choice("engine", engine, ("local", "ray"))
     if engine == "local":
         return LOCAL
     from ._ray import Ray
 
-    return cast("Engine", Ray())
+    return Ray(engine if address else None)

@@ -6,6 +6,8 @@ import contextlib
 import logging
 import os
 import pickle
+import re
+import socket
 import time
 import uuid
 import warnings
@@ -21,6 +23,8 @@ from ._engine import Partition, Progress, State, sizes_of
 
 #: Partitions that work is cut into where the number of workers is not known yet.
 SHARES = 64
+#: For a cluster to say that it is there.
+SECONDS_TO_ANSWER = 10.0
 #: Messages of Ray's daemons that say once more what is handled, and said where it matters, here.
 _NOISE = r"A worker died or was killed|A node with ID"
 
@@ -142,6 +146,7 @@ class Ray:
             yield ray
             return
         address = self._address or os.environ.get("RAY_ADDRESS") or "local"
+        _check_port(address)
         own: dict[str, Any] = {}
         if address == "local":
             own = {"include_dashboard": False}
@@ -150,8 +155,7 @@ class Ray:
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            detail = str(error).strip().split("\n")[0]
-            raise EngineError(f"no Ray cluster can be reached at {address!r}: {detail}") from None
+            raise EngineError(f"no Ray cluster can be reached at {address!r}: {_first_line(error)}") from None
         try:
             yield ray
         finally:
@@ -284,6 +288,19 @@ def _ray() -> Any:
             "engine=\"ray\" needs Ray, which is not installed; pip install 'signoise[ray]'"
         ) from None
     return ray
+
+
+def _check_port(address: str) -> None:
+    """Where nobody answers, Ray would try for a minute, and write all over the terminal."""
+    found = re.fullmatch(r"(?:ray://)?\[?(.+?)\]?:(\d+)(?:\?.*)?", address)
+    if found is None:
+        return
+    try:
+        socket.create_connection((found[1], int(found[2])), timeout=SECONDS_TO_ANSWER).close()
+    except OSError as error:
+        raise EngineError(
+            f"no Ray cluster can be reached at {address!r}: {error.strerror or error}"
+        ) from None
 
 
 def _is_below(path: str, folder: str) -> bool:

@@ -17,6 +17,7 @@ use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::serialized_reader::SerializedPageReader;
 use rayon::prelude::*;
 
+use super::library::guarded;
 use super::pages::Pages;
 use super::readers::side_by_side;
 use super::units::{Piece, Unit, Units};
@@ -402,6 +403,33 @@ struct Wanted {
 /// Bytes nobody asked for that are read all the same, rather than ask the disk twice.
 const NEAR: u64 = 1 << 15;
 
+/// Rows that any file may have, and for each of its bytes: constant columns take next to none, but memory is laid out by
+/// rows, and a footer may claim any number of them.
+const ROWS: u64 = 1 << 26;
+const ROWS_PER_BYTE: u64 = 64;
+
+fn check_claims(metadata: &ParquetMetaData, length: u64) -> std::result::Result<(), String> {
+    let most = ROWS.max(length.saturating_mul(ROWS_PER_BYTE));
+    let mut all = 0u64;
+    for (index, group) in metadata.row_groups().iter().enumerate() {
+        let rows = u32::try_from(group.num_rows());
+        let rows = rows.map_err(|_| format!("row group {index} claims {} rows", group.num_rows()))?;
+        // The library panics at such places.
+        let wrong = |chunk: &ColumnChunkMetaData| {
+            let first = chunk.dictionary_page_offset().unwrap_or_else(|| chunk.data_page_offset());
+            first < 0 || chunk.compressed_size() < 0
+        };
+        if group.columns().iter().any(wrong) {
+            return Err(format!("row group {index} has columns at negative places"));
+        }
+        all = all.saturating_add(rows.into());
+    }
+    if all > most {
+        return Err(format!("it claims {all} rows, and a file of {length} bytes is taken to have at most {most}"));
+    }
+    Ok(())
+}
+
 /// Opens a file; `likely` are the leaf columns it is likely to have.
 fn open(path: &Path, needed: &Needed, likely: &HashMap<String, usize>) -> Result<Opened> {
     let name = path.display().to_string();
@@ -421,10 +449,14 @@ fn open(path: &Path, needed: &Needed, likely: &HashMap<String, usize>) -> Result
             .with_column_stats_policy(statistics)
             .with_encoding_stats_policy(ParquetStatisticsPolicy::SkipAll)
             .with_size_stats_policy(ParquetStatisticsPolicy::SkipAll);
-        ParquetMetaDataReader::new()
-            .with_metadata_options(Some(options))
-            .parse_and_finish(&file)
-            .map_err(|error: ParquetError| Error::Damaged { file: name.clone(), reason: error.to_string() })
+        let damaged = |reason: &str| Error::Damaged { file: name.clone(), reason: reason.to_owned() };
+        let read = || {
+            ParquetMetaDataReader::new()
+                .with_metadata_options(Some(options))
+                .parse_and_finish(&file)
+                .map_err(|error: ParquetError| damaged(&error.to_string()))
+        };
+        guarded(read, damaged)
     };
     let guess = kept(likely);
     let mut metadata = parse(&guess)?;
@@ -441,5 +473,6 @@ fn open(path: &Path, needed: &Needed, likely: &HashMap<String, usize>) -> Result
     if right != guess {
         metadata = parse(&right)?;
     }
+    check_claims(&metadata, length).map_err(|reason| Error::Damaged { file: name.clone(), reason })?;
     Ok(Opened { name, file: Mutex::new(file), length, metadata, leaves })
 }

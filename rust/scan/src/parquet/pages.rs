@@ -11,6 +11,7 @@ use parquet::column::page::{Page, PageReader};
 use parquet::file::serialized_reader::SerializedPageReader;
 
 use super::fetch::{Chunk, RowGroup};
+use super::library::guarded;
 use super::thrift::{FALSE, INT, STRUCT, TRUE, Thrift};
 use crate::error::Result;
 
@@ -44,6 +45,9 @@ const DATA_V2: i64 = 3;
 
 /// No page is larger: the rest of its header cannot be trusted either.
 const LARGEST: usize = 1 << 30;
+
+/// Bytes that come out of one byte of Snappy, at most: a copy takes three bytes and gives 64.
+const SNAPPY_GROWTH: usize = 22;
 
 /// Pages of a column chunk, one after the other.
 pub(crate) enum Pages<'g> {
@@ -92,9 +96,8 @@ impl<'g> Pages<'g> {
                 })
             }
             Self::Library { group, column, reader, optional } => {
-                let Some(page) = reader.get_next_page().map_err(|error| group.damaged(column, error))? else {
-                    return Ok(None);
-                };
+                let next = || reader.get_next_page().map_err(|error| group.damaged(column, error));
+                let Some(page) = guarded(next, |reason| group.damaged(column, reason))? else { return Ok(None) };
                 let (levels, values) = split(&page, *optional).ok_or_else(|| group.damaged(column, "a page is cut"))?;
                 let view = PageView {
                     is_dictionary: matches!(page, Page::DictionaryPage { .. }),
@@ -136,10 +139,13 @@ impl<'g> Pages<'g> {
             }
             Self::Library { group, column, reader, .. } => {
                 let damaged = |error| group.damaged(column, error);
-                if reader.peek_next_page().map_err(damaged)?.is_some_and(|first| first.is_dict) {
-                    reader.skip_next_page().map_err(damaged)?;
-                }
-                Ok(())
+                let skip = || {
+                    if reader.peek_next_page().map_err(damaged)?.is_some_and(|first| first.is_dict) {
+                        reader.skip_next_page().map_err(damaged)?;
+                    }
+                    Ok(())
+                };
+                guarded(skip, |reason| group.damaged(column, reason))
             }
         }
     }
@@ -161,7 +167,12 @@ fn view<'a>(
     } else {
         let Scratch { zstd, page } = scratch;
         page.clear();
+        // Sizes are claims: too large a one is an error here, and must not end the process.
+        page.try_reserve(size).ok()?;
         if matches!(codec, Compression::SNAPPY) {
+            if size / SNAPPY_GROWTH > packed.len() {
+                return None;
+            }
             page.resize(size, 0);
             let n = snap::raw::Decoder::new().decompress(packed, page).ok()?;
             page.truncate(n);
@@ -169,7 +180,6 @@ fn view<'a>(
             if zstd.is_none() {
                 *zstd = Some(zstd::bulk::Decompressor::new().ok()?);
             }
-            page.reserve(size);
             zstd.as_mut()?.decompress_to_buffer(packed, page).ok()?;
         }
         page

@@ -60,7 +60,7 @@ impl<'a> Thrift<'a> {
         }
         *id = match head >> 4 {
             0 => self.int()?,
-            step => *id + i64::from(step),
+            step => id.checked_add(i64::from(step))?,
         };
         Some(Some(head & 0x0f))
     }
