@@ -31,6 +31,8 @@ import signoise as sn
 
 #: Growth of the resident memory that is the allocator's own, as a share of it.
 ALLOWED = 0.03
+#: Rounds before memory is judged: caches, pools of threads and the allocator's arenas fill in the first ones.
+ENOUGH = 40
 SIDES = {"small": "params = 100000000", "target": "params = 1000000000"}
 Call = Callable[[], object]
 
@@ -147,9 +149,11 @@ def verdict(seen: list[tuple[float, int, int]], calls: int, minutes: float) -> N
         for what, column in (("open files", 1), ("threads", 2))
         if seen[-1][column] > max(row[column] for row in seen[: 2 * fifth])
     ]
-    if late > early * (1 + ALLOWED):
-        grown.append("memory")
     rounds = len(seen) - 1
+    if rounds < ENOUGH:
+        print(f"{rounds} rounds are too few to tell whether memory grows; it takes {ENOUGH}")
+    elif late > early * (1 + ALLOWED):
+        grown.append("memory")
     print(
         f"{rounds} rounds, {rounds * calls} calls in {minutes:.1f} minutes: every answer as in the first round; "
         f"resident MB {seen[0][0]:.0f} after it, {early:.0f} in the second fifth, {late:.0f} in the last, "
