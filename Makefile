@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 # Whatever environment the caller has activated stays out of it.
 unexport PYTHONPATH
 
-.PHONY: demo test build lint rust-test rust-docs python-test wheel-test docs wheels audit bench tables clean
+.PHONY: demo test build lint rust-test rust-docs python-test ray-test wheel-test docs wheels audit bench tables clean
 
 demo: $(VENV)/.installed
 	$(BIN)/signoise demo
@@ -41,6 +41,8 @@ lint: build
 	$(BIN)/python -m mypy
 	$(BIN)/python -m mypy.stubtest signoise._core
 
+# Properties on a quarter of the cases that they are tried on by default (PROPTEST_CASES=256).
+rust-test: export PROPTEST_CASES ?= 64
 rust-test:
 	cargo test --locked --quiet -p signoise-core -p signoise-scan
 
@@ -49,7 +51,13 @@ rust-docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --quiet --no-deps -p signoise-core -p signoise-scan
 
 python-test: build
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n auto
+
+# The engine on a real cluster of several processes, which takes a minute and Ray. `make test` has its scheduling, and
+# the contract of engines, without a cluster.
+ray-test: build
+	$(BIN)/python -m pip install --quiet 'ray>=2.50'
+	$(BIN)/python -m pytest tests/test_ray.py
 
 # The wheel in an empty environment, away from the source tree.
 wheel-test: $(VENV)/.dev

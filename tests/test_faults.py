@@ -273,7 +273,7 @@ def test_sixteen_threads_at_once(folder: Path) -> None:
     ]
     expected = [job() for job in jobs]
     with ThreadPoolExecutor(16) as pool:
-        found = list(pool.map(lambda at: jobs[at % len(jobs)](), range(6 * len(jobs))))
+        found = list(pool.map(lambda at: jobs[at % len(jobs)](), range(3 * len(jobs))))
     assert all(table.equals(expected[at % len(jobs)]) for at, table in enumerate(found))
 
 

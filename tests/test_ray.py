@@ -1,4 +1,4 @@
-"""Verbs on a Ray cluster of several nodes: the bits of the local engine, whatever dies meanwhile."""
+"""Verbs on a Ray cluster of several nodes: the bits of the local engine, whatever dies meanwhile. `make ray-test`"""
 
 from __future__ import annotations
 
@@ -22,10 +22,9 @@ from signoise.engines import Engine, Local, Ray, _dispatch
 from test_invariance import assert_same_bits
 from test_partitions import contents
 
-ray = pytest.importorskip("ray", reason="Ray is not installed")
+ray = pytest.importorskip("ray", reason="Ray is not installed; make ray-test")
 
-#: One process has the cluster.
-pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.filterwarnings("ignore:.*:ResourceWarning")]
+pytestmark = pytest.mark.filterwarnings("ignore:.*:ResourceWarning")
 
 SMALL, TARGET = 150_000_000, 1_000_000_000
 SIDES: dict[str, Any] = {"small": f"params = {SMALL}", "target": f"params = {TARGET}"}
