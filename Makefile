@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 # Whatever environment the caller has activated stays out of it.
 unexport PYTHONPATH
 
-.PHONY: demo test build lint rust-test rust-docs python-test ray-test wheel-test docs wheels audit bench tables clean
+.PHONY: demo test build lint rust-test rust-docs python-test slow-test ray-test wheel-test docs wheels audit bench tables clean
 
 demo: $(VENV)/.installed
 	$(BIN)/signoise demo
@@ -52,6 +52,10 @@ rust-docs:
 
 python-test: build
 	$(BIN)/python -m pytest -n auto
+
+# Tests that take seconds each.
+slow-test: build
+	$(BIN)/python -m pytest -n auto -m slow
 
 # The engine on a real cluster of several processes, which takes a minute and Ray. `make test` has its scheduling, and
 # the contract of engines, without a cluster.

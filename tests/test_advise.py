@@ -184,6 +184,7 @@ def test_separation_is_an_f_test() -> None:
 # --- nothing where there is nothing
 
 
+@pytest.mark.slow
 def test_nothing_is_advised_where_the_interval_includes_no_effect() -> None:
     for seed in range(6):
         tasks = [f"t{i}" for i in range(5)]

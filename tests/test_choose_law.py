@@ -202,6 +202,7 @@ def test_every_law_has_a_row_and_every_refusal_a_reason(chosen: pl.DataFrame) ->
     assert note(chosen, "ladder_sigmoid") == "it is of loss, which is what is fitted"
 
 
+@pytest.mark.slow
 def test_reasons(runs: pl.DataFrame) -> None:
     def reason(table: pl.DataFrame, law: str, **options: Any) -> str:
         return note(choose(table, **{"max_scales": 3, **options}), law)

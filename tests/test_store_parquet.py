@@ -170,6 +170,7 @@ def test_the_same_store_as_through_data_frames(
     assert done.report.rows == other.report.rows
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     seed=st.integers(0, 1000),
@@ -342,6 +343,7 @@ def test_a_stopped_ingest_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch:
         assert tree(tmp_path / f"stopped-{stop}") == tree(tmp_path / "whole")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
 @pytest.mark.parametrize("order", ["sorted", "shuffled"])
 def test_kill_9(order: str, tmp_path: Path) -> None:

@@ -153,6 +153,7 @@ def test_row_order_and_instances_beside_results_do_not_matter(items: pl.DataFram
     assert sn.variance(items, instances=False, items=100)["stderr"].item() is None
 
 
+@pytest.mark.slow
 def test_the_twins_give_the_same_answer() -> None:
     scores = planted(tasks=2, instances=40, autocorrelation=0.4)
     found, expected = sn.variance(scores, items=30), sn.reference.variance(scores, items=30)
@@ -170,6 +171,7 @@ def test_sizes_are_no_seeds() -> None:
     assert row["stderr"] == pytest.approx(np.sqrt(row["variance_step"]))
 
 
+@pytest.mark.slow
 def test_other_keys(items: pl.DataFrame) -> None:
     two = pl.concat([items, items.with_columns(pl.lit("task-01").alias("task"))])
     expected = sn.variance(items, items=50).select("variance_seed", "variance_step_item", "stderr")
@@ -206,6 +208,7 @@ def test_undefined_groups() -> None:
     assert row["variance_runs"] == pytest.approx(0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("goal", [{"accuracy": 0.6}, {"mde": 0.15}])
 def test_needs_reach_the_goal_and_one_less_does_not(items: pl.DataFrame, goal: dict[str, float]) -> None:
     budget = {"seeds": 2, "checkpoints": 3, "items": 150}
