@@ -97,7 +97,7 @@ def scaling_shape(
     Notes
     -----
     The usual test, whether a fitted parabola falls at one end and rises at the other, takes any bend for a turn.
-    Simulated (`benches/study_shape.py`) on monotone curves that level off or rise late, 8 to 24 points: it errs in up
+    Simulated (docs/prediction.md) on monotone curves that level off or rise late, 8 to 24 points: it errs in up
     to .99 of tables, two lines in at most .04; flat ones .02 to .04. A small ``aicc_quadratic`` shows a bend, not a
     turn. `shape` is a turn where ``turn_p_value`` is small, else a trend where ``trend_p_value`` is. Points count as
     independent: models of one family, or checkpoints of one run, lie closer to each other than their curve. A vertex
