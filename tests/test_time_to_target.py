@@ -141,3 +141,13 @@ def test_larger_models_of_pythia_need_fewer_tokens(shared: Path) -> None:
     assert reached.height >= 4
     assert reached["median"].to_list() == sorted(reached["median"].to_list(), reverse=True)
     assert found.filter(n_reached=0)["status"].unique().to_list() == ["not_finite"]
+
+
+def test_trials_of_a_column_that_is_not_there() -> None:
+    table = pl.DataFrame(
+        {"run": ["a"], "seed": [1], "task": ["t"], "metric": ["acc"], "step": [1], "value": [0.5]}
+    )
+    with pytest.raises(sn.SchemaError, match="across: the table has no column 'recipe'"):
+        sn.time_to_target(table, target=0.4)
+    with pytest.raises(sn.SchemaError, match="the table has no column 'rum'; did you mean 'run'"):
+        sn.smoothness(table, across="rum")

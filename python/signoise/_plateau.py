@@ -12,14 +12,15 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ._duplicates import Duplicates
-from ._encode import Encoded, encode
+from ._encode import Encoded
 from ._errors import OptionError
 from ._kernels import kernels
 from ._measure import check_autocorrelation
 from ._metrics import require_direction
 from ._options import as_columns, check_level, signature
+from ._run_series import encode_runs
 from ._scores import Filter, Groups, Scores, load, note_key, warn_notes
-from ._smoothness import series_autocorrelation, telling_apart
+from ._smoothness import series_autocorrelation
 from ._status import Statuses, check_strict, flag_lists, result_column
 
 Floats = NDArray[np.float64]
@@ -132,14 +133,7 @@ def plateau(
         strict=strict,
         threads=threads,
     )
-    apart = telling_apart(table.frame, runs)
-    encoded = encode(
-        table.frame,
-        by=list(dict.fromkeys([*by, *runs, *apart])),
-        members=runs,
-        order=order,
-        duplicates=duplicates,
-    )
+    encoded, apart = encode_runs(table.frame, by=by, runs=runs, order=order, duplicates=duplicates)
     warn_notes(table.notes)
     note_key(encoded, by)
     curves = _curves(encoded, direction)

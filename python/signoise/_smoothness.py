@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from ._autocorrelation import RunForms, pooled_autocorrelation
 from ._duplicates import Duplicates
-from ._encode import encode
 from ._kernels import kernels
 from ._measure import check_autocorrelation, metric_strata
 from ._metrics import require_direction
 from ._options import as_columns, check_choice, check_count, check_seed, signature
-from ._schema import RUN_IDENTITY
+from ._run_series import encode_runs
 from ._scores import Filter, Groups, Scores, load, note_key, warn_notes
 from ._status import Statuses, check_strict, result_column
 
@@ -125,14 +124,7 @@ def smoothness(
         threads=threads,
     )
     runs = as_columns(across)
-    apart = telling_apart(table.frame, runs)
-    encoded = encode(
-        table.frame,
-        by=list(dict.fromkeys([*by, *runs, *apart])),
-        members=runs,
-        order=order,
-        duplicates=duplicates,
-    )
+    encoded, apart = encode_runs(table.frame, by=by, runs=runs, order=order, duplicates=duplicates)
     warn_notes(table.notes)
     note_key(encoded, by)
     values, _, offsets, filled = encoded.select()
@@ -208,12 +200,3 @@ def series_autocorrelation(
     forms = forms.chosen(np.argsort(place))
     pooled = pooled_autocorrelation(forms, metric_strata(keys), np.zeros(keys.height, dtype=bool))
     return pooled.rho[group]
-
-
-def telling_apart(frame: pl.DataFrame, across: Sequence[str]) -> list[str]:
-    """Columns, such as the seed, by which several runs share one name."""
-    candidates = [name for name in RUN_IDENTITY if name in frame.columns and name not in across]
-    if not candidates:
-        return []
-    most = frame.group_by(list(across)).agg(pl.col(candidates).n_unique()).select(pl.col(candidates).max())
-    return [name for name in candidates if (most[name][0] or 0) > 1]

@@ -10,13 +10,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ._duplicates import Duplicates
-from ._encode import encode
 from ._errors import OptionError
 from ._kernels import kernels
 from ._metrics import require_direction
 from ._options import as_columns, check_count, check_level, signature
+from ._run_series import encode_runs
 from ._scores import Filter, Groups, Scores, load, note_key, warn_notes
-from ._smoothness import telling_apart
 from ._status import Statuses, check_strict, flag_lists, result_column
 
 Floats = NDArray[np.float64]
@@ -120,14 +119,7 @@ def time_to_target(
         threads=threads,
     )
     runs = list(dict.fromkeys([*members, "run"]))
-    apart = telling_apart(table.frame, runs)
-    encoded = encode(
-        table.frame,
-        by=list(dict.fromkeys([*by, *runs, *apart])),
-        members=runs,
-        order=order,
-        duplicates=duplicates,
-    )
+    encoded, apart = encode_runs(table.frame, by=by, runs=runs, order=order, duplicates=duplicates)
     warn_notes(table.notes)
     note_key(encoded, by)
     labels = encoded.groups

@@ -188,10 +188,8 @@ def _rows(
     rows = read_rows(source, by)
     name = x if x is not None else next((name for name in _NAMES if name in rows.frame.columns), None)
     if name is None or name not in rows.frame.columns:
-        hint = did_you_mean(name, rows.frame.columns) if name else ""
-        raise SchemaError(
-            f"the table has no column of learning rates {name or ' or '.join(_NAMES)!r}{hint}; name it with x="
-        )
+        wanted = " or ".join(_NAMES) if name is None else f"{name!r}{did_you_mean(name, rows.frame.columns)}"
+        raise SchemaError(f"the table has no column of learning rates, {wanted}; name it with x=")
     frame = inner_columns(rows, source, {"learning_rate": name})
     notes = list(rows.notes)
     key = list(rows.by)

@@ -128,6 +128,8 @@ def as_engine(engine: str | Engine) -> Engine:
 
 def _named(engine: str) -> Engine:
     address = _ADDRESS.fullmatch(engine) is not None
+    if engine.startswith("ray://") and not address:
+        raise OptionError(f'engine: an address names its port, e.g. "ray://head:10001", got {engine!r}')
     if not address:
         check_choice("engine", engine, ("local", "ray"))
     if engine == "local":
