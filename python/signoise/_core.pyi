@@ -122,7 +122,6 @@ def map_parquet(
     kept: bytes,
     identity: str | None = None,
     constant: Sequence[str] | None = None,
-    progress: Callable[[int, int], object] | None = None,
     threads: int | None = None,
 ) -> bytes: ...
 def merge_parquet(

@@ -59,7 +59,7 @@ fn plan_parquet<'py>(
 /// The state of some units.
 #[pyfunction]
 #[pyo3(signature = (
-    paths, first, rows, keys, values, *, inner, kept, identity=None, constant=None, progress=None, threads=None
+    paths, first, rows, keys, values, *, inner, kept, identity=None, constant=None, threads=None
 ))]
 fn map_parquet<'py>(
     py: Python<'py>,
@@ -72,13 +72,12 @@ fn map_parquet<'py>(
     kept: &[u8],
     identity: Option<String>,
     constant: Option<Vec<String>>,
-    progress: Option<Bound<'py, PyAny>>,
     threads: Option<usize>,
 ) -> PyResult<Bound<'py, PyBytes>> {
     let part = |((path, first), rows): ((PathBuf, u64), u64)| Piece { path, rows: first..first.saturating_add(rows) };
     let pieces = paths.into_iter().zip(first).zip(rows).map(part).collect();
     let request = Request { pieces, keys, inner, values, identity, constant: constant.unwrap_or_default(), by: 0 };
-    let state = scan(py, threads, progress, |done, interrupt| map_units(&request, kept, done, interrupt))?;
+    let state = scan(py, threads, None, |done, interrupt| map_units(&request, kept, done, interrupt))?;
     Ok(PyBytes::new(py, &state))
 }
 

@@ -126,7 +126,7 @@ impl Merger {
     pub fn add(&mut self, state: &[u8]) -> Result<()> {
         for unit in units(state, self.scores, &self.inner)? {
             self.units += 1;
-            self.rows += unit.rows;
+            self.rows = self.rows.saturating_add(unit.rows);
             let Unit { labels, tuples: [outer, inner], cells, summed, .. } = unit;
             let (of_outer, of_inner) = cells.into_iter().unzip();
             let layout = Layout {
